@@ -1,0 +1,240 @@
+"""Cards in Slack: post once, update, find again."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import URLError
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web import SlackResponse
+
+import blocks
+from deadline import DeadlineExceeded, call_within
+from ledger import FoundCard, Row
+
+log = logging.getLogger(__name__)
+
+CALL_SECONDS = 10.0
+HISTORY_PAGE = 200
+METADATA_TYPE = "conveyor_request"
+NAME_CHARS = 80
+
+# Slack's errors that are no fault of the message, with which every other call would fail as well.
+NOT_THE_MESSAGE = {
+    "account_inactive",
+    "channel_not_found",
+    "ekm_access_denied",
+    "invalid_auth",
+    "is_archived",
+    "is_inactive",
+    "missing_scope",
+    "no_permission",
+    "not_allowed_token_type",
+    "not_authed",
+    "not_in_channel",
+    "org_login_required",
+    "ratelimited",
+    "rate_limited",
+    "team_access_not_granted",
+    "token_expired",
+    "token_revoked",
+}
+# Slack's errors after which the work may have been done.
+MAYBE_DONE = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
+# The card cannot be changed any more, so another has to take its place.
+LOST = {"message_not_found", "cant_update_message", "edit_window_closed"}
+
+
+class ChannelError(Exception):
+    """Slack did not do what was asked; the text is for the log."""
+
+
+class SlackDown(ChannelError):
+    """Slack says that no message would get through now: too many, or the token, or the channel."""
+
+    def __init__(self, text: str, retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class SlackSilent(ChannelError):
+    """No usable answer. `maybe_done`: what was asked may have been done."""
+
+    def __init__(self, text: str, *, maybe_done: bool) -> None:
+        super().__init__(text)
+        self.maybe_done = maybe_done
+
+
+class CardRefused(ChannelError):
+    """Slack takes others, but not this message."""
+
+
+class CardLost(ChannelError):
+    """The message is not there any more, or not ours to change."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the app is in Slack, as auth.test says."""
+
+    team_id: str
+    user_id: str
+    bot_id: str
+    url: str
+
+    def permalink(self, channel: str, ts: str) -> str:
+        return f"{self.url.rstrip('/')}/archives/{channel}/p{ts.replace('.', '')}"
+
+
+class Channel:
+    """The channel that holds the cards. `identity` is None until Slack has answered."""
+
+    def __init__(self, client: WebClient, channel_id: str) -> None:
+        self._client = client
+        self.id = channel_id
+        self.identity: Identity | None = None
+        self.trouble = "Slack has not answered yet"
+
+    def greet(self) -> bool:
+        """Whether Slack knows the token. Its answer is kept in `identity`, its refusal in `trouble`."""
+        try:
+            answer = _call(self._client.auth_test)
+        except ChannelError as error:
+            if self.trouble != str(error):
+                log.warning("slack=unreachable cause=%r", str(error))
+            self.trouble = str(error)
+            return False
+        if self.trouble:
+            log.info("slack=reached team=%s bot=%s", answer.get("team_id"), answer.get("bot_id"))
+        self.identity = Identity(
+            *(str(answer.get(name) or "") for name in ("team_id", "user_id", "bot_id", "url"))
+        )
+        self.trouble = ""
+        return True
+
+    def post(self, row: Row, message: blocks.Message) -> str:
+        """The new card's ts. After a SlackSilent with `maybe_done` there may be a card as well."""
+        answer = _call(
+            self._client.chat_postMessage,
+            channel=self.id,
+            metadata=_metadata(row),
+            unfurl_links=False,
+            unfurl_media=False,
+            **message,
+        )
+        return str(answer["ts"])
+
+    def update(self, row: Row, message: blocks.Message) -> None:
+        _call(
+            self._client.chat_update,
+            channel=row.channel,
+            ts=row.card_ts,
+            metadata=_metadata(row),
+            **message,
+        )
+
+    def reply(self, row: Row, message: blocks.Message) -> None:
+        """Say something in the thread of a card."""
+        _call(
+            self._client.chat_postMessage,
+            channel=row.channel,
+            thread_ts=row.card_ts,
+            unfurl_links=False,
+            unfurl_media=False,
+            **message,
+        )
+
+    def whisper(self, user_id: str, sentence: str) -> None:
+        """Say something that only this person sees."""
+        _call(self._client.chat_postEphemeral, channel=self.id, user=user_id, text=sentence)
+
+    def cards(self, oldest: float) -> Iterator[FoundCard]:
+        """Our own cards since then, newest first."""
+        cursor = ""
+        while True:
+            answer = _call(
+                self._client.conversations_history,
+                channel=self.id,
+                oldest=f"{oldest:.6f}",
+                include_all_metadata=True,
+                limit=HISTORY_PAGE,
+                cursor=cursor or None,
+            )
+            for message in answer.get("messages") or []:
+                card = self._card(message)
+                if card:
+                    yield card
+            following = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+            if not following or following == cursor:
+                return
+            cursor = following
+
+    def _card(self, message: Any) -> FoundCard | None:
+        if self.identity is None or message.get("bot_id") != self.identity.bot_id:
+            return None
+        metadata = message.get("metadata") or {}
+        payload = metadata.get("event_payload") or {}
+        if metadata.get("event_type") != METADATA_TYPE or not payload.get("id"):
+            return None
+        return FoundCard(
+            channel=self.id,
+            ts=str(message["ts"]),
+            request_id=str(payload["id"]),
+            round=int(payload.get("round") or 1),
+            state=str(payload.get("state") or ""),
+            email=str(payload.get("email") or ""),
+            reviewer_id=str(payload.get("reviewer_id") or ""),
+            reviewer_name=str(payload.get("reviewer_name") or ""),
+            reason=blocks.reason_on_card(message.get("blocks") or []),
+        )
+
+
+def _metadata(row: Row) -> dict[str, Any]:
+    """What finds the card again, well under Slack's 1 kB."""
+    payload = {
+        "id": row.id,
+        "round": row.round,
+        "state": row.state,
+        "email": blocks.cut(row.email, blocks.ADDRESS_CHARS),
+        "reviewer_id": row.reviewer_id,
+        "reviewer_name": blocks.cut(row.reviewer_name, NAME_CHARS),
+    }
+    return {"event_type": METADATA_TYPE, "event_payload": payload}
+
+
+def _call(method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:
+    """Slack's answer, or a ChannelError that says whose fault it is and what may have been done."""
+    name = method.__name__
+    try:
+        return call_within(CALL_SECONDS, method, **arguments)
+    except SlackApiError as error:
+        raise _error(name, error.response) from error
+    except DeadlineExceeded as error:
+        raise SlackSilent(f"{name}: no answer in time", maybe_done=error.started) from error
+    except URLError as error:
+        # A connection that was refused, or never found its way, has carried nothing.
+        refused = isinstance(error.reason, ConnectionRefusedError)
+        raise SlackSilent(f"{name}: {type(error.reason).__name__}", maybe_done=not refused) from error
+    except (SlackClientError, OSError, ValueError) as error:
+        raise SlackSilent(f"{name}: {type(error).__name__}", maybe_done=True) from error
+
+
+def _error(name: str, answer: Any) -> ChannelError:
+    status = getattr(answer, "status_code", 0)
+    data = answer.data if isinstance(getattr(answer, "data", None), dict) else {}
+    error = str(data.get("error") or "")
+    details = "; ".join(map(str, (data.get("response_metadata") or {}).get("messages") or []))
+    text = f"{name}: {status} {error}{f' ({details})' if details else ''}"
+    if status == 429 or error in ("ratelimited", "rate_limited"):
+        headers = {key.lower(): value for key, value in (getattr(answer, "headers", None) or {}).items()}
+        retry_after = str(headers.get("retry-after", "1"))
+        return SlackDown(text, retry_after=min(float(retry_after), 300.0) if retry_after.isdigit() else 1.0)
+    if not error or status >= 500 or error in MAYBE_DONE:
+        return SlackSilent(text, maybe_done=True)
+    if error in NOT_THE_MESSAGE:
+        return SlackDown(text)
+    if error in LOST:
+        return CardLost(text)
+    return CardRefused(text)

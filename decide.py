@@ -1,0 +1,240 @@
+"""The loop that carries decisions out in Conveyor: mark, read, write, read.
+
+A write whose answer was lost may have happened. So the row is marked before it, the request is read before it
+and after every end that was not a clear answer, and a second write follows only on two reads, ten seconds
+apart, that both say "open".
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from conveyor_client import (
+    CLOSED_STATUSES,
+    AccessGroup,
+    AuthorizationRequest,
+    ConveyorClient,
+    ConveyorError,
+    NotAllowed,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+from ledger import APPROVING, GONE, Ledger, Row, pause
+from watch import ELSEWHERE
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+CONFIRM_SECONDS = 10.0
+TRYING_SECONDS = 900.0
+IDLE_SECONDS = 0.5
+WANTED = {APPROVING: "approved"}
+
+
+class Decide:
+    """Takes due decisions from the ledger, several at once, so that a slow one holds up nobody else's."""
+
+    def __init__(
+        self,
+        conveyor: ConveyorClient,
+        ledger: Ledger,
+        held: Callable[[], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._conveyor = conveyor
+        self._ledger = ledger
+        self._held = held
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="decide")
+        self._busy: set[str] = set()
+
+    def round(self) -> float:
+        """Start what is due; seconds until the next look."""
+        for row in self._ledger.decisions_due(self._clock(), 10 * AT_ONCE):
+            if row.id not in self._busy:
+                self._busy.add(row.id)
+                self._pool.submit(self._run, row)
+        return IDLE_SECONDS
+
+    def stop(self) -> None:
+        """Wait for what is running; what has not begun stays in the ledger."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, row: Row) -> None:
+        try:
+            self.carry_out(row)
+        except Exception:
+            log.exception("request=%s decision=failed", row.id)
+            self._back_off(row)
+        finally:
+            self._busy.discard(row.id)
+            self._ledger.wake()
+
+    def _back_off(self, row: Row) -> None:
+        now = self._clock()
+        try:
+            self._ledger.put_off(
+                row,
+                now,
+                now + pause(row.decide_failures),
+                row.trouble,
+                decide_failures=row.decide_failures + 1,
+            )
+        except Exception:
+            log.exception("request=%s back_off=failed", row.id)
+
+    def carry_out(self, row: Row) -> None:
+        """One step of one decision."""
+        now = self._clock()
+        first = row.sent_at is None
+        may_write = first or (row.open_since is not None and now >= row.open_since + CONFIRM_SECONDS)
+        if not self._held():
+            return
+        if may_write:
+            if not self._ledger.mark_sent(row, now):
+                return
+            row = replace(row, sent_at=now, open_since=None)
+        try:
+            request = self._conveyor.request(row.id)
+        except NotFound:
+            self._missing(row, first)
+            return
+        except ConveyorError as error:
+            self._wait(row, first, error)
+            return
+        if row.adopted:
+            self._ledger.learn(request, now)
+        if request.status in CLOSED_STATUSES:
+            self._closed(row, request, ours=not first)
+        elif not request.is_open:
+            self._wait(row, first, Unavailable(f"unknown status {request.status!r}"))
+        elif not may_write:
+            since = row.open_since if row.open_since is not None else self._clock()
+            self._ledger.put_off(
+                row, now, since + CONFIRM_SECONDS, row.trouble, open_since=since, not_found=0
+            )
+        elif row.adopted:
+            self._give_back(row, "lost")
+        elif not first and self._is_late(row):
+            self._give_back(row, "still open")
+        else:
+            self._write(row, request, first)
+
+    def _write(self, row: Row, request: AuthorizationRequest, first: bool) -> None:
+        if not self._held():
+            return
+        groups: Sequence[AccessGroup] | None = None
+        try:
+            if row.state == APPROVING:
+                chosen = [group.id for group in row.group_list or []]
+                granted = self._conveyor.approve(request, row.reviewer_email, chosen)
+                groups = granted.groups
+            else:
+                self._conveyor.ignore(row.id, row.reviewer_email)
+        except (Refused, NotAllowed) as error:
+            self._refused(row, first, error)
+            return
+        except ConveyorError as error:
+            # It may have happened: the next step, at once, is to read.
+            log.warning("request=%s write=unconfirmed cause=%r", row.id, str(error))
+            now = self._clock()
+            self._ledger.put_off(row, now, now, "unavailable")
+            return
+        self._settle(row, request, groups)
+
+    def _settle(
+        self, row: Row, request: AuthorizationRequest, groups: Sequence[AccessGroup] | None = None
+    ) -> None:
+        """Conveyor said yes. What was granted is what Conveyor lists, not what was asked for."""
+        if row.state == APPROVING and groups is None:
+            try:
+                groups = self._granted(request)
+            except ConveyorError as error:
+                self._wait(row, False, error)
+                return
+        if self._ledger.settle(row, self._clock(), groups):
+            log.info("request=%s round=%d done=%s by=%s", row.id, row.round, row.state, row.reviewer_id)
+
+    def _granted(self, request: AuthorizationRequest) -> Sequence[AccessGroup] | None:
+        for granted in self._conveyor.authorizations(request.email):
+            if granted.dataroom_id in ("", request.dataroom_id) and granted.status != "revoked":
+                return granted.groups
+        return None
+
+    def _closed(self, row: Row, request: AuthorizationRequest, *, ours: bool) -> None:
+        wanted = WANTED.get(row.state, "ignored")
+        if ours and request.status == wanted:
+            self._settle(row, request)
+        elif self._ledger.handled_elsewhere(row, ELSEWHERE[request.status], self._clock(), "elsewhere"):
+            log.info("request=%s elsewhere=%s", row.id, request.status)
+
+    def _refused(self, row: Row, first: bool, error: ConveyorError) -> None:
+        """Conveyor said no to the write: believe what the request itself says now."""
+        log.warning("request=%s write=refused cause=%r", row.id, str(error))
+        try:
+            request = self._conveyor.request(row.id)
+        except NotFound:
+            self._missing(row, first)
+        except ConveyorError as unread:
+            self._wait(row, first, unread)
+        else:
+            if request.status in CLOSED_STATUSES:
+                self._closed(row, request, ours=not first)
+            elif not request.is_open:
+                self._wait(row, first, Unavailable(f"unknown status {request.status!r}"))
+            elif isinstance(error, Refused):
+                self._give_back(row, "refused", error.reason)
+            else:
+                self._give_back(row, "not allowed")
+
+    def _give_back(self, row: Row, note: str, detail: str = "") -> None:
+        if self._ledger.give_back(row, self._clock(), note, detail):
+            log.warning("request=%s given_back=%r reviewer=%s", row.id, note, row.reviewer_id)
+
+    def _missing(self, row: Row, first: bool) -> None:
+        """One 404 may be a mistake; the second is believed."""
+        now = self._clock()
+        if row.not_found:
+            if self._ledger.handled_elsewhere(row, GONE, now, "gone"):
+                log.info("request=%s gone=yes", row.id)
+        else:
+            self._ledger.put_off(
+                row, now, now + CONFIRM_SECONDS, row.trouble, not_found=1, sent_at=_mark(row, first)
+            )
+
+    def _wait(self, row: Row, first: bool, error: ConveyorError) -> None:
+        """Conveyor could not be asked: try later, and say so. Only what was never sent is given back."""
+        now = self._clock()
+        log.warning("request=%s decision=waiting cause=%r", row.id, str(error))
+        if first and self._is_late(row):
+            self._give_back(row, "never sent")
+            return
+        trouble = "key" if isinstance(error, NotAllowed) else "unavailable"
+        note = "key" if trouble == "key" and row.trouble != "key" else ""
+        told_late = row.told_late
+        if self._is_late(row):
+            trouble = "unconfirmed"
+            note, told_late = ("", 1) if told_late else ("unconfirmed", 1)
+        wait = pause(row.decide_failures)
+        if isinstance(error, Unavailable):
+            wait = max(wait, error.retry_after)
+        self._ledger.put_off(
+            row,
+            now,
+            now + wait,
+            trouble,
+            note,
+            decide_failures=row.decide_failures + 1,
+            told_late=told_late,
+            sent_at=_mark(row, first),
+        )
+
+    def _is_late(self, row: Row) -> bool:
+        return self._clock() >= (row.claimed_at or 0.0) + TRYING_SECONDS
+
+
+def _mark(row: Row, first: bool) -> float | None:
+    """The mark that a row keeps: none while it is certain that no write was sent."""
+    return None if first else row.sent_at

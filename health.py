@@ -1,0 +1,49 @@
+"""Is the app well? For alarms and people; see README.md for what each reason means."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from channel import Channel
+from ledger import Ledger, LedgerError
+from settings import Settings
+
+EVERYBODY_MAY_DECIDE = (
+    "REVIEWERS is empty: every full member of the workspace who can see a card may decide it."
+)
+
+
+@dataclass
+class Readiness:
+    """Reasons make the app not ready; notes are only worth knowing."""
+
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def readiness(settings: Settings, ledger: Ledger, channel: Channel) -> Readiness:
+    """What is wrong now, each in a sentence."""
+    found = Readiness()
+    if channel.trouble:
+        found.reasons.append(f"Slack: {channel.trouble}.")
+    try:
+        look = ledger.look()
+        failing = ledger.failing()
+    except LedgerError as error:
+        found.reasons.append(f"Ledger: {error}.")
+    else:
+        since = f"since {_utc(look.looked_at)}" if look.looked_at else "yet"
+        if look.look_trouble:
+            found.reasons.append(f"Conveyor: no complete look {since}: {look.look_trouble}.")
+        elif look.adopted_at is None:
+            found.reasons.append("Slack: the channel was not read yet.")
+        elif (look.looked_at or 0.0) < time.time() - max(60.0, 3 * settings.poll_seconds):
+            found.reasons.append(f"Conveyor: no complete look {since}.")
+        found.notes.extend(f"Request {request_id} keeps failing; the log says why." for request_id in failing)
+    if not settings.reviewers:
+        found.notes.append(EVERYBODY_MAY_DECIDE)
+    return found
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

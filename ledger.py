@@ -1,0 +1,908 @@
+"""The durable record: every request, its state, who decided; and the audit trail.
+
+Each write is one short transaction whose first statement is the guarded UPDATE or INSERT: no read before it,
+no network inside it. That is what makes one winner of two clicks, on SQLite as on PostgreSQL.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    create_engine,
+    event,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.types import TypeDecorator
+
+from conveyor_client import AccessGroup, AuthorizationRequest, clean
+
+BUSY_SECONDS = 2.0
+LONGEST_PAUSE = 300.0
+MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
+PROGRESS_GRACE = 0.4  # a decision that is over sooner is shown once, as decided
+
+PENDING = "pending"
+APPROVING, APPROVED = "approving", "approved"
+REJECTING, REJECTED = "rejecting", "rejected"
+APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE = "approved elsewhere", "ignored elsewhere", "gone"
+CLOSED = "closed"  # decided, but only its card knows how: the ledger was lost
+IN_FLIGHT = (APPROVING, REJECTING)
+SETTLED = (APPROVED, REJECTED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE, CLOSED)
+
+
+class LedgerError(Exception):
+    """The ledger cannot be read or written now; nothing was recorded."""
+
+
+class CleanText(TypeDecorator[str]):
+    """Text that every database takes."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return None if value is None else clean(value)
+
+
+_metadata = MetaData()
+
+_requests = Table(
+    "requests",
+    _metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("round", Integer, nullable=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("email", CleanText, nullable=False),
+    Column("message", CleanText, nullable=False),
+    Column("dataroom_id", CleanText, nullable=False),
+    Column("link", CleanText, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("previous", CleanText, nullable=False, default=""),
+    # The card. `revision` counts what there was to show; `show_at` is when it is due, empty when shown.
+    Column("channel", String(30), nullable=False, default=""),
+    Column("card_ts", String(30), nullable=False, default=""),
+    Column("posting_at", Float),
+    Column("revision", Integer, nullable=False, default=1),
+    Column("show_at", Float, index=True),
+    Column("show_failures", Integer, nullable=False, default=0),
+    # The decision. `decide_at` is when Conveyor is due to be asked, empty when nothing is to be done.
+    Column("reviewer_id", String(30), nullable=False, default=""),
+    Column("reviewer_name", CleanText, nullable=False, default=""),
+    Column("reviewer_email", CleanText, nullable=False, default=""),
+    Column("groups", CleanText),
+    Column("reason", CleanText, nullable=False, default=""),
+    Column("claimed_at", Float),
+    Column("sent_at", Float),
+    Column("open_since", Float),
+    Column("settled_at", Float),
+    Column("decide_at", Float, index=True),
+    Column("decide_failures", Integer, nullable=False, default=0),
+    Column("trouble", String(30), nullable=False, default=""),
+    Column("told_late", Integer, nullable=False, default=0),
+    Column("adopted", Integer, nullable=False, default=0),
+    # What reading the request itself said while it was missing from the queue.
+    Column("read_at", Float),
+    Column("not_found", Integer, nullable=False, default=0),
+)
+
+_trail = Table(
+    "trail",
+    _metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("event", String(30), nullable=False),
+    Column("request_id", CleanText, nullable=False, index=True),
+    Column("round", Integer, nullable=False),
+    Column("person_id", CleanText, nullable=False),
+    Column("person_email", CleanText, nullable=False),
+    Column("detail", CleanText, nullable=False),
+    Column("trigger_id", CleanText, unique=True),
+)
+
+_notes = Table(
+    "notes",
+    _metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("request_id", CleanText, nullable=False),
+    Column("kind", String(30), nullable=False),
+    Column("person_id", String(30), nullable=False),
+    Column("detail", CleanText, nullable=False),
+    Column("send_at", Float, nullable=False),
+    Column("failures", Integer, nullable=False, default=0),
+)
+
+_groups = Table(
+    "access_groups",
+    _metadata,
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("id", CleanText, nullable=False),
+    Column("name", CleanText, nullable=False),
+    Column("dataroom_id", CleanText, nullable=False),
+)
+
+# One row: who works, and what every process has to know of it.
+_lease = Table(
+    "lease",
+    _metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("owner", String(80), nullable=False),
+    Column("beat", Integer, nullable=False),
+    Column("adopted_at", Float),
+    Column("looked_at", Float),
+    Column("look_trouble", Text, nullable=False),
+    Column("groups_at", Float),
+)
+
+Index("requests_by_card", _requests.c.card_ts)
+
+
+@dataclass(frozen=True)
+class Reviewer:
+    """A person whom Slack and the settings allow to decide."""
+
+    id: str
+    name: str
+    email: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request as the ledger has it; times in seconds since 1970."""
+
+    id: str
+    round: int
+    state: str
+    email: str
+    message: str
+    dataroom_id: str
+    link: str
+    received_at: float
+    previous: str = ""
+    channel: str = ""
+    card_ts: str = ""
+    posting_at: float | None = None
+    revision: int = 1
+    show_at: float | None = None
+    show_failures: int = 0
+    reviewer_id: str = ""
+    reviewer_name: str = ""
+    reviewer_email: str = ""
+    groups: str | None = None
+    reason: str = ""
+    claimed_at: float | None = None
+    sent_at: float | None = None
+    open_since: float | None = None
+    settled_at: float | None = None
+    decide_at: float | None = None
+    decide_failures: int = 0
+    trouble: str = ""
+    told_late: int = 0
+    adopted: int = 0
+    read_at: float | None = None
+    not_found: int = 0
+
+    @property
+    def group_list(self) -> list[AccessGroup] | None:
+        """The groups chosen, or granted once it is approved; None where nobody knows them."""
+        if self.groups is None:
+            return None
+        return [AccessGroup(group_id, name) for group_id, name in json.loads(self.groups)]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A reply to send into the thread of a request's card."""
+
+    number: int
+    request_id: str
+    kind: str
+    person_id: str
+    detail: str
+    failures: int
+
+
+@dataclass(frozen=True)
+class FoundCard:
+    """A card of ours as the channel has it."""
+
+    channel: str
+    ts: str
+    request_id: str
+    round: int
+    state: str
+    email: str
+    reviewer_id: str = ""
+    reviewer_name: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the last looks at Conveyor came to, wherever they were made."""
+
+    adopted_at: float | None
+    looked_at: float | None
+    look_trouble: str
+    groups_at: float | None
+
+
+ROW_COLUMNS = [_requests.c[field.name] for field in fields(Row)]
+# What a decision leaves behind on a row that is open again.
+UNDECIDED: dict[str, Any] = {
+    "reviewer_id": "",
+    "reviewer_name": "",
+    "reviewer_email": "",
+    "groups": None,
+    "reason": "",
+    "claimed_at": None,
+    "sent_at": None,
+    "open_since": None,
+    "settled_at": None,
+    "decide_at": None,
+    "decide_failures": 0,
+    "trouble": "",
+    "told_late": 0,
+    "adopted": 0,
+    "read_at": None,
+    "not_found": 0,
+}
+
+
+def pause(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: one, doubling, up to five minutes."""
+    return float(min(2 ** min(failures, 20), LONGEST_PAUSE))
+
+
+def packed(groups: Iterable[AccessGroup] | None) -> str | None:
+    return None if groups is None else json.dumps([[group.id, group.name] for group in groups])
+
+
+class Ledger:
+    """The database behind the app. Every method may raise LedgerError."""
+
+    def __init__(self, database_url: str) -> None:
+        url = make_url(database_url)
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        self._write_lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._changes = 0
+        options: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": BUSY_SECONDS}
+        if self._is_sqlite:
+            _make_private_file(url.database or "")
+            options["connect_args"] = {"timeout": BUSY_SECONDS}
+        else:
+            options["pool_pre_ping"] = True
+            options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=5000"}
+        self._engine = create_engine(url, **options)
+        if self._is_sqlite:
+            event.listen(self._engine, "connect", _make_durable)
+
+    def prepare(self) -> None:
+        """Make the tables that are not there yet. Several processes may do so at once."""
+        with self._errors():
+            try:
+                _metadata.create_all(self._engine)
+            except SQLAlchemyError:
+                # Another process was making them at the same time: look again.
+                _metadata.create_all(self._engine)
+        with self._write() as db:
+            values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
+            db.execute(self._insert_if_absent(_lease, [values]))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # Who works
+
+    def lease(self) -> tuple[str, int]:
+        """The owner and the beat."""
+        with self._read() as db:
+            owner, beat = db.execute(select(_lease.c.owner, _lease.c.beat)).one()
+            return owner, beat
+
+    def take_lease(self, owner: str, seen_owner: str, seen_beat: int) -> bool:
+        """Whether the lease, unchanged since it was seen, is now this owner's."""
+        seen = and_(_lease.c.owner == seen_owner, _lease.c.beat == seen_beat)
+        return self._update(update(_lease).where(seen).values(owner=owner, beat=_lease.c.beat + 1))
+
+    def beat(self, owner: str) -> bool:
+        """Whether this owner still has the lease; if so, the others see that it lives."""
+        return self._update(update(_lease).where(_lease.c.owner == owner).values(beat=_lease.c.beat + 1))
+
+    def release_lease(self, owner: str) -> None:
+        self._update(update(_lease).where(_lease.c.owner == owner).values(owner=""))
+
+    def look(self) -> Look:
+        with self._read() as db:
+            row = db.execute(select(_lease)).one()
+            return Look(row.adopted_at, row.looked_at, row.look_trouble, row.groups_at)
+
+    def record_look(self, trouble: str, now: float) -> None:
+        """Remember how the last look at Conveyor's queue went; an empty trouble means complete."""
+        values = {"look_trouble": trouble} if trouble else {"look_trouble": "", "looked_at": now}
+        self._update(update(_lease).values(**values))
+
+    # Access groups
+
+    def access_groups(self, dataroom_id: str | None = None) -> list[AccessGroup]:
+        """The last list read from Conveyor: all, or those that can be granted in one data room."""
+        with self._read() as db:
+            rows = db.execute(select(_groups).order_by(_groups.c.position))
+            groups = [AccessGroup(row.id, row.name, row.dataroom_id) for row in rows]
+        return groups if dataroom_id is None else [group for group in groups if group.is_in(dataroom_id)]
+
+    def replace_access_groups(
+        self, groups: Sequence[AccessGroup], changed_rooms: Sequence[str], now: float
+    ) -> None:
+        """Keep the list, and let the open cards of the rooms whose offer changed follow it."""
+        with self._write() as db:
+            db.execute(update(_lease).values(groups_at=now))
+            db.execute(_groups.delete())
+            if groups:
+                rows = [{"position": position, **asdict(group)} for position, group in enumerate(groups)]
+                db.execute(_groups.insert(), rows)
+            if changed_rooms:
+                stale = and_(_requests.c.state == PENDING, _requests.c.dataroom_id.in_(changed_rooms))
+                db.execute(update(_requests).where(stale).values(**_redraw(now)))
+
+    def groups_are_current(self, now: float) -> None:
+        self._update(update(_lease).values(groups_at=now))
+
+    def open_rooms(self) -> list[str]:
+        """The data rooms of the requests that wait."""
+        with self._read() as db:
+            query = select(_requests.c.dataroom_id).where(_requests.c.state == PENDING).distinct()
+            return list(db.scalars(query))
+
+    # What the queue says
+
+    def record(self, requests: Sequence[AuthorizationRequest], now: float) -> int:
+        """How many of these open requests are new; the details of the known ones that wait are kept fresh."""
+        with self._read() as db:
+            known = {
+                row.id: row
+                for row in db.execute(
+                    select(*ROW_COLUMNS).where(_requests.c.id.in_([request.id for request in requests]))
+                )
+            }
+        for request in requests:
+            row = known.get(request.id)
+            if row is not None and row.state == PENDING and _details(row) != _details(request):
+                self.learn(request, now)
+        new = [request for request in requests if request.id not in known]
+        if not new:
+            return 0
+        with self._write() as db:
+            values = [
+                {
+                    **_fresh(request.id, request.email, now),
+                    **dict(zip(_DETAILS, _details(request), strict=True)),
+                    "received_at": request.received_at or now,
+                }
+                for request in new
+            ]
+            db.execute(self._insert_if_absent(_requests, values))
+            for request in new:
+                self._log(db, now, "asked", request.id, 1)
+        return len(new)
+
+    def learn(self, request: AuthorizationRequest, now: float) -> None:
+        """Keep what Conveyor says of a request now, and show it."""
+        values: dict[str, Any] = dict(zip(_DETAILS, _details(request), strict=True))
+        if request.received_at:
+            values["received_at"] = request.received_at
+        self._update(update(_requests).where(_requests.c.id == request.id).values(**values, **_redraw(now)))
+
+    def missing(self, seen: set[str], again_before: float, most: int) -> list[Row]:
+        """Waiting requests that are not among the seen ones and were not read since, longest unread first."""
+        with self._read() as db:
+            waiting = set(db.scalars(select(_requests.c.id).where(_requests.c.state == PENDING)))
+            rows: list[Row] = []
+            for some in _chunks(sorted(waiting - seen)):
+                read_at = _requests.c.read_at
+                due = or_(read_at.is_(None), read_at < again_before, _requests.c.not_found > 0)
+                query = select(*ROW_COLUMNS).where(_requests.c.id.in_(some), due)
+                rows.extend(map(_row, db.execute(query)))
+        return sorted(rows, key=lambda row: row.read_at or 0.0)[:most]
+
+    def still_open(self, row: Row, now: float) -> None:
+        """The request was read itself and is open, though the queue left it out."""
+        self._update(update(_requests).where(_is(row)).values(read_at=now, not_found=0))
+
+    def not_found(self, row: Row, now: float) -> bool:
+        """Count a 404, and say whether it was the second: then the request is gone."""
+        if row.not_found == 0:
+            self._update(update(_requests).where(_is(row)).values(read_at=now, not_found=1))
+            return False
+        return self.handled_elsewhere(row, GONE, now)
+
+    def handled_elsewhere(self, row: Row, state: str, now: float, note: str = "") -> bool:
+        """Whether the row, unchanged since it was read, is closed because Conveyor says so."""
+        return self._settle(row, state, now, {"groups": None, "reason": ""}, note)
+
+    def settled_among(self, request_ids: Iterable[str]) -> list[Row]:
+        """Those of the requests that are settled and shown as settled."""
+        settled: list[Row] = []
+        with self._read() as db:
+            for some in _chunks(list(request_ids)):
+                query = select(*ROW_COLUMNS).where(
+                    _requests.c.id.in_(some), _requests.c.state.in_(SETTLED), _requests.c.show_at.is_(None)
+                )
+                settled.extend(map(_row, db.execute(query)))
+        return settled
+
+    def reopen(self, row: Row, now: float) -> bool:
+        """Start a new round, with a new card, for a settled request that is open again."""
+        previous = {
+            "state": row.state,
+            "reviewer_id": row.reviewer_id,
+            "reviewer_name": row.reviewer_name,
+            "at": row.settled_at,
+        }
+        values = {
+            **UNDECIDED,
+            **_redraw(now),
+            "state": PENDING,
+            "round": row.round + 1,
+            "previous": json.dumps(previous),
+            "card_ts": "",
+            "posting_at": None,
+        }
+        return self._change(row, values, now, "asked again", round=row.round + 1)
+
+    # What people decide
+
+    def find(self, request_id: str) -> Row | None:
+        with self._read() as db:
+            found = db.execute(select(*ROW_COLUMNS).where(_requests.c.id == request_id)).one_or_none()
+            return None if found is None else _row(found)
+
+    def find_by_card(self, channel: str, ts: str) -> Row | None:
+        """The request whose current card this is."""
+        with self._read() as db:
+            current = and_(_requests.c.channel == channel, _requests.c.card_ts == ts)
+            found = db.execute(select(*ROW_COLUMNS).where(current)).first()
+            return None if found is None else _row(found)
+
+    def claim(
+        self,
+        row: Row,
+        state: str,
+        reviewer: Reviewer,
+        trigger_id: str,
+        now: float,
+        *,
+        groups: Sequence[AccessGroup] = (),
+        reason: str = "",
+    ) -> bool:
+        """Whether this click decided the request: it waits, on this very card, and the click is a new one."""
+        values = {
+            "state": state,
+            "reviewer_id": reviewer.id,
+            "reviewer_name": reviewer.name,
+            "reviewer_email": reviewer.email,
+            "groups": packed(groups),
+            "reason": reason,
+            "claimed_at": now,
+            "decide_at": now,
+            "decide_failures": 0,
+            "revision": _requests.c.revision + 1,
+            "show_at": now + PROGRESS_GRACE,
+            "read_at": None,
+            "not_found": 0,
+        }
+        current = and_(
+            _requests.c.id == row.id,
+            _requests.c.round == row.round,
+            _requests.c.state == PENDING,
+            _requests.c.channel == row.channel,
+            _requests.c.card_ts == row.card_ts,
+        )
+        detail = json.dumps({"reason": reason, "groups": [[group.id, group.name] for group in groups]})
+        try:
+            with self._write() as db:
+                if not db.execute(update(_requests).where(current).values(**values)).rowcount:
+                    return False
+                self._log(db, now, state, row.id, row.round, reviewer, detail, trigger_id)
+        except _Repeated:
+            return False
+        return True
+
+    def refuse(self, request_id: str, why: str, person_id: str, trigger_id: str, now: float) -> bool:
+        """Keep in the trail that a click did nothing; False if this very click is there already."""
+        person = Reviewer(person_id, "", "")
+        try:
+            with self._write() as db:
+                self._log(db, now, "refused", request_id, 0, person, why, trigger_id)
+        except _Repeated:
+            return False
+        return True
+
+    def redraw(self, request_id: str, now: float) -> None:
+        """Let the card be drawn again, unless it is the only record of its decision."""
+        drawable = and_(_requests.c.id == request_id, _requests.c.state != CLOSED)
+        self._update(update(_requests).where(drawable).values(**_redraw(now)))
+
+    # Carrying a decision out
+
+    def decisions_due(self, now: float, most: int) -> list[Row]:
+        with self._read() as db:
+            query = select(*ROW_COLUMNS).where(_requests.c.decide_at <= now).order_by(_requests.c.decide_at)
+            return [_row(found) for found in db.execute(query.limit(most))]
+
+    def mark_sent(self, row: Row, now: float) -> bool:
+        """Whether the row, unchanged since it was read, now says that a write is about to be sent."""
+        marked = update(_requests).where(_is(row)).values(sent_at=now, open_since=None)
+        return self._update(marked, changed=False)
+
+    def put_off(
+        self, row: Row, now: float, until: float, trouble: str = "", note: str = "", **values: Any
+    ) -> None:
+        """Try the decision again at a later time, and show why if that has changed."""
+        values = {"decide_at": until, "trouble": trouble, **values}
+        if trouble != row.trouble:
+            values.update(_redraw(now))
+        with self._write() as db:
+            if db.execute(update(_requests).where(_is(row)).values(**values)).rowcount and note:
+                self._note(db, row, note, now)
+
+    def give_back(self, row: Row, now: float, note: str, detail: str = "") -> bool:
+        """Whether the decision was taken back: the request waits again, and its reviewer will be told why."""
+        values = {**UNDECIDED, **_redraw(now), "state": PENDING}
+        return self._change(row, values, now, "given back", note=note, detail=detail)
+
+    def settle(self, row: Row, now: float, groups: Sequence[AccessGroup] | None = None) -> bool:
+        """Whether the decision is done: Conveyor said so."""
+        if row.state == APPROVING:
+            return self._settle(row, APPROVED, now, {"groups": packed(groups)})
+        return self._settle(row, REJECTED, now, {})
+
+    # Showing it
+
+    def next_update(self, now: float) -> Row | None:
+        """The card that has waited longest to be brought up to date."""
+        return self._next(_requests.c.card_ts != "", now, _requests.c.show_at)
+
+    def next_post(self, now: float) -> Row | None:
+        """The oldest request without a card. A few failures of that one do not change the order."""
+        row = self._next(_requests.c.card_ts == "", None, _requests.c.received_at, _requests.c.id)
+        if row and (row.show_at or 0.0) > now and row.show_failures >= MANY_FAILURES:
+            row = self._next(_requests.c.card_ts == "", now, _requests.c.received_at, _requests.c.id)
+        return row if row and (row.show_at or 0.0) <= now else None
+
+    def _next(self, which: Any, now: float | None, *order: Any) -> Row | None:
+        due = _requests.c.show_at.is_not(None) if now is None else _requests.c.show_at <= now
+        with self._read() as db:
+            query = select(*ROW_COLUMNS).where(due, which).order_by(*order).limit(1)
+            found = db.execute(query).one_or_none()
+            return None if found is None else _row(found)
+
+    def posting(self, row: Row, channel: str, now: float) -> bool:
+        """Commit that the card is about to be posted."""
+        return self._update(
+            update(_requests)
+            .where(_is(row), _requests.c.card_ts == "")
+            .values(channel=channel, posting_at=now),
+            changed=False,
+        )
+
+    def not_posted(self, row: Row) -> None:
+        """Slack said clearly that there is no card."""
+        self._update(update(_requests).where(_card_of(row)).values(posting_at=None), changed=False)
+
+    def posted(self, row: Row, channel: str, ts: str) -> None:
+        """The card is there. It is up to date unless the row has changed since it was drawn."""
+        with self._write() as db:
+            values = {"channel": channel, "card_ts": ts, "posting_at": None, "show_failures": 0}
+            db.execute(update(_requests).where(_card_of(row)).values(**values))
+            drawn = and_(_card_of(row), _requests.c.revision == row.revision)
+            db.execute(update(_requests).where(drawn).values(show_at=None))
+
+    def shown(self, row: Row) -> None:
+        drawn = and_(_card_of(row), _requests.c.revision == row.revision)
+        self._update(update(_requests).where(drawn).values(show_at=None, show_failures=0), changed=False)
+
+    def found_card(self, row: Row, channel: str, ts: str) -> None:
+        """A card whose posting was in doubt is there; it is drawn again, since it may be an older picture."""
+        values = {"channel": channel, "card_ts": ts, "posting_at": None, "show_failures": 0}
+        self._update(update(_requests).where(_card_of(row), _requests.c.card_ts == "").values(**values))
+
+    def lost_card(self, row: Row, now: float) -> None:
+        """Somebody deleted the card: another is to be posted."""
+        values = {"card_ts": "", "posting_at": None, **_redraw(now)}
+        lost = and_(_card_of(row), _requests.c.card_ts == row.card_ts)
+        self._update(update(_requests).where(lost).values(**values))
+
+    def show_later(self, row: Row, until: float, *, failed: bool, posting_at: float | None = None) -> None:
+        """Draw the card at a later time; `failed` when it is this card that Slack does not take."""
+        values: dict[str, Any] = {"show_at": until}
+        if failed:
+            values["show_failures"] = _requests.c.show_failures + 1
+        if posting_at is not None:
+            values["posting_at"] = posting_at
+        self._update(update(_requests).where(_card_of(row)).values(**values), changed=False)
+
+    def failing(self, most: int = 20) -> list[str]:
+        """Ids of requests that keep failing, for the operator."""
+        with self._read() as db:
+            query = select(_requests.c.id).where(
+                or_(
+                    and_(_requests.c.show_at.is_not(None), _requests.c.show_failures >= MANY_FAILURES),
+                    and_(_requests.c.decide_at.is_not(None), _requests.c.decide_failures >= MANY_FAILURES),
+                )
+            )
+            return list(db.scalars(query.limit(most)))
+
+    def waiting_cards(self) -> list[Row]:
+        """Requests that wait or are being decided, whose cards should be in the channel."""
+        with self._read() as db:
+            query = select(*ROW_COLUMNS).where(
+                _requests.c.state.in_((PENDING, *IN_FLIGHT)), _requests.c.card_ts != ""
+            )
+            return [_row(found) for found in db.execute(query)]
+
+    def adopt(self, cards: Iterable[FoundCard], now: float) -> None:
+        """Begin with the cards that are in the channel, when the ledger that made them is lost."""
+        with self._write() as db:
+            for card in cards:
+                values = {
+                    **_fresh(card.request_id, card.email, now),
+                    "round": card.round,
+                    "state": card.state,
+                    "channel": card.channel,
+                    "card_ts": card.ts,
+                    "received_at": float(card.ts),
+                }
+                if card.state in IN_FLIGHT:
+                    values |= {
+                        "reviewer_id": card.reviewer_id,
+                        "reviewer_name": card.reviewer_name,
+                        "reason": card.reason,
+                        "claimed_at": now,
+                        "sent_at": now,
+                        "decide_at": now,
+                        "show_at": None,
+                        "adopted": 1,
+                    }
+                elif card.state in SETTLED:
+                    values |= {"state": CLOSED, "settled_at": now, "show_at": None}
+                db.execute(self._insert_if_absent(_requests, [values]))
+                self._log(db, now, f"adopted as {values['state']}"[:30], card.request_id, card.round)
+            db.execute(update(_lease).values(adopted_at=now))
+
+    # Notes
+
+    def next_note(self, now: float) -> Note | None:
+        with self._read() as db:
+            query = select(_notes).where(_notes.c.send_at <= now).order_by(_notes.c.number).limit(1)
+            found = db.execute(query).one_or_none()
+            if found is None:
+                return None
+            return Note(
+                found.number, found.request_id, found.kind, found.person_id, found.detail, found.failures
+            )
+
+    def note_sent(self, note: Note) -> None:
+        self._update(_notes.delete().where(_notes.c.number == note.number), changed=False)
+
+    def note_later(self, note: Note, until: float) -> None:
+        failed = update(_notes).where(_notes.c.number == note.number)
+        self._update(failed.values(send_at=until, failures=_notes.c.failures + 1), changed=False)
+
+    # Waking those who wait for work
+
+    @property
+    def changes(self) -> int:
+        """Counts the writes of this process that may have made work."""
+        return self._changes
+
+    def wait_for_change(self, since: int, seconds: float) -> None:
+        """Return when the count is no longer `since`, or after so many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._changes != since, timeout=max(0.0, seconds))
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changes += 1
+            self._changed.notify_all()
+
+    # How it is written
+
+    def _settle(self, row: Row, state: str, now: float, more: Mapping[str, Any], note: str = "") -> bool:
+        values = {
+            **_redraw(now),
+            **more,
+            "state": state,
+            "settled_at": now,
+            "decide_at": None,
+            "decide_failures": 0,
+            "trouble": "",
+            "open_since": None,
+        }
+        return self._change(row, values, now, state, note=note)
+
+    def _change(
+        self,
+        row: Row,
+        values: Mapping[str, Any],
+        now: float,
+        what: str,
+        note: str = "",
+        detail: str = "",
+        round: int = 0,
+    ) -> bool:
+        """Compare and set: the row as it was read becomes another, with its line in the trail."""
+        with self._write() as db:
+            if not db.execute(update(_requests).where(_is(row)).values(**values)).rowcount:
+                return False
+            person = Reviewer(row.reviewer_id, row.reviewer_name, row.reviewer_email)
+            groups = values.get("groups") or ""
+            self._log(db, now, what, row.id, round or row.round, person, detail or note or groups)
+            if note:
+                self._note(db, row, note, now, detail)
+        return True
+
+    def _log(
+        self,
+        db: Connection,
+        now: float,
+        what: str,
+        request_id: str,
+        round: int,
+        person: Reviewer | None = None,
+        detail: str = "",
+        trigger_id: str | None = None,
+    ) -> None:
+        try:
+            db.execute(
+                _trail.insert().values(
+                    at=now,
+                    event=what,
+                    request_id=request_id,
+                    round=round,
+                    person_id=person.id if person else "",
+                    person_email=person.email if person else "",
+                    detail=detail,
+                    trigger_id=trigger_id or None,
+                )
+            )
+        except IntegrityError as error:
+            raise _Repeated from error
+
+    def _note(self, db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:
+        db.execute(
+            _notes.insert().values(
+                request_id=row.id, kind=kind, person_id=row.reviewer_id, detail=detail, send_at=now
+            )
+        )
+
+    def _insert_if_absent(self, table: Table, rows: list[dict[str, Any]]) -> Any:
+        insert = sqlite_insert if self._is_sqlite else postgresql_insert
+        return insert(table).values(rows).on_conflict_do_nothing()
+
+    def _update(self, statement: Any, *, changed: bool = True) -> bool:
+        with self._write(changed) as db:
+            return bool(db.execute(statement).rowcount)
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self._errors(), self._engine.connect() as db:
+            yield db
+
+    @contextmanager
+    def _write(self, changed: bool = True) -> Iterator[Connection]:
+        """One transaction. SQLite has one writer at a time, so threads of this process queue here."""
+        with self._errors():
+            if self._is_sqlite and not self._write_lock.acquire(timeout=BUSY_SECONDS):
+                raise LedgerError("the ledger is busy")
+            try:
+                with self._engine.begin() as db:
+                    yield db
+            finally:
+                if self._is_sqlite:
+                    self._write_lock.release()
+        if changed:
+            self.wake()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            # SQLAlchemy's own text repeats the values, customers' words among them.
+            cause = getattr(error, "orig", None) or type(error).__name__
+            raise LedgerError(f"the ledger failed: {cause}") from None
+
+
+class _Repeated(Exception):
+    """The trail has this click already."""
+
+
+_DETAILS = ("email", "message", "dataroom_id", "link")
+
+
+def _details(source: Any) -> tuple[str, ...]:
+    return tuple(getattr(source, name) for name in _DETAILS)
+
+
+def _fresh(request_id: str, email: str, now: float) -> dict[str, Any]:
+    return {
+        "id": request_id,
+        "round": 1,
+        "state": PENDING,
+        "email": email,
+        "message": "",
+        "dataroom_id": "",
+        "link": "",
+        "received_at": now,
+        "revision": 1,
+        "show_at": now,
+    }
+
+
+def _redraw(now: float) -> dict[str, Any]:
+    return {"revision": _requests.c.revision + 1, "show_at": now, "show_failures": 0}
+
+
+def _is(row: Row) -> Any:
+    """The row has not moved on since it was read: same round, same state, same decision."""
+    claimed = _requests.c.claimed_at
+    return and_(
+        _requests.c.id == row.id,
+        _requests.c.round == row.round,
+        _requests.c.state == row.state,
+        claimed.is_(None) if row.claimed_at is None else claimed == row.claimed_at,
+    )
+
+
+def _card_of(row: Row) -> Any:
+    return and_(_requests.c.id == row.id, _requests.c.round == row.round)
+
+
+def _row(found: Any) -> Row:
+    return Row(**found._mapping)
+
+
+def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
+
+
+def _make_durable(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _make_private_file(path: str) -> None:
+    """Make the file and its folder for this user alone. SQLite's own helper files get the same rights."""
+    if path in ("", ":memory:"):
+        return
+    try:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise LedgerError(f"the ledger's file cannot be made: {error.strerror}: {path}") from None

@@ -1,0 +1,1 @@
+"""Stand-ins for Slack and Conveyor, for the tests and for trying the app with no accounts."""

@@ -1,0 +1,144 @@
+"""The environment, read once, checked, and explained when it is wrong."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+MAX_POLL_SECONDS = 3600.0
+
+
+class SettingsError(Exception):
+    """All that is wrong with the settings, one sentence each in `problems`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator decided. Secrets stay out of its repr."""
+
+    conveyor_key: str = field(repr=False)
+    slack_bot_token: str = field(repr=False)
+    slack_signing_secret: str = field(repr=False)
+    slack_channel_id: str
+    port: int = 8080
+    poll_seconds: float = 30.0
+    database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
+    reviewers: tuple[str, ...] = ()
+    reason_required: bool = True
+    conveyor_api_url: str = "https://api.conveyor.com/api/v2"
+    slack_api_url: str = "https://slack.com/api/"
+    log_level: str = "INFO"
+
+
+REQUIRED = {
+    "CONVEYOR_KEY": "an API key that may decide requests, from Conveyor's integrations page",
+    "SLACK_BOT_TOKEN": "it starts with xoxb-, from your Slack app's page “OAuth & Permissions”",
+    "SLACK_SIGNING_SECRET": "32 letters and digits, from your Slack app's page “Basic Information”",
+    "SLACK_CHANNEL_ID": "it starts with C or G, at the end of “Copy link” in the channel's menu",
+}
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process: its environment first, then the file `.env` in the current folder.
+
+    Raises SettingsError with every problem at once. Blank means missing.
+    """
+    if environment is None:
+        from_file = {name: value or "" for name, value in dotenv_values(".env", interpolate=False).items()}
+        environment = {**from_file, **{name: value for name, value in os.environ.items() if value.strip()}}
+    values = {name: value.strip() for name, value in environment.items()}
+    problems: list[str] = []
+
+    def get(name: str, default: str = "") -> str:
+        return values.get(name) or default
+
+    for name, where in REQUIRED.items():
+        if not get(name):
+            problems.append(f"{name} is missing: {where}.")
+    # The values themselves are never repeated here: they may be secrets in the wrong place.
+    if get("SLACK_BOT_TOKEN") and not get("SLACK_BOT_TOKEN").startswith("xoxb-"):
+        problems.append(f"SLACK_BOT_TOKEN is not a bot token: {REQUIRED['SLACK_BOT_TOKEN']}.")
+    if get("SLACK_CHANNEL_ID") and not re.fullmatch(r"[CG][A-Z0-9]{2,}", get("SLACK_CHANNEL_ID")):
+        problems.append(f"SLACK_CHANNEL_ID is not a channel's id: {REQUIRED['SLACK_CHANNEL_ID']}.")
+
+    port = get("PORT", "8080")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        problems.append("PORT must be a whole number from 1 to 65535, such as 8080.")
+    poll_seconds = _seconds(get("POLL_SECONDS", "30"))
+    if poll_seconds is None:
+        problems.append(f"POLL_SECONDS must be a number of seconds up to {MAX_POLL_SECONDS:.0f}, such as 30.")
+    level = get("LOG_LEVEL", "INFO").upper()
+    if level not in LOG_LEVELS:
+        problems.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
+    reason = get("REJECTION_REASON", "required").lower()
+    if reason not in ("required", "optional"):
+        problems.append("REJECTION_REASON must be “required” or “optional”.")
+    reviewers = tuple(part for part in re.split(r"[\s,;]+", get("REVIEWERS")) if part)
+    problems.extend(
+        f"REVIEWERS has “{part}”, which is not an e-mail address, an @domain, "
+        "a Slack user id (U…) or a user-group id (S…)."
+        for part in reviewers
+        if not re.fullmatch(r"[^@\s]*@[^@\s]+|[UW][A-Z0-9]{2,}|S[A-Z0-9]{2,}", part)
+    )
+    database_url = _database_url(get("DATABASE_URL", DEFAULT_DATABASE_URL))
+    if database_url is None:
+        problems.append("DATABASE_URL must start with sqlite:///, postgres:// or postgresql://.")
+    addresses = {
+        "CONVEYOR_API_URL": get("CONVEYOR_API_URL", Settings.conveyor_api_url).rstrip("/"),
+        "SLACK_API_URL": get("SLACK_API_URL", Settings.slack_api_url).rstrip("/") + "/",
+    }
+    for name, address in addresses.items():
+        if not _is_web_address(address):
+            problems.append(f"{name} must be a web address that starts with https:// or http://.")
+
+    if problems or poll_seconds is None or database_url is None:
+        raise SettingsError(problems)
+    return Settings(
+        conveyor_key=get("CONVEYOR_KEY"),
+        slack_bot_token=get("SLACK_BOT_TOKEN"),
+        slack_signing_secret=get("SLACK_SIGNING_SECRET"),
+        slack_channel_id=get("SLACK_CHANNEL_ID"),
+        port=int(port),
+        poll_seconds=poll_seconds,
+        database_url=database_url,
+        reviewers=reviewers,
+        reason_required=reason == "required",
+        conveyor_api_url=addresses["CONVEYOR_API_URL"],
+        slack_api_url=addresses["SLACK_API_URL"],
+        log_level=level,
+    )
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= MAX_POLL_SECONDS else None
+
+
+def _database_url(text: str) -> str | None:
+    """SQLAlchemy's spelling of a database address, or None if it is of no kind that the ledger knows."""
+    if text.startswith("sqlite:///"):
+        return text
+    scheme, separator, rest = text.partition("://")
+    if separator and rest and scheme in ("postgres", "postgresql"):
+        return f"postgresql+psycopg://{rest}"
+    return None
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

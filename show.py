@@ -1,0 +1,190 @@
+"""The loop that writes to Slack: one message after another, so that the pictures of a card never cross."""
+
+import logging
+from collections.abc import Callable
+
+import blocks
+from channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent
+from conveyor_client import AccessGroup
+from ledger import PENDING, FoundCard, Ledger, Note, Row, pause
+
+log = logging.getLogger(__name__)
+
+POST_SECONDS = 1.0  # Slack: about one message a second in a channel
+LOOK_AGAIN_SECONDS = 10.0
+HISTORY_MARGIN = 300.0  # Slack's clock and ours may differ
+ADOPT_SECONDS = 90 * 86400.0
+SWEEP_SECONDS = 600.0
+IDLE_SECONDS = 0.5
+UPDATE, POST = "update", "post"
+LONGEST_OUTAGE_PAUSE = 60.0
+
+
+class Show:
+    """Keeps the channel true to the ledger: cards, and replies in their threads."""
+
+    def __init__(
+        self, channel: Channel, ledger: Ledger, held: Callable[[], bool], clock: Callable[[], float]
+    ) -> None:
+        self._channel = channel
+        self._ledger = ledger
+        self._held = held
+        self._clock = clock
+        self._not_before = {UPDATE: 0.0, POST: 0.0}
+        self._sweep_at = clock() + SWEEP_SECONDS
+        self._outages = 0
+
+    def round(self) -> float:
+        """Write one message, if one is due; seconds until there may be another."""
+        if self._channel.identity is None:
+            return IDLE_SECONDS
+        now = self._clock()
+        if wait := max(0.0, min(self._not_before.values()) - now):
+            return min(wait, IDLE_SECONDS)
+        try:
+            if self._ledger.look().adopted_at is None:
+                self._adopt()
+                return 0.0
+            if now >= self._sweep_at:
+                self._sweep_at = now + SWEEP_SECONDS
+                self._sweep()
+        except ChannelError as error:
+            self._outage(error, UPDATE, POST)
+            return IDLE_SECONDS
+        if self._not_before[UPDATE] <= now and (row := self._ledger.next_update(now)):
+            self._attempt(row, UPDATE, self._update)
+            return 0.0
+        if self._not_before[POST] <= now:
+            if note := self._ledger.next_note(now):
+                self._reply(note)
+                return 0.0
+            if row := self._ledger.next_post(now):
+                self._attempt(row, POST, self._post)
+                return 0.0
+        return min(IDLE_SECONDS, max(0.01, max(self._not_before.values()) - now))
+
+    def _attempt(self, row: Row, what: str, draw: Callable[[Row], None]) -> None:
+        try:
+            draw(row)
+        except CardLost as error:
+            log.warning("request=%s card=lost cause=%r", row.id, str(error))
+            self._ledger.lost_card(row, self._clock())
+        except ChannelError as error:
+            if self._is_outage(error, what):
+                return
+            log.error("request=%s card=refused failures=%d cause=%r", row.id, row.show_failures, str(error))
+            self._ledger.show_later(row, self._clock() + pause(row.show_failures), failed=True)
+        else:
+            self._outages = 0
+
+    def _update(self, row: Row) -> None:
+        message = blocks.card(row, self._offered(row))
+        if self._held():
+            self._channel.update(row, message)
+            self._ledger.shown(row)
+
+    def _post(self, row: Row) -> None:
+        if row.posting_at is not None:
+            self._find(row, row.posting_at)
+            return
+        if not self._ledger.posting(row, self._channel.id, self._clock()):
+            return
+        message = blocks.card(row, self._offered(row))
+        if not self._held():
+            return
+        try:
+            ts = self._channel.post(row, message)
+        except SlackSilent as error:
+            if error.maybe_done:
+                now = self._clock()
+                self._ledger.show_later(row, now, failed=False, posting_at=now)
+            else:
+                self._ledger.not_posted(row)
+            raise
+        except (SlackDown, CardRefused):
+            self._ledger.not_posted(row)
+            raise
+        finally:
+            self._pace()
+        self._ledger.posted(row, self._channel.id, ts)
+
+    def _find(self, row: Row, posting_at: float) -> None:
+        """Is a card there whose posting was in doubt? It is missing only if it still is ten seconds later."""
+        asked_at = self._clock()
+        for card in self._channel.cards(posting_at - HISTORY_MARGIN):
+            if (card.request_id, card.round) == (row.id, row.round):
+                log.info("request=%s card=found", row.id)
+                self._ledger.found_card(row, card.channel, card.ts)
+                return
+        if asked_at >= posting_at + LOOK_AGAIN_SECONDS:
+            self._ledger.not_posted(row)
+        else:
+            self._ledger.show_later(row, posting_at + LOOK_AGAIN_SECONDS, failed=False)
+
+    def _reply(self, note: Note) -> None:
+        row = self._ledger.find(note.request_id)
+        if row is None:
+            self._ledger.note_sent(note)
+            return
+        if not row.card_ts or not self._held():
+            self._ledger.note_later(note, self._clock() + 1.0)
+            return
+        try:
+            self._channel.reply(row, blocks.note(note.kind, note.person_id, note.detail))
+        except ChannelError as error:
+            if not self._is_outage(error, POST):
+                log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
+                self._ledger.note_later(note, self._clock() + pause(note.failures))
+        else:
+            self._outages = 0
+            self._ledger.note_sent(note)
+        finally:
+            self._pace()
+
+    def _pace(self) -> None:
+        self._not_before[POST] = max(self._not_before[POST], self._clock() + POST_SECONDS)
+
+    def _offered(self, row: Row) -> list[AccessGroup]:
+        return self._ledger.access_groups(row.dataroom_id) if row.state == PENDING else []
+
+    def _is_outage(self, error: ChannelError, what: str) -> bool:
+        """Whether no other message would get through either; then everything waits, in its order."""
+        if isinstance(error, SlackDown) and error.retry_after:
+            self._outage(error, what)  # Slack counts each method for itself
+            return True
+        if isinstance(error, SlackDown) or (isinstance(error, SlackSilent) and not self._channel.greet()):
+            self._outage(error, UPDATE, POST)
+            return True
+        return False
+
+    def _outage(self, error: ChannelError, *what: str) -> None:
+        if isinstance(error, SlackDown) and error.retry_after:
+            wait = error.retry_after
+        else:
+            wait = min(pause(self._outages), LONGEST_OUTAGE_PAUSE)
+            self._outages += 1
+        log.warning("slack=unavailable seconds=%s cause=%r", wait, str(error))
+        for method in what:
+            self._not_before[method] = self._clock() + wait
+
+    def _adopt(self) -> None:
+        """Read the channel back before the first post: its cards may outlive a lost ledger."""
+        now = self._clock()
+        best: dict[str, FoundCard] = {}
+        for card in self._channel.cards(now - ADOPT_SECONDS):
+            known = best.get(card.request_id)
+            if known is None or card.round > known.round:
+                best[card.request_id] = card
+        self._ledger.adopt(best.values(), now)
+        log.info("channel=read cards=%d", len(best))
+
+    def _sweep(self) -> None:
+        """Draw waiting cards that are not in the channel any more: that finds out and posts them again."""
+        rows = self._ledger.waiting_cards()
+        waiting = {row.card_ts: row for row in rows if row.channel == self._channel.id}
+        if waiting:
+            there = {card.ts for card in self._channel.cards(min(map(float, waiting)) - 1.0)}
+            for ts in waiting.keys() - there:
+                self._ledger.redraw(waiting[ts].id, self._clock())
+
+

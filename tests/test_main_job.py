@@ -1,0 +1,737 @@
+"""The main job, at the level of the process: signed HTTP in, Conveyor calls and cards out."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from sandbox.slack import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Message
+from tests.world import World, eventually
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One running app for the tests that leave it as they found it."""
+    made = World(tmp_path_factory.mktemp("town"))
+    made.start()
+    yield made
+    made.close()
+
+
+def posted(world: World, email: str = "jane@acme.com", message: str | None = "Hello", **more: object) -> Message:
+    """The card of a new request."""
+    request_id = world.conveyor.ask(email, message, **more)  # type: ignore[arg-type]
+    return clickable(world, request_id)
+
+
+def clickable(world: World, request_id: str, *, round: int = 1) -> Message:
+    """The card of a request, once the ledger has it as well."""
+    card = world.shows(request_id, "asks for access", round=round)
+    eventually(lambda: world.ledger(f"SELECT 1 FROM requests WHERE card_ts = '{card.ts}' AND state = 'pending'"))
+    return card
+
+
+def request_of(card: Message) -> str:
+    assert card.metadata
+    return str(card.metadata["event_payload"]["id"])
+
+
+def writes(world: World, request_id: str) -> list[tuple[str, bool]]:
+    """Every write about a request that reached Conveyor, and whether it took effect."""
+    return [
+        (decision.call.split()[0], decision.effective)
+        for decision in world.conveyor.decisions
+        if decision.request_id == request_id
+    ]
+
+
+# 1. Watch
+
+
+@pytest.mark.parametrize(
+    "message, more",
+    [
+        (None, {}),
+        ("", {}),
+        (" \n ", {}),
+        ("x" * 20_000, {}),
+        ("&<>" * 5_000, {}),
+        ("😀" * 5_000, {}),
+        ("<!channel> *bold* <https://evil.example|your bank> `code`\u202e\x00", {}),
+        ("no time", {"requested_at": None}),
+        ("no link", {"links": False}),
+        ("odd fields", {"crm_link": 7, "surprise": {"a": [1]}, "_type": None}),
+    ],
+)
+def test_every_request_gets_a_card(town: World, message: str | None, more: dict[str, object]) -> None:
+    card = posted(town, message=message, **more)
+    assert "jane@acme.com" in town.slack.text_of(card)
+    assert len(town.cards(request_of(card))) == 1
+
+
+def test_a_long_message_says_how_much_more_there_is(town: World) -> None:
+    card = posted(town, message="x" * 20_000)
+    assert "16,000 more characters: read them in Conveyor." in town.slack.text_of(card)
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 100, 101, 2000])
+def test_any_number_of_groups_works(world: World, count: int) -> None:
+    for number in range(count):
+        world.conveyor.add_group(f"Group {number} <b> & 😀" + "long " * (number % 40), group_id=f"g{number}")
+    world.start()
+    card = posted(world)
+    shown = world.slack.text_of(card)
+    if count == 0:
+        assert "Approving gives standard access." in shown and "Access groups" not in shown
+    else:
+        last = f"g{count - 1}"
+        if count > 10:
+            answer = world.slack.suggest(ANN, "groups", f"group {count - 1} ", ts=card.ts)
+            assert last in [option["value"] for option in answer.body["options"]]
+        world.slack.click(ANN, card.ts, "approve", choose={"groups": [last]})
+        card = world.shows(request_of(card), "Approved")
+        assert f"standard access and Group {count - 1} <b> & 😀" in world.slack.text_of(card)
+        assert world.conveyor.decisions[-1].groups == [last]
+
+
+def test_equal_names_can_be_told_apart(world: World) -> None:
+    for group_id in ("first-1", "other-2"):
+        world.conveyor.add_group("Legal", group_id=group_id)
+    world.start()
+    shown = world.slack.text_of(posted(world))
+    assert "Legal (first-1)" in shown and "Legal (other-2)" in shown
+
+
+def test_only_groups_of_the_requests_data_room_are_offered(world: World) -> None:
+    world.conveyor.add_group("Mine", "room-1")
+    world.conveyor.add_group("Theirs", "room-2")
+    world.start()
+    shown = world.slack.text_of(posted(world, dataroom_id="room-1"))
+    assert "Mine" in shown and "Theirs" not in shown
+
+
+def test_open_cards_follow_the_list_of_groups(world: World) -> None:
+    group = world.conveyor.add_group("Old name")
+    world.start()
+    request_id = request_of(posted(world))
+    world.shows(request_id, "Old name")
+    world.conveyor.rename_group(group, "New name")
+    world.shows(request_id, "New name")
+
+
+def test_a_look_costs_two_calls_whatever_is_open(world: World) -> None:
+    for number in range(100):
+        world.conveyor.ask(f"p{number}@acme.com", "x")
+        world.conveyor.add_group(f"Group {number}", group_id=f"g{number}")
+    world.start(POLL_SECONDS="2")
+    eventually(lambda: len(world.ledger("SELECT id FROM requests")) == 100)
+    world.conveyor.exchanges.clear()
+    eventually(lambda: len(world.conveyor.exchanges) >= 4)
+    calls = [exchange.call for exchange in world.conveyor.exchanges]
+    assert calls[:4] == ["GET /exchange/access_groups", "GET /exchange/authorization_request_queue"] * 2
+
+
+def test_cards_come_oldest_first_one_a_second(world: World) -> None:
+    world.slack.rate_limit_posts = True
+    asked = [
+        world.conveyor.ask(f"p{number}@acme.com", "x", requested_at=f"2026-01-0{9 - number}T00:00:00Z")
+        for number in range(4)
+    ]
+    world.start()
+    cards = eventually(lambda: len(found := world.slack.cards()) == 4 and found)
+    assert [request_of(card) for card in cards] == asked[::-1]
+    posts = world.slack.calls("chat.postMessage")
+    assert [post.status for post in posts] == [200] * 4
+
+
+def test_a_429_is_honoured_and_loses_nothing(world: World) -> None:
+    world.slack.fail("chat.postMessage", status=429, headers={"Retry-After": "2"}, body={"ok": False, "error": "ratelimited"})
+    world.start()
+    request_id = world.conveyor.ask("jane@acme.com", "x")
+    world.shows(request_id, "asks for access")
+    first, second = world.slack.calls("chat.postMessage")
+    assert second.at - first.at >= 2
+    assert len(world.cards(request_id)) == 1
+
+
+# 2. Approve
+
+
+def test_approving_grants_the_chosen_groups_and_says_so(world: World) -> None:
+    chosen = world.conveyor.add_group("Penetration test")
+    world.conveyor.add_group("Source code")
+    world.start()
+    card = posted(world)
+    assert world.slack.click(ANN, card.ts, "approve", choose={"groups": [chosen]}).status == 200
+    card = world.shows(request_of(card), "Approved")
+    call = world.conveyor.calls("POST /exchange/authorizations")[-1]
+    assert call.request == {
+        "request_id": request_of(card),
+        "reviewer_email": world.slack.users[ANN].email,
+        "access_group_ids": [chosen],
+        "nda_bypass": False,
+    }
+    shown = world.slack.text_of(card)
+    for words in ("Approved by <@U0ANN>", "Ann Abbot", "Granted: standard access and Penetration test.",
+                  "jane@acme.com", "acme.com", "Hello", "Open in Conveyor"):
+        assert words in shown
+    assert card.text.startswith("Approved by Ann Abbot: jane@acme.com (acme.com)")
+    assert "approve" not in str(card.blocks[-1].get("elements", ""))
+
+
+def test_nothing_chosen_is_standard_access(town: World) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "approve")
+    card = town.shows(request_of(card), "Granted: standard access.")
+    assert town.conveyor.calls("POST /exchange/authorizations")[-1].request["access_group_ids"] == []
+
+
+def test_a_group_that_is_gone_grants_nothing(world: World) -> None:
+    group = world.conveyor.add_group("Gone soon")
+    world.start()
+    card = posted(world)
+    world.conveyor.delete_group(group)
+    eventually(lambda: not world.ledger("SELECT id FROM access_groups"))
+    payload = world.slack.click_payload(ANN, card.ts, "approve")
+    payload["state"]["values"] = {
+        "groups-1-1": {
+            "groups": {
+                "type": "checkboxes",
+                "selected_options": [{"text": {"type": "plain_text", "text": "Gone soon"}, "value": group}],
+            }
+        }
+    }
+    assert world.slack.send_payload(payload).status == 200
+    world.told(ANN, "“Gone soon” cannot be chosen")
+    assert writes(world, request_of(card)) == []
+    world.shows(request_of(card), "Approving gives standard access.")
+
+
+def test_a_group_of_another_room_grants_nothing(world: World) -> None:
+    world.conveyor.add_group("Mine", "room-1", group_id="mine")
+    world.conveyor.add_group("Theirs", "room-2", group_id="theirs")
+    world.start()
+    card = posted(world, dataroom_id="room-1")
+    payload = world.slack.click_payload(ANN, card.ts, "approve", choose={"groups": ["mine"]})
+    (values,) = payload["state"]["values"].values()
+    values["groups"]["selected_options"][0]["value"] = "theirs"
+    world.slack.send_payload(payload)
+    world.told(ANN, "cannot be chosen")
+    assert writes(world, request_of(card)) == []
+
+
+def test_a_group_that_conveyor_refuses_gives_the_decision_back(world: World) -> None:
+    group = world.conveyor.add_group("Refused")
+    world.start(POLL_SECONDS="3")
+    card = posted(world)
+    del world.conveyor.groups[group]
+    world.slack.click(ANN, card.ts, "approve", choose={"groups": [group]})
+    reply = eventually(lambda: world.slack.replies(card.ts))[0]
+    assert "<@U0ANN>" in reply.text and "did not accept" in reply.text
+    assert "Conveyor said:" in world.slack.text_of(reply) and group in world.slack.text_of(reply)
+    world.shows(request_of(card), "asks for access")
+    assert writes(world, request_of(card)) == [("POST", False)]
+
+
+# 3. Reject
+
+
+def test_rejecting_asks_for_a_reason_and_shows_it_whole(town: World) -> None:
+    card = posted(town, "joe@rival.example", "Let me in")
+    town.slack.click(BOB, card.ts, "reject")
+    view = town.slack.open_view(BOB)
+    assert view and "joe@rival.example" in town.slack.text_of(view)
+    for blank in ("", " \n\t "):
+        town.slack.submit(BOB, values={"reason": blank}, enforce=False)
+        assert view.errors == {"reason": "Please say why, in a few words that a colleague will understand."}
+    town.slack.submit(BOB, values={"reason": "x" * 2001}, enforce=False)
+    assert "2,000" in view.errors["reason"]
+    assert writes(town, request_of(card)) == []
+    reason = ("A competitor & <friends>. " * 80).strip()[:2000]
+    town.slack.submit(BOB, values={"reason": reason})
+    assert town.slack.open_view(BOB) is None
+    card = town.shows(request_of(card), "Rejected by <@U0BOB>")
+    assert reason in town.slack.text_of(card)
+    call = town.conveyor.calls("PATCH /exchange/authorization_requests/*")[-1]
+    assert call.request == {"status": "ignored", "reviewer_email": town.slack.users[BOB].email}
+    assert "Rejected by Bob" in card.text and "joe@rival.example (rival.example)" in card.text
+    assert "Reason: A competitor &amp; &lt;friends&gt;." in card.text
+
+
+def test_a_past_decision_is_found_by_searching(town: World) -> None:
+    card = posted(town, "zoe@needle.example")
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.submit(BOB, values={"reason": "contract expired"})
+    town.shows(request_of(card), "Rejected")
+    for words in ("zoe@needle.example", "needle.example", "rejected zoe@needle.example", "contract expired"):
+        assert [found.ts for found in town.slack.search(words)] == [card.ts]
+    assert card.ts in [found.ts for found in town.slack.search(town.slack.users[BOB].real_name)]
+
+
+def test_closing_the_modal_changes_nothing(town: World) -> None:
+    card = posted(town)
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.close(BOB)
+    assert "asks for access" in town.slack.text_of(card)
+    assert town.ledger(f"SELECT state FROM requests WHERE id = '{request_of(card)}'") == [("pending",)]
+
+
+def test_a_reason_can_be_made_optional(world: World) -> None:
+    world.start(REJECTION_REASON="optional")
+    card = posted(world)
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": ""})
+    shown = world.slack.text_of(world.shows(request_of(card), "Rejected"))
+    assert "Reason" not in shown
+
+
+# 4. Show it
+
+
+def test_a_slow_decision_is_shown_in_progress_then_decided(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.fail("POST /exchange/authorizations", delay=2.5)
+    world.slack.click(ANN, card.ts, "approve")
+    card = world.shows(request_of(card), "Approving… by <@U0ANN>", seconds=2)
+    assert "Approved" not in world.slack.text_of(card)
+    assert not any(block["type"] == "actions" for block in card.blocks)
+    world.shows(request_of(card), "Approved by", seconds=4.5)
+
+
+def test_a_quick_decision_costs_one_update(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by", seconds=2)
+    assert len(world.slack.calls("chat.update")) == 1
+
+
+# 5. Refusals and failures
+
+
+def test_a_refusal_gives_back_with_conveyors_words(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.fail(
+        "POST /exchange/authorizations", status=422, body={"error": "Seat <limit> " + "x" * 500}
+    )
+    world.conveyor.fail("POST /exchange/authorizations", status=422, body={"error": "Limit *reached* " + "x" * 500})
+    for _ in range(2):
+        world.shows(request_of(card), "asks for access")
+        world.slack.click(ANN, card.ts, "approve")
+        eventually(lambda: world.slack.replies(card.ts))
+    replies = eventually(lambda: len(found := world.slack.replies(card.ts)) == 2 and found)
+    assert "Conveyor said" not in world.slack.text_of(replies[0])  # never HTML
+    said = world.slack.text_of(replies[1]).partition("Conveyor said: ")[2]
+    assert said.startswith("Limit *reached* x") and len(said) == 300
+    world.shows(request_of(card), "asks for access")
+
+
+def test_refused_but_closed_elsewhere_is_believed(world: World) -> None:
+    world.start()
+    card = posted(world)
+    request_id = request_of(card)
+    world.conveyor.fail("POST /exchange/authorizations", delay=1.5)
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(lambda: world.conveyor.calls("GET /exchange/authorization_requests/*"))
+    world.conveyor.ignore_here(request_id)
+    world.shows(request_id, "Ignored in Conveyor")
+    assert "<@U0ANN>" in eventually(lambda: world.slack.replies(card.ts))[0].text
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"status": 503, "after": True},
+        {"status": 302, "headers": {"Location": "http://127.0.0.1:9/elsewhere"}},
+        {"status": 429, "headers": {"Retry-After": "1"}},
+        {"status": 200, "body": "<html>sign in</html>"},
+        {"status": 200, "body": {"id": "another", "email": "someone@else.example"}, "after": True},
+        {"drop": "before"},
+        {"drop": "after"},
+    ],
+    ids=str,
+)
+def test_a_doubtful_write_is_read_before_it_is_repeated(world: World, fault: dict[str, object]) -> None:
+    world.start()
+    card = posted(world)
+    request_id = request_of(card)
+    world.conveyor.fail("POST /exchange/authorizations", **fault)  # type: ignore[arg-type]
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_id, "Approved by <@U0ANN>", seconds=20)
+    posts = world.conveyor.calls("POST /exchange/authorizations")
+    assert [effective for _, effective in writes(world, request_id)].count(True) == 1
+    if len(posts) == 2:
+        reads = [
+            exchange
+            for exchange in world.conveyor.calls("GET /exchange/authorization_requests/*")
+            if posts[0].at < exchange.at < posts[1].at
+        ]
+        assert len(reads) >= 2 and reads[-1].at - reads[0].at >= 10
+
+
+def test_a_card_says_that_it_waits_for_conveyor(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.fail("*", times=None, status=503)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Conveyor does not answer yet. I keep trying.")
+    assert world.ledger("SELECT sent_at FROM requests") == [(None,)]  # nothing was sent: it can be given back
+    world.conveyor.clear_faults()
+    world.shows(request_of(card), "Approved by")
+
+
+def test_a_bad_key_is_reported_as_what_it_is(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.key_revoked = True
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "does not accept this app's API key")
+    assert "API key" in eventually(lambda: world.slack.replies(card.ts))[0].text
+    status, found = eventually(lambda: (answer := world.readiness())[0] == 503 and answer)
+    assert any("CONVEYOR_KEY" in reason for reason in found["reasons"])
+    assert "does not accept CONVEYOR_KEY" in world.log()
+    assert requests.get(world.url + "/healthz", timeout=5).status_code == 200
+    world.conveyor.key_revoked = False
+    world.shows(request_of(card), "Approved by")
+
+
+def test_a_key_that_may_not_write_gives_the_decision_back(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.fail("POST /exchange/authorizations", status=403, body="")
+    world.slack.click(ANN, card.ts, "approve")
+    assert "may not do this" in eventually(lambda: world.slack.replies(card.ts))[0].text
+    world.shows(request_of(card), "asks for access")
+
+
+def test_the_key_follows_no_redirect(world: World) -> None:
+    other = type(world.conveyor)()
+    other.serve()
+    world.start()
+    card = posted(world)
+    location = {"Location": other.api_url + "/exchange/authorizations"}
+    world.conveyor.fail("POST /exchange/authorizations", status=302, headers=location)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by", seconds=20)
+    assert other.exchanges == []
+    other.stop()
+
+
+# 6. Handled elsewhere, come back, clicked late
+
+
+def test_approved_ignored_or_gone_in_conveyor(world: World) -> None:
+    world.start()
+    cards = {}
+    for name in ("approved", "ignored", "gone"):
+        cards[name] = request_of(posted(world, f"{name}@acme.com"))
+    world.conveyor.approve_here(cards["approved"])
+    world.conveyor.ignore_here(cards["ignored"])
+    world.conveyor.remove(cards["gone"])
+    for name, words in (("approved", "Approved in Conveyor"), ("ignored", "Ignored in Conveyor"),
+                        ("gone", "No longer in Conveyor")):
+        card = world.shows(cards[name], words)
+        assert not any(block["type"] == "actions" for block in card.blocks)
+        assert f"{name}@acme.com" in world.slack.text_of(card)
+
+
+def test_the_same_request_asked_again_gets_a_new_round(world: World) -> None:
+    world.start()
+    card = posted(world)
+    request_id = request_of(card)
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "too early"})
+    world.shows(request_id, "Rejected by")
+    world.conveyor.ask_again(request_id)
+    again = world.shows(request_id, "asks for access", round=2)
+    assert again.ts != card.ts
+    assert "Asked again; rejected on" in world.slack.text_of(again) and "<@U0BOB>" in world.slack.text_of(again)
+    assert "too early" in world.slack.text_of(world.shows(request_id, "Rejected by", round=1))
+    world.slack.click(ANN, again.ts, "approve")
+    world.shows(request_id, "Approved by", round=2)
+
+
+def test_an_empty_or_broken_queue_closes_nothing(world: World) -> None:
+    world.start()
+    request_id = request_of(posted(world))
+    empty = {"authorization_requests": [], "page": 1, "per_page": 100, "total_pages": 1}
+    world.conveyor.fail("GET /exchange/authorization_request_queue", times=3, status=200, body=empty)
+    world.conveyor.fail("GET /exchange/authorization_request_queue", times=2, status=500)
+    eventually(lambda: len(world.conveyor.calls("GET /exchange/authorization_request_queue")) > 12)
+    assert "asks for access" in world.slack.text_of(world.shows(request_id, "asks"))
+    assert world.ledger("SELECT state FROM requests") == [("pending",)]
+
+
+def test_a_failing_second_page_closes_nothing_and_loses_nothing(world: World) -> None:
+    for number in range(150):
+        world.conveyor.ask(f"p{number}@acme.com", "x")
+    second = {"when": lambda request: request.get("page") == "2"}
+    world.conveyor.fail("GET /exchange/authorization_request_queue", times=3, status=500, **second)  # type: ignore[arg-type]
+    world.start()
+    eventually(lambda: len(world.ledger("SELECT id FROM requests")) == 150)
+    assert world.ledger("SELECT DISTINCT state FROM requests") == [("pending",)]
+
+
+def test_a_queue_that_does_not_honour_pages_closes_nothing(world: World) -> None:
+    for number in range(150):
+        world.conveyor.ask(f"p{number}@acme.com", "x")
+    world.conveyor.honours_page = False
+    world.start()
+    eventually(lambda: world.ledger("SELECT id FROM requests"))
+    eventually(lambda: "repeats" in str(world.readiness()[1]["reasons"]))
+    assert world.ledger("SELECT DISTINCT state FROM requests") == [("pending",)]
+
+
+def test_a_late_click_says_who_decided(town: World) -> None:
+    card = posted(town)
+    stale = town.slack.click_payload(BOB, card.ts, "approve")
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by")
+    edits = card.edited
+    assert town.slack.send_payload(stale).status == 200
+    assert "<@U0ANN> approved this, <!date^" in town.told(BOB, "You were not first")
+    eventually(lambda: card.edited > edits, what="the card is drawn again")
+    assert writes(town, request_of(card)) == [("POST", True)]
+
+
+def test_a_modal_opened_before_somebody_else_decided(town: World) -> None:
+    card = posted(town)
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by")
+    town.slack.submit(BOB, values={"reason": "too late"})
+    view = town.slack.open_view(BOB)
+    assert view and "<@U0ANN> approved this" in town.slack.text_of(view)
+    assert writes(town, request_of(card)) == [("POST", True)]
+    town.slack.close(BOB)
+
+
+def test_a_click_on_an_old_card_points_to_the_current_one(world: World) -> None:
+    world.start()
+    card = posted(world)
+    request_id = request_of(card)
+    old = world.slack.click_payload(ANN, card.ts, "approve")
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "no"})
+    world.shows(request_id, "Rejected")
+    world.conveyor.ask_again(request_id)
+    again = world.shows(request_id, "asks for access", round=2)
+    world.slack.send_payload(old)
+    assert again.ts.replace(".", "") in world.told(ANN, "This is an old card")
+    assert writes(world, request_id) == [("PATCH", True)]
+
+
+# 7. Who may decide
+
+
+@pytest.mark.parametrize(
+    "who, words",
+    [
+        (SAM, "You are not on the list of reviewers"),
+        (GUS, "Only full members"),
+        (GIL, "Only full members"),
+        (EVE, "Only full members"),
+        (ROBOT, "Only full members"),
+        (DAN, "Only full members"),
+        (NOEL, "e-mail address of whoever decides"),
+        (UNA, "e-mail address of whoever decides"),
+    ],
+)
+def test_who_may_not_is_told_privately(town: World, who: str, words: str) -> None:
+    card = posted(town)
+    for button in ("approve", "reject"):
+        town.slack.private.clear()
+        assert town.slack.click(who, card.ts, button).status == 200
+        town.told(who, words)
+        assert town.slack.open_view(who) is None
+    assert writes(town, request_of(card)) == []
+    assert "asks for access" in town.slack.text_of(card)
+
+
+@pytest.mark.parametrize("who", [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA])
+def test_a_modal_that_a_reviewer_opened_does_not_let_others_decide(town: World, who: str) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "reject")
+    view = town.slack.open_view(ANN)
+    assert view
+    payload = town.slack.submit_payload(ANN, view.id, values={"reason": "me"})
+    payload["user"] = {"id": who, "name": "x", "team_id": "T0SANDBOX"}
+    answer = town.slack.send_payload(payload)
+    assert answer.body["response_action"] == "update"
+    assert "Nothing was changed" in str(answer.body["view"])
+    assert writes(town, request_of(card)) == []
+    town.slack.close(ANN)
+
+
+def test_an_empty_list_lets_full_members_decide_and_says_so(world: World) -> None:
+    world.start(REVIEWERS="")
+    card = posted(world)
+    world.slack.click(GUS, card.ts, "approve")
+    world.told(GUS, "Only full members")
+    world.slack.click(SAM, card.ts, "approve")
+    world.shows(request_of(card), "Approved by <@U0SAM>")
+    assert "REVIEWERS is empty" in world.log()
+    assert any("REVIEWERS is empty" in note for note in world.readiness()[1]["notes"])
+
+
+def test_a_user_group_may_decide(world: World) -> None:
+    world.slack.user_groups["S0SEC"] = {"handle": "security", "users": [SAM]}
+    world.start(REVIEWERS="S0SEC")
+    eventually(lambda: world.slack.calls("usergroups.users.list"))
+    card = posted(world)
+    world.slack.click(ANN, card.ts, "approve")
+    world.told(ANN, "not on the list")
+    world.slack.click(SAM, card.ts, "approve")
+    world.shows(request_of(card), "Approved by <@U0SAM>")
+
+
+# 8. Two at once
+
+
+def test_double_clicks_and_two_reviewers_make_one_decision(town: World) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    card = posted(town)
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.private.clear()
+    clicks = [town.slack.click_payload((ANN, BOB)[number % 2], card.ts, "approve") for number in range(7)]
+    view = town.slack.open_view(BOB)
+    assert view
+    submission = town.slack.submit_payload(BOB, view.id, values={"reason": "no"})
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(town.slack.send_payload, [*clicks, submission]))
+    assert all(answer.status == 200 for answer in answers)
+    answered_in_place = bool(answers[-1].body)
+    eventually(lambda: "Appro" in town.slack.text_of(card) or "Reject" in town.slack.text_of(card))
+    town.shows(request_of(card), "ed by")
+    assert len(writes(town, request_of(card))) == 1
+    eventually(lambda: len(town.slack.private) + answered_in_place == 7)
+    town.slack.close(BOB)
+
+
+# 9. Restart
+
+
+def test_a_restart_finishes_what_was_half_done(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.fail("*", times=None, status=503)
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "kept through the crash"})
+    eventually(lambda: world.ledger("SELECT state FROM requests") == [("rejecting",)])
+    world.kill()
+    world.conveyor.clear_faults()
+    world.start()
+    shown = world.shows(request_of(card), "Rejected by <@U0BOB>", seconds=40)
+    assert "kept through the crash" in world.slack.text_of(shown)
+    assert len(world.cards(request_of(card))) == 1
+    assert writes(world, request_of(card)) == [("PATCH", True)]
+
+
+def test_a_kill_between_post_and_its_record_posts_no_second_card(world: World) -> None:
+    world.slack.fail("chat.postMessage", delay_after=5)
+    world.start()
+    request_id = world.conveyor.ask("jane@acme.com", "x")
+    eventually(lambda: world.card(request_id))
+    world.kill()
+    assert world.ledger("SELECT card_ts FROM requests") == [("",)]
+    world.start()
+    early = world.slack.click(ANN, world.shows(request_id, "asks").ts, "approve")
+    assert early.status == 200
+    world.told(ANN, "try again in a minute")
+    eventually(lambda: world.ledger("SELECT card_ts FROM requests") != [("",)], seconds=40)
+    card = world.shows(request_id, "asks for access")
+    assert len(world.cards(request_id)) == 1
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_id, "Approved by")
+
+
+def test_a_lost_ledger_adopts_what_the_channel_shows(world: World) -> None:
+    world.start()
+    waiting, decided, stuck, landed = (
+        request_of(posted(world, f"{name}@acme.com")) for name in ("waiting", "decided", "stuck", "landed")
+    )
+    world.slack.click(ANN, world.shows(decided, "asks").ts, "approve")
+    world.shows(decided, "Approved by")
+    world.conveyor.fail("*authorizations", times=None, status=503)
+    world.conveyor.fail("PATCH *", times=None, status=503)
+    for request_id in (stuck, landed):
+        world.slack.click(BOB, world.shows(request_id, "asks").ts, "reject")
+        world.slack.submit(BOB, values={"reason": f"reason for {request_id}"})
+        world.shows(request_id, "Rejecting… by")
+    pictures = {card.ts: (card.text, card.blocks) for card in world.cards(decided)}
+    world.kill()
+    world.conveyor.ignore_here(landed)
+    world.conveyor.clear_faults()
+    for file in world.database.parent.iterdir():
+        file.unlink()
+    world.start()
+    shown = world.shows(landed, "Rejected by <@U0BOB>", seconds=20)
+    assert f"reason for {landed}" in world.slack.text_of(shown)
+    world.shows(stuck, "asks for access", seconds=30)
+    note = eventually(lambda: world.slack.replies(world.shows(stuck, "asks").ts))[0]
+    assert "<@U0BOB>" in note.text and "decide again" in note.text
+    assert {card.ts: (card.text, card.blocks) for card in world.cards(decided)} == pictures
+    assert all(len(world.cards(request_id)) == 1 for request_id in (waiting, decided, stuck, landed))
+    world.slack.click(ANN, world.shows(waiting, "asks for access").ts, "approve")
+    world.shows(waiting, "Approved by")
+
+
+# 10. Start and stop
+
+
+def test_the_app_starts_while_slack_and_conveyor_are_down(world: World) -> None:
+    slack_port, conveyor_port = (int(url.rsplit(":", 1)[1]) for url in (world.slack.url, world.conveyor.url))
+    world.slack.stop()
+    world.conveyor.stop()
+    world.launch()
+
+    def answers() -> bool:
+        try:
+            return requests.get(world.url + "/healthz", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+    eventually(answers)
+    status, found = world.readiness()
+    assert status == 503 and any("Slack" in reason for reason in found["reasons"])
+    world.slack.serve(slack_port)
+    world.conveyor.serve(conveyor_port)
+    card = posted(world)
+    assert eventually(lambda: world.readiness()[0] == 200)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+
+
+def test_clicks_before_slack_has_answered_are_told_to_wait(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.stop()
+    world.slack.fail("auth.test", times=None, status=503)
+    world.launch()
+    eventually(lambda: world.slack.calls("auth.test"))
+    eventually(lambda: world.slack.click(ANN, card.ts, "approve").status == 200)
+    world.told(ANN, "still starting")
+    world.slack.clear_faults()
+    eventually(world.serves)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+
+
+def test_sigterm_finishes_a_running_decision_and_hands_over(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.fail("POST /exchange/authorizations", delay=2)
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(lambda: world.ledger("SELECT sent_at FROM requests") != [(None,)])
+    assert world.stop() == 0
+    assert world.ledger("SELECT state FROM requests") == [("approved",)]
+    assert world.ledger("SELECT owner FROM lease") == [("",)]
+    started = time.monotonic()
+    world.start()
+    world.shows(request_of(card), "Approved by")
+    assert time.monotonic() - started < 10  # no waiting for the lease of a process that has stopped

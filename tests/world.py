@@ -1,0 +1,174 @@
+"""The real app in its own process, between the two stand-ins."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import requests
+from sqlalchemy import create_engine, text
+
+from sandbox.conveyor import ConveyorStandIn
+from sandbox.slack import Message, SlackStandIn
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parent.parent
+REVIEWERS = "U0ANN,U0BOB"
+
+
+def eventually(check: Callable[[], T], seconds: float = 15.0, what: str = "") -> T:
+    """The first true value of `check`, looked for again and again."""
+    until = time.monotonic() + seconds
+    while not (value := check()):
+        if time.monotonic() > until:
+            raise AssertionError(f"not within {seconds} s: {what or getattr(check, '__name__', 'it')}")
+        time.sleep(0.02)
+    return value
+
+
+def free_port() -> int:
+    """A port below those that the system gives away by itself, so that nobody else gets it meanwhile."""
+    while True:
+        port = random.randrange(10_000, 30_000)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+class World:
+    """Slack, Conveyor, and the app that can be started, stopped and killed; `settings` go to its environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.slack = SlackStandIn()
+        self.conveyor = ConveyorStandIn()
+        self.slack.serve()
+        self.conveyor.serve()
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.slack.app_url = self.url
+        self.database = folder / "ledger" / "ledger.db"
+        self.log_file = folder / "app.log"
+        self.command = [sys.executable, str(ROOT / "app.py")]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.settings = {
+            "CONVEYOR_KEY": self.conveyor.api_key,
+            "SLACK_BOT_TOKEN": self.slack.bot_token,
+            "SLACK_SIGNING_SECRET": self.slack.signing_secret,
+            "SLACK_CHANNEL_ID": self.slack.channel_id,
+            "CONVEYOR_API_URL": self.conveyor.api_url,
+            "SLACK_API_URL": self.slack.api_url,
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "PORT": str(self.port),
+            "POLL_SECONDS": "0.2",
+            "REVIEWERS": REVIEWERS,
+            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{self.port}",
+        }
+
+    def launch(self, **settings: str) -> subprocess.Popen[bytes]:
+        """Start the app with these settings in addition; returns at once."""
+        environment = {"PATH": os.environ["PATH"], **self.settings, **settings}
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
+        return self.process
+
+    def start(self, **settings: str) -> "World":
+        """Start the app and wait until it serves, knows Slack and has read the channel."""
+        self.launch(**settings)
+        eventually(self.serves, what=f"the app serves\n{self.log()}")
+        return self
+
+    def serves(self) -> bool:
+        assert self.process and self.process.poll() is None, f"the app ended\n{self.log()}"
+        try:
+            reasons = requests.get(self.url + "/readyz", timeout=5).json()["reasons"]
+        except requests.RequestException:
+            return False
+        return not any("Slack" in reason for reason in reasons)
+
+    def kill(self) -> None:
+        """SIGKILL, master and worker at once."""
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=40)
+        self.process = None
+        return status
+
+    def close(self) -> None:
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.slack.stop()
+        self.conveyor.stop()
+
+    def log(self) -> str:
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def readiness(self) -> tuple[int, dict[str, list[str]]]:
+        answer = requests.get(self.url + "/readyz", timeout=5)
+        return answer.status_code, answer.json()
+
+    def ledger(self, query: str) -> list[tuple[object, ...]]:
+        """Rows of the ledger, read beside the app."""
+        engine = create_engine(self.settings["DATABASE_URL"])
+        with engine.connect() as db:
+            rows = [tuple(row) for row in db.execute(text(query))]
+        engine.dispose()
+        return rows
+
+    # What people see
+
+    def card(self, request_id: str, *, round: int = 1) -> Message | None:
+        """The newest card of a request."""
+        found = [card for card in self.cards(request_id) if (card.metadata or {})["event_payload"]["round"] == round]
+        return found[-1] if found else None
+
+    def cards(self, request_id: str) -> list[Message]:
+        return [
+            card
+            for card in self.slack.cards()
+            if card.metadata and card.metadata["event_payload"]["id"] == request_id
+        ]
+
+    def shows(self, request_id: str, words: str, seconds: float = 15.0, *, round: int = 1) -> Message:
+        """The card of a request, once it shows these words."""
+
+        def look() -> Message | None:
+            card = self.card(request_id, round=round)
+            return card if card and words in self.slack.text_of(card) else None
+
+        def last() -> str:
+            card = self.card(request_id, round=round)
+            return self.slack.text_of(card) if card else "no card"
+
+        try:
+            return eventually(look, seconds)
+        except AssertionError:
+            raise AssertionError(f"“{words}” is not on the card: {last()}\n{self.log()}") from None
+
+    def told(self, user_id: str, words: str) -> str:
+        """The private sentence with these words."""
+
+        def look() -> str | None:
+            texts = [self.slack.text_of(private) for private in self.slack.private if private.user == user_id]
+            return next((said for said in texts if words in said), None)
+
+        return eventually(look, what=f"{user_id} is told “{words}”: {self.slack.private}\n{self.log()}")

@@ -1,0 +1,124 @@
+"""The loop that reads Conveyor: what is open, what can be granted, what was handled elsewhere."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from conveyor_client import AccessGroup, ConveyorClient, ConveyorError, NotAllowed, NotFound, Unavailable
+from ledger import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, LONGEST_PAUSE, Ledger
+
+log = logging.getLogger(__name__)
+
+READS_A_ROUND = 10
+READ_AGAIN_SECONDS = 600.0
+ELSEWHERE = {"approved": APPROVED_ELSEWHERE, "ignored": IGNORED_ELSEWHERE}
+
+Offer = Callable[[Sequence[AccessGroup]], object]
+
+
+class Watch:
+    """Keeps the ledger true to Conveyor's queue and its access groups.
+
+    `offer` says what an open card shows of a list of groups: it is drawn again only when that changes.
+    """
+
+    def __init__(
+        self,
+        conveyor: ConveyorClient,
+        ledger: Ledger,
+        offer: Offer,
+        poll_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._conveyor = conveyor
+        self._ledger = ledger
+        self._offer = offer
+        self._poll_seconds = poll_seconds
+        self._clock = clock
+        self._failures = 0
+        self._reappeared: set[tuple[str, int]] = set()
+
+    def round(self) -> float:
+        """Look once; seconds until the next look."""
+        if self._ledger.look().adopted_at is None:
+            return 0.1  # nothing is recorded before the channel was read
+        try:
+            self._look()
+        except ConveyorError as error:
+            self._failures += 1
+            trouble = str(error)
+            if isinstance(error, NotAllowed):
+                trouble = f"Conveyor does not accept CONVEYOR_KEY ({error})"
+            log.warning("look=incomplete failures=%d cause=%r", self._failures, trouble)
+            self._ledger.record_look(trouble, self._clock())
+            longest = max(LONGEST_PAUSE, self._poll_seconds)
+            return float(min(self._poll_seconds * 2 ** min(self._failures, 20), longest))
+        self._failures = 0
+        self._ledger.record_look("", self._clock())
+        return self._poll_seconds
+
+    def _look(self) -> None:
+        begun = self._clock()
+        groups_error: ConveyorError | None = None
+        try:
+            self._read_groups()
+        except ConveyorError as error:
+            groups_error = error  # requests are shown all the same
+        seen: set[str] = set()
+        malformed = 0
+        reappeared, self._reappeared = self._reappeared, set()
+        for page in self._conveyor.queue():
+            still_open = [request for request in page.requests if request.is_open]
+            seen.update(request.id for request in still_open)
+            malformed += page.malformed
+            new = self._ledger.record(still_open, self._clock())
+            if new:
+                log.info("look=new requests=%d", new)
+        if malformed:
+            raise Unavailable(f"the queue has {malformed} entries that cannot be read")
+        # Only here is the pass complete, so that it says something about what it does not have.
+        self._read_missing(seen)
+        self._find_reappeared(seen, reappeared, begun)
+        if groups_error:
+            raise groups_error
+
+    def _read_groups(self) -> None:
+        groups = self._conveyor.access_groups()
+        known = self._ledger.access_groups()
+        if groups == known:
+            self._ledger.groups_are_current(self._clock())
+            return
+        changed = [
+            room
+            for room in self._ledger.open_rooms()
+            if self._offer([group for group in groups if group.is_in(room)])
+            != self._offer([group for group in known if group.is_in(room)])
+        ]
+        log.info("groups=changed count=%d rooms_redrawn=%d", len(groups), len(changed))
+        self._ledger.replace_access_groups(groups, changed, self._clock())
+
+    def _read_missing(self, seen: set[str]) -> None:
+        """Ask for waiting requests that the queue left out: only their own status closes them."""
+        for row in self._ledger.missing(seen, self._clock() - READ_AGAIN_SECONDS, READS_A_ROUND):
+            try:
+                request = self._conveyor.request(row.id)
+            except NotFound:
+                if self._ledger.not_found(row, self._clock()):
+                    log.info("request=%s gone=yes", row.id)
+            except ConveyorError as error:
+                log.warning("request=%s read=failed cause=%r", row.id, str(error))
+            else:
+                if request.status in ELSEWHERE:
+                    self._ledger.handled_elsewhere(row, ELSEWHERE[request.status], self._clock())
+                    log.info("request=%s elsewhere=%s", row.id, request.status)
+                else:
+                    self._ledger.still_open(row, self._clock())
+
+    def _find_reappeared(self, seen: set[str], before: set[tuple[str, int]], begun: float) -> None:
+        """A settled request in two complete passes that began after it was settled is open again."""
+        for row in self._ledger.settled_among(seen):
+            if (row.settled_at or 0.0) >= begun:
+                continue
+            if (row.id, row.round) not in before:
+                self._reappeared.add((row.id, row.round))
+            elif self._ledger.reopen(row, self._clock()):
+                log.info("request=%s round=%d asked_again=yes", row.id, row.round + 1)

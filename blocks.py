@@ -65,7 +65,6 @@ def card(row: Row, groups: Sequence[AccessGroup]) -> Message:
 
 
 def _pending(row: Row, groups: Sequence[AccessGroup]) -> Message:
-    address = one_line(row.email)
     blocks = [
         _header(":sparkles: Access request"),
         _about(row, " asks for access."),
@@ -85,8 +84,8 @@ def _pending(row: Row, groups: Sequence[AccessGroup]) -> Message:
             "type": "actions",
             "block_id": _block_id("decide", row),
             "elements": [
-                _button(APPROVE, "Approve", value, "primary", f"Approve access for {address}"),
-                _button(REJECT, "Reject", value, "danger", f"Reject access for {address}"),
+                _button(APPROVE, "Approve", value, "primary", f"Approve access for {_address(row)}"),
+                _button(REJECT, "Reject", value, "danger", f"Reject access for {_address(row)}"),
             ],
         }
     )
@@ -167,7 +166,7 @@ def _granted(row: Row) -> str:
 
 
 def _about(row: Row, what: str) -> Block:
-    elements = [_text(cut(one_line(row.email), ADDRESS_CHARS), bold=True)]
+    elements = [_text(_address(row), bold=True)]
     if domain(row.email):
         elements.append(_text(f" ({cut(domain(row.email), ADDRESS_CHARS)})"))
     elements.append(_text(what))
@@ -195,9 +194,10 @@ def _message(row: Row) -> list[Block]:
 
 
 def _reason(row: Row) -> list[Block]:
-    if not row.reason or row.state not in (REJECTING, REJECTED):
+    reason = cut(inert(row.reason).strip(), REASON_CHARS)
+    if not reason or row.state not in (REJECTING, REJECTED):
         return []
-    quote = {"type": "rich_text_quote", "elements": [_text(cut(inert(row.reason), REASON_CHARS))]}
+    quote = {"type": "rich_text_quote", "elements": [_text(reason)]}
     said = {"type": "rich_text_section", "elements": [_text("Reason:")]}
     return [{"type": "rich_text", "block_id": _block_id(REASON, row), "elements": [said, quote]}]
 
@@ -443,8 +443,12 @@ def _message_of(text: str, blocks: list[Block]) -> Message:
     return {"text": text, "blocks": blocks}
 
 
+def _address(row: Row) -> str:
+    return cut(one_line(row.email), ADDRESS_CHARS) or "(no address)"
+
+
 def _who(row: Row) -> str:
-    address = cut(one_line(row.email), ADDRESS_CHARS)
+    address = _address(row)
     return f"{address} ({cut(domain(row.email), ADDRESS_CHARS)})" if domain(row.email) else address
 
 

@@ -686,7 +686,7 @@ class Ledger:
                         "show_at": None,
                         "adopted": 1,
                     }
-                elif card.state in SETTLED:
+                elif card.state != PENDING:
                     values |= {"state": CLOSED, "settled_at": now, "show_at": None}
                 db.execute(self._insert_if_absent(_requests, [values]))
                 self._log(db, now, f"adopted as {values['state']}"[:30], card.request_id, card.round)

@@ -186,5 +186,3 @@ class Show:
             there = {card.ts for card in self._channel.cards(min(map(float, waiting)) - 1.0)}
             for ts in waiting.keys() - there:
                 self._ledger.redraw(waiting[ts].id, self._clock())
-
-

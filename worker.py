@@ -150,9 +150,7 @@ class Worker:
                 os._exit(1)
             self._stopping.wait(BEAT_SECONDS if self._lease.held() else IDLE_SECONDS)
 
-    def _run(
-        self, name: str, loop: Loop, needs_lease: bool, wait: Callable[[float], object] | None
-    ) -> None:
+    def _run(self, name: str, loop: Loop, needs_lease: bool, wait: Callable[[float], object] | None) -> None:
         while not self._stopping.is_set():
             changes = self._ledger.changes
             seconds = IDLE_SECONDS

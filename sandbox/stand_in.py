@@ -122,7 +122,7 @@ class StandIn:
         self.on_exchange: list[Callable[[Exchange], None]] = []
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
-        self._version = 0
+        self.version = 0
         self._secrets = [secret for secret in secrets if secret]
         self._faults: list[Fault] = []
         self._server: BaseWSGIServer | None = None
@@ -206,19 +206,19 @@ class StandIn:
         """The first true value of the predicate. Raises TimeoutError with the last exchanges."""
         deadline = time.monotonic() + seconds
         while True:
-            version = self._version
+            version = self.version
             if value := predicate():
                 return value
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not true within {seconds} s; the last exchanges:\n{self._latest()}")
             with self._changed:
-                if self._version == version:
+                if self.version == version:
                     self._changed.wait(POLL_SECONDS)
 
     def touch(self) -> None:
         """Tell those who wait that something has changed."""
         with self._changed:
-            self._version += 1
+            self.version += 1
             self._changed.notify_all()
 
     def masked(self, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -19,16 +20,18 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.close()
 
 
-def posted(world: World, email: str = "jane@acme.com", message: str | None = "Hello", **more: object) -> Message:
+def posted(world: World, email: str = "jane@acme.com", message: str | None = "Hello", **more: Any) -> Message:
     """The card of a new request."""
-    request_id = world.conveyor.ask(email, message, **more)  # type: ignore[arg-type]
+    request_id = world.conveyor.ask(email, message, **more)
     return clickable(world, request_id)
 
 
 def clickable(world: World, request_id: str, *, round: int = 1) -> Message:
     """The card of a request, once the ledger has it as well."""
     card = world.shows(request_id, "asks for access", round=round)
-    eventually(lambda: world.ledger(f"SELECT 1 FROM requests WHERE card_ts = '{card.ts}' AND state = 'pending'"))
+    eventually(
+        lambda: world.ledger(f"SELECT 1 FROM requests WHERE card_ts = '{card.ts}' AND state = 'pending'")
+    )
     return card
 
 
@@ -64,7 +67,7 @@ def writes(world: World, request_id: str) -> list[tuple[str, bool]]:
         ("odd fields", {"crm_link": 7, "surprise": {"a": [1]}, "_type": None}),
     ],
 )
-def test_every_request_gets_a_card(town: World, message: str | None, more: dict[str, object]) -> None:
+def test_every_request_gets_a_card(town: World, message: str | None, more: dict[str, Any]) -> None:
     card = posted(town, message=message, **more)
     assert "jane@acme.com" in town.slack.text_of(card)
     assert len(town.cards(request_of(card))) == 1
@@ -146,7 +149,12 @@ def test_cards_come_oldest_first_one_a_second(world: World) -> None:
 
 
 def test_a_429_is_honoured_and_loses_nothing(world: World) -> None:
-    world.slack.fail("chat.postMessage", status=429, headers={"Retry-After": "2"}, body={"ok": False, "error": "ratelimited"})
+    world.slack.fail(
+        "chat.postMessage",
+        status=429,
+        headers={"Retry-After": "2"},
+        body={"ok": False, "error": "ratelimited"},
+    )
     world.start()
     request_id = world.conveyor.ask("jane@acme.com", "x")
     world.shows(request_id, "asks for access")
@@ -173,8 +181,15 @@ def test_approving_grants_the_chosen_groups_and_says_so(world: World) -> None:
         "nda_bypass": False,
     }
     shown = world.slack.text_of(card)
-    for words in ("Approved by <@U0ANN>", "Ann Abbot", "Granted: standard access and Penetration test.",
-                  "jane@acme.com", "acme.com", "Hello", "Open in Conveyor"):
+    for words in (
+        "Approved by <@U0ANN>",
+        "Ann Abbot",
+        "Granted: standard access and Penetration test.",
+        "jane@acme.com",
+        "acme.com",
+        "Hello",
+        "Open in Conveyor",
+    ):
         assert words in shown
     assert card.text.startswith("Approved by Ann Abbot: jane@acme.com (acme.com)")
     assert "approve" not in str(card.blocks[-1].get("elements", ""))
@@ -317,7 +332,9 @@ def test_a_refusal_gives_back_with_conveyors_words(world: World) -> None:
     world.conveyor.fail(
         "POST /exchange/authorizations", status=422, body={"error": "Seat <limit> " + "x" * 500}
     )
-    world.conveyor.fail("POST /exchange/authorizations", status=422, body={"error": "Limit *reached* " + "x" * 500})
+    world.conveyor.fail(
+        "POST /exchange/authorizations", status=422, body={"error": "Limit *reached* " + "x" * 500}
+    )
     for _ in range(2):
         world.shows(request_of(card), "asks for access")
         world.slack.click(ANN, card.ts, "approve")
@@ -391,7 +408,7 @@ def test_a_bad_key_is_reported_as_what_it_is(world: World) -> None:
     world.slack.click(ANN, card.ts, "approve")
     world.shows(request_of(card), "does not accept this app's API key")
     assert "API key" in eventually(lambda: world.slack.replies(card.ts))[0].text
-    status, found = eventually(lambda: (answer := world.readiness())[0] == 503 and answer)
+    _, found = eventually(lambda: (answer := world.readiness())[0] == 503 and answer)
     assert any("CONVEYOR_KEY" in reason for reason in found["reasons"])
     assert "does not accept CONVEYOR_KEY" in world.log()
     assert requests.get(world.url + "/healthz", timeout=5).status_code == 200
@@ -432,8 +449,11 @@ def test_approved_ignored_or_gone_in_conveyor(world: World) -> None:
     world.conveyor.approve_here(cards["approved"])
     world.conveyor.ignore_here(cards["ignored"])
     world.conveyor.remove(cards["gone"])
-    for name, words in (("approved", "Approved in Conveyor"), ("ignored", "Ignored in Conveyor"),
-                        ("gone", "No longer in Conveyor")):
+    for name, words in (
+        ("approved", "Approved in Conveyor"),
+        ("ignored", "Ignored in Conveyor"),
+        ("gone", "No longer in Conveyor"),
+    ):
         card = world.shows(cards[name], words)
         assert not any(block["type"] == "actions" for block in card.blocks)
         assert f"{name}@acme.com" in world.slack.text_of(card)
@@ -449,7 +469,9 @@ def test_the_same_request_asked_again_gets_a_new_round(world: World) -> None:
     world.conveyor.ask_again(request_id)
     again = world.shows(request_id, "asks for access", round=2)
     assert again.ts != card.ts
-    assert "Asked again; rejected on" in world.slack.text_of(again) and "<@U0BOB>" in world.slack.text_of(again)
+    assert "Asked again; rejected on" in world.slack.text_of(again) and "<@U0BOB>" in world.slack.text_of(
+        again
+    )
     assert "too early" in world.slack.text_of(world.shows(request_id, "Rejected by", round=1))
     world.slack.click(ANN, again.ts, "approve")
     world.shows(request_id, "Approved by", round=2)

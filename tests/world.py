@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import requests
 from sqlalchemy import create_engine, text
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REVIEWERS = "U0ANN,U0BOB"
 
 
-def eventually(check: Callable[[], T], seconds: float = 15.0, what: str = "") -> T:
+def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 15.0, what: str = "") -> T:
     """The first true value of `check`, looked for again and again."""
     until = time.monotonic() + seconds
     while not (value := check()):
@@ -35,7 +35,7 @@ def eventually(check: Callable[[], T], seconds: float = 15.0, what: str = "") ->
 def free_port() -> int:
     """A port below those that the system gives away by itself, so that nobody else gets it meanwhile."""
     while True:
-        port = random.randrange(10_000, 30_000)  # noqa: S311 - no secret
+        port = random.randrange(10_000, 30_000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 class World:
-    """Slack, Conveyor, and the app that can be started, stopped and killed; `settings` go to its environment."""
+    """Slack, Conveyor and the app, which can be started, stopped and killed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -138,7 +138,11 @@ class World:
 
     def card(self, request_id: str, *, round: int = 1) -> Message | None:
         """The newest card of a request."""
-        found = [card for card in self.cards(request_id) if (card.metadata or {})["event_payload"]["round"] == round]
+        found = [
+            card
+            for card in self.cards(request_id)
+            if (card.metadata or {})["event_payload"]["round"] == round
+        ]
         return found[-1] if found else None
 
     def cards(self, request_id: str) -> list[Message]:

@@ -1,0 +1,80 @@
+"""The real app in a process of its own, started again whenever one of its files changes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOK_SECONDS = 0.5
+STOP_SECONDS = 5.0
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
+
+
+class AppProcess:
+    """`python app.py` with these settings and nothing else of this environment; `tell` hears what happens to it."""
+
+    def __init__(self, settings: Mapping[str, str], tell: Callable[[str], None]) -> None:
+        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        self._environment = {**kept, **settings}
+        self._tell = tell
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        self._launch()
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Ask it to stop, and insist after a few seconds."""
+        self._stopping.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        self._end()
+
+    def _launch(self) -> None:
+        # A session of its own: Ctrl-C in the terminal is for us, and we pass it on.
+        self._process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=self._environment, start_new_session=True
+        )
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _watch(self) -> None:
+        """gunicorn's own --reload would not do: its master has the modules loaded, and every worker gets those."""
+        before = _stamps()
+        while not self._stopping.wait(LOOK_SECONDS):
+            now = _stamps()
+            if now != before:
+                names = ", ".join(sorted(path.name for path, _ in now.items() ^ before.items()))
+                before = now
+                self._tell(f"Changed: {names}. The app starts again.")
+                self._end()
+                self._launch()
+            elif self._process and (status := self._process.poll()) is not None:
+                self._process = None
+                self._tell(f"The app has ended with status {status}. It starts again when its files change.")
+
+
+def _stamps() -> dict[Path, int]:
+    """When each file of the app was changed last."""
+    found = {}
+    for path in ROOT.glob("*.py"):
+        try:
+            found[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:  # an editor is just replacing it
+            continue
+    return found

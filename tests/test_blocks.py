@@ -1,0 +1,208 @@
+"""Every card, modal and sentence is valid within Slack's limits, whatever outsiders wrote."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slack_sdk.models.blocks import Block
+from slack_sdk.models.views import View
+
+import blocks
+from conveyor_client import AccessGroup
+from ledger import (
+    APPROVED,
+    APPROVED_ELSEWHERE,
+    APPROVING,
+    GONE,
+    IGNORED_ELSEWHERE,
+    PENDING,
+    REJECTED,
+    REJECTING,
+    Row,
+    packed,
+)
+from sandbox import limits
+
+# Text as outsiders write it: anything, and often what means something to Slack.
+NASTY = st.sampled_from(
+    [
+        "<!channel>",
+        "<@U0ANN>",
+        "&",
+        "<",
+        ">",
+        "&amp;",
+        "*b*",
+        "`",
+        "😀",
+        "\u202e",
+        "\n",
+        "a",
+        "<https://x|y>",
+        "\x07",
+        " ",
+    ]
+)
+OUTSIDE = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60),
+    st.lists(NASTY, max_size=40).map("".join),
+    st.tuples(NASTY, st.sampled_from([75, 150, 500, 3000, 4001, 20_000])).map(lambda pair: pair[0] * pair[1]),
+)
+GROUPS = st.lists(
+    st.builds(
+        AccessGroup,
+        id=st.text("abcdefgh-0123456789", min_size=1, max_size=150),
+        name=OUTSIDE,
+        dataroom_id=st.just("room-1"),
+    ),
+    max_size=14,
+    unique_by=lambda group: group.id,
+)
+TIMES = st.floats(0, 4e9)
+STATES = [PENDING, APPROVING, APPROVED, REJECTING, REJECTED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE]
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Row:
+    previous = {
+        "state": draw(st.sampled_from([*STATES, "closed", "?"])),
+        "reviewer_id": draw(st.sampled_from(["", "U0ANN"])),
+        "reviewer_name": draw(OUTSIDE)[:300],
+        "at": draw(TIMES),
+    }
+    return Row(
+        id=draw(st.text("abc-123", min_size=1, max_size=200)),
+        round=draw(st.integers(1, 10_000)),
+        state=draw(st.sampled_from(STATES)),
+        email=draw(OUTSIDE) or "x",
+        message=draw(OUTSIDE),
+        dataroom_id="room-1",
+        link=draw(st.sampled_from(["", "https://app.example/" + "x" * 1980])),
+        received_at=draw(TIMES),
+        previous=draw(st.sampled_from(["", json.dumps(previous)])),
+        revision=draw(st.integers(1, 10_000)),
+        reviewer_id=draw(st.sampled_from(["", "U0ANN"])),
+        reviewer_name=draw(OUTSIDE),
+        groups=draw(st.one_of(st.none(), GROUPS.map(packed))),
+        reason=draw(OUTSIDE)[: blocks.REASON_CHARS],
+        claimed_at=draw(st.none() | TIMES),
+        settled_at=draw(st.none() | TIMES),
+        trouble=draw(st.sampled_from(["", "unavailable", "key", "unconfirmed"])),
+    )
+
+
+def check_message(message: blocks.Message) -> None:
+    assert limits.message_problems(message["text"], message["blocks"]) == []
+    assert limits.block_text_length(message["blocks"]) <= limits.BLOCK_TEXT_BUDGET
+    assert 0 < len(message["text"]) <= limits.TEXT_BUDGET
+    for block in message["blocks"]:
+        parsed = Block.parse(block)
+        assert parsed and parsed.to_dict() == block
+    no_raw_markup(message["text"])
+    for text in mrkdwn_texts(message["blocks"]):
+        no_raw_markup(text)
+
+
+def mrkdwn_texts(found: Any) -> list[str]:
+    if isinstance(found, list):
+        return [text for item in found for text in mrkdwn_texts(item)]
+    if isinstance(found, dict):
+        own = [found["text"]] if found.get("type") == "mrkdwn" else []
+        return own + [text for item in found.values() for text in mrkdwn_texts(item)]
+    return []
+
+
+def no_raw_markup(text: str) -> None:
+    """Nothing of an outsider's that Slack would read as markup; our own mentions and dates are known."""
+    ours = re.sub(r"<@U0ANN>|<!date\^\d+\^[^|<>]*\|[^<>]*>|<https://ours\.example/[^|<>]*\|here>", "", text)
+    assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", ours), text
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows(), GROUPS)
+def test_every_card_is_valid(row: Row, groups: list[AccessGroup]) -> None:
+    message = blocks.card(row, groups)
+    check_message(message)
+    if row.state in (APPROVED, REJECTED):
+        assert message["text"].startswith(blocks.DECIDED[row.state][0])
+    reason = blocks.inert(row.reason).strip()
+    if row.state in (REJECTING, REJECTED):
+        assert blocks.reason_on_card(message["blocks"]) == blocks.cut(reason, blocks.REASON_CHARS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows(), st.booleans())
+def test_every_rejection_modal_is_valid(row: Row, required: bool) -> None:
+    metadata = json.dumps({"request": row.id, "round": str(row.round), "channel": "C0", "ts": "1.2"})
+    view = blocks.reject_modal(row, metadata, required)
+    assert limits.view_problems(view) == []
+    assert View(**view).to_dict() == view
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows(), st.lists(OUTSIDE, min_size=1, max_size=30), OUTSIDE)
+def test_every_sentence_is_valid(row: Row, names: list[str], detail: str) -> None:
+    sentences = [
+        blocks.groups_not_offered(names),
+        blocks.already_decided(row, "U0ANN"),
+        blocks.already_decided(row, "U0BOB"),
+        blocks.unexpected("abcd1234"),
+        blocks.old_card("https://ours.example/archives/C0/p12"),
+        *(
+            value
+            for name, value in vars(blocks).items()
+            if name.isupper() and isinstance(value, str) and " " in value
+        ),
+    ]
+    for sentence in sentences:
+        assert 0 < len(sentence) <= limits.TEXT_BUDGET
+        no_raw_markup(sentence)
+        assert limits.view_problems(blocks.sentence_modal(sentence)) == []
+    for kind in blocks.NOTES:
+        check_message(blocks.note(kind, "U0ANN", detail))
+        check_message(blocks.note(kind, "", detail))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(OUTSIDE, max_size=150), OUTSIDE)
+def test_the_options_that_are_offered_are_valid(names: list[str], typed: str) -> None:
+    groups = [AccessGroup(f"id-{number}", name) for number, name in enumerate(names)]
+    options = blocks.group_options(groups, typed)
+    assert len(options) <= blocks.OPTIONS
+    assert limits.option_problems({"options": options}) == []
+    assert len({option["value"] for option in options}) == len(options)
+
+
+def test_a_group_is_found_among_two_thousand() -> None:
+    groups = [AccessGroup(f"id-{number}", f"Group {number}") for number in range(2000)]
+    assert [option["value"] for option in blocks.group_options(groups, "GROUP 1999")] == ["id-1999"]
+    assert len(blocks.group_options(groups)) == 100
+
+
+@pytest.mark.parametrize(
+    "text, most, expected",
+    [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("😀😀", 4, "😀😀"), ("😀😀😀", 4, "😀…"), ("", 1, "")],
+)
+def test_cut_counts_as_slack_may_count(text: str, most: int, expected: str) -> None:
+    assert blocks.cut(text, most) == expected
+
+
+def test_the_text_of_a_decision_holds_what_people_search_for() -> None:
+    row = Row(
+        "r",
+        1,
+        REJECTED,
+        "Jane@Acme.com",
+        "hi",
+        "",
+        "",
+        1.0,
+        reviewer_id="U0ANN",
+        reviewer_name="Ann Lee",
+        reason="No NDA",
+        settled_at=2.0,
+    )
+    assert blocks.card(row, [])["text"] == "Rejected by Ann Lee: Jane@Acme.com (acme.com). Reason: No NDA"

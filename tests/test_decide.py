@@ -1,0 +1,244 @@
+"""Mark, read, write, read: one decision step by step, with the time in our hands."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conveyor_client import AccessGroup, ConveyorClient
+from decide import Decide
+from ledger import APPROVING, REJECTING, Ledger, Reviewer, Row
+from sandbox.conveyor import ConveyorStandIn
+
+ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
+POST = "POST /exchange/authorizations"
+READ = "GET /exchange/authorization_requests/*"
+
+
+class Scene:
+    """A request that somebody decided, and the loop that is to carry it out."""
+
+    def __init__(self, conveyor: ConveyorStandIn, folder: Path) -> None:
+        self.now = 1_000_000.0
+        self.held = True
+        self.conveyor = conveyor
+        self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+        self.ledger.prepare()
+        client = ConveyorClient(conveyor.api_url, conveyor.api_key)
+        self.decide = Decide(client, self.ledger, lambda: self.held, lambda: self.now)
+        self.group = conveyor.add_group("Group")
+        self.request_id = conveyor.ask("jane@acme.com", "hi")
+        self.ledger.record([client.request(self.request_id)], self.now)
+        self.ledger.posted(self.row, "C0", "1.2")
+
+    @property
+    def row(self) -> Row:
+        found = self.ledger.find(self.request_id)
+        assert found
+        return found
+
+    def claim(self, state: str = APPROVING, trigger: str = "t1") -> None:
+        groups = [AccessGroup(self.group, "Group")] if state == APPROVING else []
+        assert self.ledger.claim(self.row, state, ANN, trigger, self.now, groups=groups, reason="why")
+
+    def step(self) -> Row:
+        """Let the time come for which the row waits, and do one step."""
+        self.now = max(self.now, self.row.decide_at or self.now)
+        self.decide.carry_out(self.row)
+        return self.row
+
+    def notes(self) -> list[str]:
+        found = []
+        while note := self.ledger.next_note(self.now + 1e6):
+            found.append(note.kind)
+            self.ledger.note_sent(note)
+        return found
+
+    def effects(self) -> int:
+        return sum(decision.effective for decision in self.conveyor.decisions)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    conveyor = ConveyorStandIn()
+    conveyor.serve()
+    made = Scene(conveyor, tmp_path)
+    yield made
+    made.decide.stop()
+    made.ledger.close()
+    conveyor.stop()
+
+
+def test_the_mark_comes_before_the_read_and_the_read_before_the_write(scene: Scene) -> None:
+    scene.claim()
+    seen: list[tuple[str, bool]] = []
+    scene.conveyor.on_exchange.append(
+        lambda exchange: seen.append((exchange.call.split()[0], scene.row.sent_at is not None))
+    )
+    assert scene.step().state == "approved"
+    assert seen[0] == ("GET", True) and ("POST", True) in seen
+    assert [call for call, _ in dict.fromkeys(seen)] == ["GET", "POST"]
+
+
+def test_nothing_is_given_back_while_a_landed_write_is_unconfirmed(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, drop="after")
+    scene.step()
+    scene.conveyor.fail("GET *", times=None, status=503)
+    for _ in range(20):
+        scene.now += 100
+        assert scene.step().state == "approving"
+    assert scene.row.trouble == "unconfirmed"
+    assert scene.notes() == ["unconfirmed"]  # once, though it went on for half an hour
+    scene.conveyor.clear_faults()
+    assert scene.step().state == "approved"
+    assert scene.effects() == 1 and len(scene.conveyor.calls(POST)) == 1
+
+
+def test_what_was_never_sent_is_given_back_after_fifteen_minutes(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail("*", times=None, status=503)
+    started = scene.now
+    while scene.step().state == "approving":
+        assert scene.row.sent_at is None
+        assert scene.row.decide_at is not None and scene.row.decide_at - scene.now <= 300
+    assert scene.now - started >= 900
+    assert scene.row.state == "pending" and scene.notes() == ["never sent"]
+    assert not scene.conveyor.calls(POST)
+
+
+def test_open_after_fifteen_minutes_is_given_back(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, times=None, drop="before")
+    while scene.step().state == "approving":
+        scene.now += 60
+    assert scene.row.state == "pending" and scene.notes() == ["still open"]
+    assert scene.effects() == 0
+
+
+def test_a_second_write_needs_two_reads_ten_seconds_apart(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, drop="before")
+    scene.step()
+    scene.conveyor.exchanges.clear()
+    scene.step()
+    first_read = scene.now
+    scene.decide.carry_out(scene.row)  # too early: another read, no write
+    assert not scene.conveyor.calls(POST)
+    assert scene.step().state == "approved"
+    assert scene.now - first_read >= 10 and scene.effects() == 1
+
+
+def test_approved_in_conveyor_with_other_groups_while_our_answer_was_lost(scene: Scene) -> None:
+    other = scene.conveyor.add_group("Other")
+    scene.claim()
+    scene.conveyor.fail(POST, drop="before")
+    scene.step()
+    scene.conveyor.approve_here(scene.request_id, [other])
+    row = scene.step()
+    assert row.state == "approved"
+    assert [group.name for group in row.group_list or []] == ["Other"]  # what was granted, not what was asked
+
+
+def test_an_answer_without_groups_makes_us_ask_which_were_granted(scene: Scene) -> None:
+    scene.conveyor.approve_answers_groups = False
+    scene.claim()
+    scene.conveyor.fail("GET /exchange/authorizations", status=500)
+    assert scene.step().state == "approving"
+    row = scene.step()
+    assert row.state == "approved" and [group.id for group in row.group_list or []] == [scene.group]
+    assert scene.effects() == 1 and len(scene.conveyor.calls(POST)) == 1
+
+
+@pytest.mark.parametrize("state, elsewhere", [(APPROVING, "ignored"), (REJECTING, "approved")])
+def test_closed_otherwise_is_told(scene: Scene, state: str, elsewhere: str) -> None:
+    scene.claim(state)
+    (scene.conveyor.ignore_here if elsewhere == "ignored" else scene.conveyor.approve_here)(scene.request_id)
+    assert scene.step().state == f"{elsewhere} elsewhere"
+    assert scene.notes() == ["elsewhere"] and not scene.conveyor.decisions
+
+
+def test_closed_as_asked_before_we_wrote_is_not_ours(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.approve_here(scene.request_id)
+    assert scene.step().state == "approved elsewhere"
+    assert scene.notes() == ["elsewhere"]
+
+
+def test_one_404_is_doubt_and_two_are_the_end(scene: Scene) -> None:
+    scene.claim(REJECTING)
+    scene.conveyor.fail(READ, status=404)
+    row = scene.step()
+    assert row.state == "rejecting" and row.sent_at is None
+    assert scene.step().state == "rejected"
+    scene.conveyor.remove(scene.request_id)
+
+
+def test_gone_while_deciding(scene: Scene) -> None:
+    scene.claim(REJECTING)
+    scene.conveyor.remove(scene.request_id)
+    scene.step()
+    assert scene.step().state == "gone"
+    assert scene.notes() == ["gone"]
+
+
+@pytest.mark.parametrize("status", [409, 422, 200])
+def test_a_write_to_a_closed_request_is_believed_by_its_status(scene: Scene, status: int) -> None:
+    scene.conveyor.handled_status = status
+    scene.claim(REJECTING)
+    scene.conveyor.fail(
+        "PATCH *", delay=0.0, when=lambda _: bool(scene.conveyor.approve_here(scene.request_id))
+    )
+    assert scene.step().state in ("approved elsewhere", "rejecting")
+    assert scene.step().state == "approved elsewhere"
+
+
+def test_an_unknown_status_is_doubt(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.requests[scene.request_id]["status"] = "paused"
+    assert scene.step().state == "approving"
+    assert not scene.conveyor.calls(POST)
+    scene.conveyor.requests[scene.request_id]["status"] = "requested"
+    assert scene.step().state == "approved"
+
+
+def test_without_the_lease_nothing_is_written(scene: Scene) -> None:
+    scene.claim()
+    scene.held = False
+    scene.conveyor.exchanges.clear()
+    assert scene.step().sent_at is None
+    assert not scene.conveyor.exchanges
+
+
+def test_losing_the_lease_between_read_and_write_writes_nothing(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.on_exchange.append(lambda _: setattr(scene, "held", False))
+    assert scene.step().state == "approving"
+    assert not scene.conveyor.calls(POST)
+
+
+def test_a_replayed_click_decides_nothing_after_a_give_back(scene: Scene) -> None:
+    scene.claim(trigger="the click")
+    scene.conveyor.fail(POST, status=422, body={"error": "no"})
+    assert scene.step().state == "pending"
+    assert not scene.ledger.claim(scene.row, APPROVING, ANN, "the click", scene.now)
+    assert scene.row.state == "pending"
+    scene.claim(trigger="a new click")
+    assert scene.step().state == "approved"
+
+
+def test_a_slow_decision_holds_up_nobody_else(scene: Scene) -> None:
+    scene.conveyor.fail(f"GET /exchange/authorization_requests/{scene.request_id}", delay=1.0)
+    scene.claim()
+    scene.decide.round()
+    quick = scene.conveyor.ask("joe@acme.com", "hi")
+    client = ConveyorClient(scene.conveyor.api_url, scene.conveyor.api_key)
+    scene.ledger.record([client.request(quick)], scene.now)
+    row = scene.ledger.find(quick)
+    assert row
+    scene.ledger.posted(row, "C0", "1.3")
+    row = scene.ledger.find(quick)
+    assert row and scene.ledger.claim(row, APPROVING, ANN, "t2", scene.now)
+    scene.decide.round()
+    scene.conveyor.wait_for(lambda: scene.conveyor.decisions)
+    assert scene.conveyor.decisions[0].request_id == quick

@@ -1,0 +1,219 @@
+"""The ledger: one winner, one mark, one lease, on each database that the app runs on."""
+
+import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from conveyor_client import AuthorizationRequest
+from ledger import (
+    APPROVED_ELSEWHERE,
+    APPROVING,
+    CLOSED,
+    REJECTING,
+    FoundCard,
+    Ledger,
+    LedgerError,
+    Reviewer,
+    Row,
+    pause,
+)
+from worker import HELD_SECONDS, LEASE_SECONDS, Lease
+
+ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
+BOB = Reviewer("U0BOB", "Bob", "bob@harbor.example")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(f"sqlite:///{tmp_path}/folder/ledger.db")
+    made.prepare()
+    yield made
+    made.close()
+
+
+def asked(request_id: str = "r1", **more: str) -> AuthorizationRequest:
+    details = {"email": "jane@acme.com", "message": "hi", "dataroom_id": "room-1", "link": "", **more}
+    return AuthorizationRequest(id=request_id, status="requested", received_at=5.0, **details)
+
+
+def waiting(ledger: Ledger, request_id: str = "r1") -> Row:
+    """A request that waits on a card."""
+    ledger.record([asked(request_id)], 10.0)
+    ledger.posted(row(ledger, request_id), "C0", f"1.{request_id}")
+    return row(ledger, request_id)
+
+
+def row(ledger: Ledger, request_id: str = "r1") -> Row:
+    found = ledger.find(request_id)
+    assert found
+    return found
+
+
+def test_a_request_is_recorded_once(ledger: Ledger) -> None:
+    assert ledger.record([asked(), asked("r2")], 10.0) == 2
+    assert ledger.record([asked(), asked("r2")], 11.0) == 0
+
+
+def test_new_details_are_kept_and_shown(ledger: Ledger) -> None:
+    before = waiting(ledger)
+    ledger.record([asked(message="changed")], 12.0)
+    after = row(ledger)
+    assert after.message == "changed" and after.revision > before.revision and after.show_at == 12.0
+
+
+def test_of_a_hundred_claims_one_wins(ledger: Ledger) -> None:
+    found = waiting(ledger)
+    start = threading.Barrier(50)
+
+    def claim(number: int) -> bool:
+        if number < 50:
+            start.wait()
+        state = (APPROVING, REJECTING)[number % 2]
+        return ledger.claim(found, state, (ANN, BOB)[number % 2], f"t{number}", 20.0)
+
+    with ThreadPoolExecutor(50) as pool:
+        won = [number for number, wins in enumerate(pool.map(claim, range(100))) if wins]
+    assert len(won) == 1
+    assert row(ledger).reviewer_id == (ANN, BOB)[won[0] % 2].id
+
+
+@pytest.mark.parametrize("change", [{"round": 2}, {"channel": "C1"}, {"card_ts": "9.9"}])
+def test_a_claim_counts_only_from_the_current_card(ledger: Ledger, change: dict[str, object]) -> None:
+    from dataclasses import replace
+
+    found = replace(waiting(ledger), **change)  # type: ignore[arg-type]
+    assert not ledger.claim(found, APPROVING, ANN, "t1", 20.0)
+    assert row(ledger).state == "pending"
+
+
+def test_the_same_click_claims_once_whatever_became_of_it(ledger: Ledger) -> None:
+    waiting(ledger)
+    assert ledger.claim(row(ledger), APPROVING, ANN, "t1", 20.0)
+    assert ledger.give_back(row(ledger), 21.0, "refused")
+    assert not ledger.claim(row(ledger), APPROVING, ANN, "t1", 22.0)
+    assert row(ledger).state == "pending" and row(ledger).reviewer_id == ""
+    assert ledger.claim(row(ledger), APPROVING, ANN, "t2", 23.0)
+
+
+def test_a_refusal_is_kept_once(ledger: Ledger) -> None:
+    assert ledger.refuse("r1", "not listed", "U0SAM", "t1", 1.0)
+    assert not ledger.refuse("r1", "not listed", "U0SAM", "t1", 2.0)
+
+
+def test_a_change_needs_the_row_as_it_was_read(ledger: Ledger) -> None:
+    before = waiting(ledger)
+    assert ledger.claim(before, APPROVING, ANN, "t1", 20.0)
+    assert not ledger.handled_elsewhere(before, APPROVED_ELSEWHERE, 21.0)
+    claimed = row(ledger)
+    assert ledger.give_back(claimed, 22.0, "refused")
+    assert ledger.claim(row(ledger), REJECTING, BOB, "t2", 23.0, reason="no")
+    assert not ledger.settle(claimed, 24.0, [])
+    assert not ledger.mark_sent(claimed, 24.0)
+    assert row(ledger).state == "rejecting"
+
+
+def test_a_card_that_changed_while_it_was_drawn_is_drawn_again(ledger: Ledger) -> None:
+    ledger.record([asked()], 10.0)
+    drawn = row(ledger)
+    ledger.record([asked(message="changed")], 11.0)
+    ledger.posted(drawn, "C0", "1.1")
+    assert row(ledger).card_ts == "1.1" and row(ledger).show_at is not None
+    ledger.shown(drawn)
+    assert row(ledger).show_at is not None
+    ledger.shown(row(ledger))
+    assert row(ledger).show_at is None
+
+
+def test_cards_are_posted_oldest_first_and_a_poisoned_one_is_passed(ledger: Ledger) -> None:
+    ledger.record([asked("a"), asked("b")], 10.0)
+    first = ledger.next_post(10.0)
+    assert first and first.id == "a"
+    ledger.show_later(first, 20.0, failed=True)
+    assert ledger.next_post(11.0) is None  # the order is kept for a while
+    ledger.show_later(first, 30.0, failed=True)
+    ledger.show_later(first, 40.0, failed=True)
+    second = ledger.next_post(11.0)
+    assert second and second.id == "b"
+    assert ledger.failing() == ["a"]
+
+
+def test_adopting_keeps_what_is_known(ledger: Ledger) -> None:
+    cards = [
+        FoundCard("C0", "1.1", "open", 3, "pending", "a@b.c"),
+        FoundCard("C0", "1.2", "flight", 1, "rejecting", "a@b.c", "U0BOB", "Bob", "why"),
+        FoundCard("C0", "1.3", "done", 1, "approved", "a@b.c", "U0BOB", "Bob"),
+        FoundCard("C0", "1.4", "odd", 1, "nonsense", "a@b.c"),
+    ]
+    ledger.adopt(cards, 50.0)
+    assert (row(ledger, "open").state, row(ledger, "open").round) == ("pending", 3)
+    flight = row(ledger, "flight")
+    assert (flight.state, flight.reason, flight.sent_at, flight.adopted) == ("rejecting", "why", 50.0, 1)
+    assert row(ledger, "done").state == CLOSED and row(ledger, "odd").state == CLOSED
+    ledger.redraw("done", 60.0)
+    assert row(ledger, "done").show_at is None
+    assert ledger.look().adopted_at == 50.0
+
+
+def test_text_that_databases_refuse_is_cleaned(ledger: Ledger) -> None:
+    ledger.record([asked("x", message="a\0b\ud800c")], 10.0)
+    assert row(ledger, "x").message == "ab?c"
+    assert ledger.find("no\0such\ud800id") is None
+
+
+def test_one_lease_and_it_frees_itself_only_by_silence(ledger: Ledger) -> None:
+    now = [100.0, 5_000.0]  # clocks that have nothing in common
+    first, second = (Lease(ledger, lambda number=number: now[number]) for number in range(2))  # type: ignore[misc]
+    first.tend()
+    second.tend()
+    assert first.held() and not second.held()
+    for _ in range(10):
+        now[0] += 4
+        now[1] += 4
+        first.tend()
+        second.tend()
+    assert first.held() and not second.held()
+    now[0] += HELD_SECONDS  # the first is stopped, and stops by itself before anybody else may begin
+    now[1] += HELD_SECONDS
+    second.tend()
+    assert not first.held() and not second.held()
+    now[1] += LEASE_SECONDS - HELD_SECONDS
+    second.tend()
+    assert second.held()
+    now[0] += LEASE_SECONDS
+    first.tend()
+    assert not first.held()
+    second.release()
+    first.tend()
+    assert first.held()
+
+
+def test_the_ledger_is_private_to_its_owner(tmp_path: Path) -> None:
+    made = Ledger(f"sqlite:///{tmp_path}/new/ledger.db")
+    made.prepare()
+    made.record([asked()], 1.0)
+    for file in (tmp_path / "new").iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    made.close()
+
+
+def test_a_busy_ledger_is_an_error_that_repeats_no_values(ledger: Ledger, tmp_path: Path) -> None:
+    import sqlite3
+
+    waiting(ledger)
+    blocker = sqlite3.connect(f"{tmp_path}/folder/ledger.db")
+    blocker.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerError) as caught:
+        ledger.claim(row(ledger), REJECTING, ANN, "t1", 20.0, reason="secret reason")
+    assert "locked" in str(caught.value) and "secret" not in str(caught.value)
+    blocker.rollback()
+    blocker.close()
+    assert row(ledger).state == "pending"
+
+
+def test_pauses_double_up_to_five_minutes() -> None:
+    assert [pause(failures) for failures in (0, 1, 2, 8, 9, 10_000)] == [1, 2, 4, 256, 300, 300]

@@ -1,0 +1,119 @@
+"""Who may decide, by the setting and by what Slack says of a person."""
+
+from collections.abc import Iterator
+
+import pytest
+from slack_sdk import WebClient
+
+from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
+from sandbox.slack import ANN, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, SlackStandIn
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackStandIn]:
+    made = SlackStandIn()
+    made.serve()
+    yield made
+    made.stop()
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def reviewers(slack: SlackStandIn, *allowed: str, clock: Clock | None = None) -> Reviewers:
+    client = WebClient(slack.bot_token, slack.api_url, timeout=1, retry_handlers=[])
+    return Reviewers(client, allowed, clock or Clock())
+
+
+def verdict(who: Reviewers, user_id: str, team_id: str = "T0SANDBOX") -> type[MayNot] | str:
+    try:
+        return who.check(user_id, team_id).email
+    except MayNot as error:
+        return type(error)
+
+
+@pytest.mark.parametrize(
+    "allowed, user_id, expected",
+    [
+        (["ann@harbor.example"], ANN, "ann@harbor.example"),
+        (["Ann@HARBOR.example"], ANN, "ann@harbor.example"),
+        (["@harbor.example"], ANN, "ann@harbor.example"),
+        (["@HARBOR.EXAMPLE"], ANN, "ann@harbor.example"),
+        (["@example"], ANN, NotListed),
+        (["@sub.harbor.example"], ANN, NotListed),
+        (["@arbor.example"], ANN, NotListed),
+        (["bob@harbor.example"], ANN, NotListed),
+        ([ANN], ANN, "ann@harbor.example"),
+        ([ANN], SAM, NotListed),
+        ([], SAM, "sam@harbor.example"),
+        (["S0NONE"], ANN, NotListed),
+        *(([who, "@harbor.example"], who, NotAMember) for who in (GUS, GIL, ROBOT, DAN, EVE)),
+        *(([], who, NotAMember) for who in (GUS, GIL, ROBOT, DAN, EVE)),
+        ([NOEL], NOEL, NoAddress),
+        ([UNA, "@harbor.example"], UNA, NoAddress),
+        ([], "U0NOBODY", Unknown),
+        ([], "USLACKBOT", Unknown),
+    ],
+)
+def test_who_may_decide(
+    slack: SlackStandIn, allowed: list[str], user_id: str, expected: type[MayNot] | str
+) -> None:
+    assert verdict(reviewers(slack, *allowed), user_id) == expected
+
+
+def test_people_of_another_workspace_may_not(slack: SlackStandIn) -> None:
+    assert verdict(reviewers(slack, ANN), ANN, "T0OTHER") is NotAMember
+    assert verdict(reviewers(slack, ANN), ANN, "") is NotAMember
+
+
+def test_an_address_with_two_ats_belongs_to_the_last_domain(slack: SlackStandIn) -> None:
+    slack.users[ANN].email = '"x@harbor.example"@evil.example'
+    assert verdict(reviewers(slack, "@harbor.example"), ANN) is NotListed
+
+
+def test_an_answer_is_kept_for_a_minute_at_most(slack: SlackStandIn) -> None:
+    clock = Clock()
+    who = reviewers(slack, ANN, clock=clock)
+    assert verdict(who, ANN) == "ann@harbor.example"
+    slack.users[ANN].deleted = True
+    clock.now += 59
+    assert verdict(who, ANN) == "ann@harbor.example"
+    clock.now += 2
+    assert verdict(who, ANN) is NotAMember
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"drop": "before"},
+        {"delay": 3.0},
+        {"trickle": 0.5},
+        {"status": 429, "headers": {"Retry-After": "30"}},
+        {"status": 200, "body": "<html>"},
+        {"status": 200, "body": {"ok": True}},
+        {"status": 200, "body": {"ok": True, "user": "U0ANN"}},
+        {"status": 200, "body": {"ok": True, "user": {"id": "U0BOB", "team_id": "T0SANDBOX"}}},
+    ],
+    ids=str,
+)
+def test_when_slack_does_not_say_nobody_may(slack: SlackStandIn, fault: dict[str, object]) -> None:
+    slack.fail("users.info", **fault)  # type: ignore[arg-type]
+    assert verdict(reviewers(slack), ANN) in (Unknown, NotAMember)
+
+
+def test_a_group_counts_while_its_members_were_read_a_minute_ago(slack: SlackStandIn) -> None:
+    slack.user_groups["S0SEC"] = {"handle": "security", "users": [SAM]}
+    clock = Clock()
+    who = reviewers(slack, "S0SEC", clock=clock)
+    assert verdict(who, SAM) is NotListed
+    who.refresh()
+    assert verdict(who, SAM) == "sam@harbor.example"
+    slack.fail("usergroups.users.list", status=500)
+    clock.now += 61
+    who.refresh()
+    assert verdict(who, SAM) is NotListed

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Flask, Response, jsonify, request
-from slack_bolt import App, BoltRequest
+from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 from slack_sdk.signature import SignatureVerifier
@@ -101,11 +101,14 @@ def parts(app: Flask) -> Parts:
 
 def receive(bolt: App, verifier: SignatureVerifier, channel: Channel) -> Response:
     """Hand what Slack signed to Bolt; everything else ends here, without a trace of its content."""
-    raw = request.get_data(cache=False)
-    if not _is_signed(verifier, raw):
+    try:
+        text = request.get_data(cache=False).decode("utf-8")
+    except UnicodeDecodeError:
+        return _plainly(400, "This is not what Slack sends.")
+    if not _is_signed(verifier, text):
         return _plainly(401, "The signature is not Slack's.")
     try:
-        form = dict(parse_qsl(raw.decode("utf-8"), keep_blank_values=True, max_num_fields=100))
+        form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
         payload: Any = json.loads(form["payload"]) if form.get("payload") else form
     except (ValueError, RecursionError):
         return _plainly(400, "This is not what Slack sends.")
@@ -118,19 +121,17 @@ def receive(bolt: App, verifier: SignatureVerifier, channel: Channel) -> Respons
         # Given the parsed body, Bolt does not parse it again: its own parser mistakes a form that contains
         # the word "payload" anywhere for an interaction. Only the mode of its sockets takes a parsed body.
         answer = bolt.dispatch(BoltRequest(body=payload, mode="socket_mode"))
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        # Our listeners let no exception out, so this is Bolt, tripping over a payload of an odd shape.
-        log.warning("payload=odd cause=%s", type(error).__name__)
-        return _plainly(400, "This is not what Slack sends.")
+    except Exception as error:
+        answer = _odd_payload(error)
     return Response(answer.body, answer.status, {name: values[0] for name, values in answer.headers.items()})
 
 
-def _is_signed(verifier: SignatureVerifier, raw: bytes) -> bool:
+def _is_signed(verifier: SignatureVerifier, text: str) -> bool:
     timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
     signature = request.headers.get("X-Slack-Signature", "")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12 and signature.isascii()):
         return False
-    return verifier.is_valid(raw, timestamp, signature)
+    return verifier.is_valid(text, timestamp, signature)
 
 
 def _bolt(client: WebClient, settings: Settings) -> App:
@@ -150,7 +151,14 @@ def _bolt(client: WebClient, settings: Settings) -> App:
         ignoring_self_events_enabled=False,
     )
     logger.setLevel(logging.WARNING)
+    bolt.error(_odd_payload)
     return bolt
+
+
+def _odd_payload(error: Exception) -> BoltResponse:
+    """Our listeners let no exception out, so this is Bolt, tripping over a payload of an odd shape."""
+    log.warning("payload=odd cause=%s", type(error).__name__)
+    return BoltResponse(status=400, body="This is not what Slack sends.\n")
 
 
 def _health(alive: bool) -> Response:

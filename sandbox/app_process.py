@@ -15,7 +15,7 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
 class AppProcess:
-    """`python app.py` with these settings and nothing else of this environment; `tell` hears what happens to it."""
+    """`python app.py` with these settings and nothing else of our environment; `tell` hears its fate."""
 
     def __init__(self, settings: Mapping[str, str], tell: Callable[[str], None]) -> None:
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
@@ -54,7 +54,7 @@ class AppProcess:
             process.wait()
 
     def _watch(self) -> None:
-        """gunicorn's own --reload would not do: its master has the modules loaded, and every worker gets those."""
+        """gunicorn's --reload would not do: its master has the modules loaded, and workers get those."""
         before = _stamps()
         while not self._stopping.wait(LOOK_SECONDS):
             now = _stamps()

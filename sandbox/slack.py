@@ -1220,7 +1220,10 @@ def _name_of(payload: Json) -> str:
     """What a person did, for the log."""
     match payload.get("type"):
         case "block_actions":
-            return f"click {payload['actions'][0]['action_id']}" if payload.get("actions") else "click"
+            match payload.get("actions"):
+                case [{"action_id": action_id}, *_]:
+                    return f"click {action_id}"
+            return "click"
         case "block_suggestion":
             return f"suggest {payload.get('action_id')}"
         case "view_submission":

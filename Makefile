@@ -1,0 +1,31 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: help demo test check run screenshots
+
+help: ## What can be done here
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(INSTALLED) ## Try it in a browser, with no Slack and no Conveyor account
+	@$(BIN)/python -m sandbox
+
+test: $(INSTALLED) check ## Check the code and run every test
+	@$(BIN)/python -m pytest -n 4 --dist loadscope
+
+check: $(INSTALLED) ## Lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+
+run: $(INSTALLED) ## Run the app with the settings in .env
+	@$(BIN)/python app.py
+
+screenshots: $(INSTALLED) ## Make the pictures in docs/images again (needs chromium)
+	@$(BIN)/python -m sandbox.screenshots
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,145 @@
+"""`python -m sandbox`: the whole product on this computer, with no Slack and no Conveyor account."""
+
+import argparse
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from sandbox.app_process import AppProcess
+from sandbox.conveyor import ConveyorStandIn
+from sandbox.page import EXAMPLES, Page, PageServer, is_routine, who_to_whom
+from sandbox.slack import ANN, BOB, SlackStandIn
+from sandbox.stand_in import Exchange
+
+FIRST_CARD_SECONDS = 60.0
+LOOK_SECONDS = 0.02
+GROUPS = ("SOC 2 report", "Penetration test", "ISO 27001 certificate", "Architecture overview")
+
+
+def main() -> int:
+    """Run until interrupted; the exit status."""
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    parser.add_argument(
+        "--port", type=int, default=8800, help="of the page; the app, Slack and Conveyor take the next three"
+    )
+    port = parser.parse_args().port
+    if not 1024 <= port <= 65532:
+        print("--port must be from 1024 to 65532.", file=sys.stderr)
+        return 1
+    for taken in filter(_is_taken, range(port, port + 4)):
+        others = f"python -m sandbox --port {port + 10}"
+        print(f"Port {taken} is in use. Stop what uses it, or take others: {others}", file=sys.stderr)
+        return 1
+    stopping = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    with tempfile.TemporaryDirectory(prefix="conveyor-sandbox-") as folder:
+        run(port, Path(folder), started, stopping)
+    return 0
+
+
+def run(port: int, folder: Path, started: float, stopping: threading.Event) -> None:
+    """Start everything, say when the first card is there, wait for the end, and stop everything."""
+    slack, conveyor = SlackStandIn(rate_limit_posts=True), ConveyorStandIn()
+    slack.app_url = f"http://127.0.0.1:{port + 1}"
+    slack.serve(port + 2)
+    conveyor.serve(port + 3)
+    slack.on_exchange.append(teller("Slack"))
+    conveyor.on_exchange.append(teller("Conveyor"))
+    for name in GROUPS:
+        conveyor.add_group(name)
+    for example in ("ordinary", "ordinary", "silent"):
+        conveyor.ask(*EXAMPLES[example]())
+    server = PageServer(Page(slack, conveyor))
+    server.serve(port)
+    app = AppProcess(settings(port, folder, slack, conveyor), tell)
+    app.start()
+    try:
+        until = started + FIRST_CARD_SECONDS
+        while not slack.cards() and time.monotonic() < until and not stopping.wait(LOOK_SECONDS):
+            pass
+        if slack.cards():
+            seconds = time.monotonic() - started
+            tell(
+                f"Ready after {seconds:.1f} s. Open {server.url} in a browser; Ctrl-C here stops everything."
+            )
+        elif not stopping.is_set():
+            tell(f"No card yet, which is odd; what the app says above may tell why. The page: {server.url}")
+        stopping.wait()
+        tell("Stopping.")
+    finally:
+        app.stop()
+        server.stop()
+        slack.stop()
+        conveyor.stop()
+
+
+def settings(port: int, folder: Path, slack: SlackStandIn, conveyor: ConveyorStandIn) -> dict[str, str]:
+    """What the app is told: where the stand-ins are, who may decide, and to stay on loopback."""
+    return {
+        "CONVEYOR_KEY": conveyor.api_key,
+        "CONVEYOR_API_URL": conveyor.api_url,
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_SIGNING_SECRET": slack.signing_secret,
+        "SLACK_CHANNEL_ID": slack.channel_id,
+        "SLACK_API_URL": slack.api_url,
+        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "PORT": str(port + 1),
+        "POLL_SECONDS": "1",
+        "REVIEWERS": f"{ANN},{BOB}",
+        "REJECTION_REASON": "required",
+        "LOG_LEVEL": "WARNING",
+        "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port + 1}",
+    }
+
+
+def tell(sentence: str) -> None:
+    with suppress(OSError):  # nobody reads it any more
+        print(sentence, flush=True)
+
+
+def teller(side: str) -> Callable[[Exchange], None]:
+    """Prints each exchange of one side in a line; of the routine ones only the first of each kind."""
+    told: set[str] = set()
+
+    def tell_exchange(exchange: Exchange) -> None:
+        again = ""
+        if is_routine(exchange):
+            if exchange.call in told:
+                return
+            told.add(exchange.call)
+            again = "  (and again and again, not listed)"
+        sender, receiver = who_to_whom(side, exchange)
+        at = time.strftime("%H:%M:%S", time.localtime(exchange.at))
+        call = exchange.call.removeprefix("→ app: ")
+        status = exchange.status or "no answer"
+        tell(f"{at}  {sender:>8} → {receiver:<8}  {call}  {status}{again}")
+
+    return tell_exchange
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do: the ends of old connections do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

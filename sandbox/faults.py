@@ -1,0 +1,55 @@
+"""Switches for what can go wrong on either side."""
+
+from dataclasses import dataclass, field
+
+from sandbox.conveyor import ConveyorStandIn
+from sandbox.slack import SlackStandIn
+
+SLOW_SECONDS = 3.0
+RETRY_SECONDS = "5"
+SWITCHES = {
+    "conveyor-slow": "slow: each answer takes 3 seconds",
+    "conveyor-failing": "failing: 503 to every call",
+    "conveyor-refusing": "refusing reviewers: nobody may decide",
+    "conveyor-key": "API key revoked",
+    "conveyor-down": "down: nothing listens",
+    "slack-limiting": "rate limiting: 429 to every message",
+    "slack-down": "Web API down: nothing listens",
+}
+
+
+@dataclass
+class Faults:
+    """What is switched on, and its effect on the stand-ins."""
+
+    slack: SlackStandIn
+    conveyor: ConveyorStandIn
+    on: set[str] = field(default_factory=set)
+
+    def switch(self, name: str, on: bool) -> None:
+        if name not in SWITCHES:
+            raise KeyError(name)
+        (self.on.add if on else self.on.discard)(name)
+        if name.endswith("-down"):
+            stand_in = self.slack if name.startswith("slack") else self.conveyor
+            stand_in.stop()
+            if not on:
+                stand_in.serve(stand_in.port)
+        self._apply()
+
+    def _apply(self) -> None:
+        slack, conveyor = self.slack, self.conveyor
+        slack.clear_faults()
+        conveyor.clear_faults()
+        conveyor.key_revoked = "conveyor-key" in self.on
+        conveyor.refuse_reviewers = "conveyor-refusing" in self.on
+        delay = SLOW_SECONDS if "conveyor-slow" in self.on else 0.0
+        failing = "conveyor-failing" in self.on
+        if delay or failing:
+            body = "The sandbox's Conveyor is failing." if failing else None
+            conveyor.fail("*", None, status=503 if failing else None, body=body, delay=delay)
+        if "slack-limiting" in self.on:
+            answer = {"ok": False, "error": "ratelimited"}
+            slack.fail("chat.*", None, status=429, body=answer, headers={"Retry-After": RETRY_SECONDS})
+        slack.touch()
+        conveyor.touch()

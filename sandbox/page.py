@@ -1,0 +1,401 @@
+"""The page's server: what a browser sees of the two stand-ins, and what people do there.
+
+A window gets everything once and then what changes (`/events`); what its person does comes back as
+`/act/NAME`. Only the page itself may do that: other websites are kept out by Host and Origin.
+"""
+
+import inspect
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from itertools import cycle
+from typing import Any
+
+import flask
+from werkzeug.serving import make_server
+
+from sandbox.conveyor import OPEN, ConveyorStandIn
+from sandbox.faults import SWITCHES, Faults
+from sandbox.slack import ANN, BOB, EVE, GUS, SAM, Answer, Message, Private, Refused, SlackStandIn, View
+from sandbox.stand_in import Exchange, QuietHandler, StandIn
+
+Json = dict[str, Any]
+
+PEOPLE = {
+    ANN: "reviewer",
+    BOB: "reviewer",
+    SAM: "sales rep",
+    GUS: "guest",
+    EVE: "from another company",
+}
+COMMANDS = ("/rooms",)
+ROUTINE = (
+    "GET /exchange/access_groups",
+    "GET /exchange/authorization_request_queue",
+    "auth.test",
+    "usergroups.list",
+    "usergroups.users.list",
+)
+SHOWN_EXCHANGES = 200
+LOOK_SECONDS = 0.05
+HEARTBEAT_SECONDS = 15.0
+
+ORDINARY = cycle(
+    [
+        (
+            "jane.doe@acme.example",
+            "Hi! We are reviewing vendors for our new data platform and would like to see your SOC 2 report "
+            "and the latest penetration test.\n\nThanks,\nJane Doe, Acme Security",
+        ),
+        ("li.wei@northwind.example", "Our auditors ask for your ISO 27001 certificate. May we have a look?"),
+        ("sofia@globex.example", "Security review before we renew in December. Could you let me in?"),
+        ("tom@initech.example", "Please add me: I fill in the questionnaire for our bank."),
+    ]
+)
+HOSTILE = (
+    "<!channel> <@U0ANN> approve this at once: <https://evil.example|your bank>\n"
+    "*urgent* _now_ `code` :rotating_light: https://evil.example\n"
+    "<b>bold</b> <img src=x onerror=alert(1)> <script>alert(2)</script> \u202edesrever"
+)
+LONG = ("We need access to everything. " * 700)[:20_000]
+EXAMPLES: dict[str, Callable[[], tuple[str, str | None]]] = {
+    "ordinary": lambda: next(ORDINARY),
+    "silent": lambda: ("quiet@hooli.example", None),
+    "hostile": lambda: ("mallory@evil.example", HOSTILE),
+    "long": lambda: ("verbose@longwinded.example", LONG),
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def who_to_whom(side: str, exchange: Exchange) -> tuple[str, str]:
+    """Who calls whom in this exchange, which the stand-in of this side has listed."""
+    return ("Slack", "app") if exchange.call.startswith("→ app") else ("app", side)
+
+
+def is_routine(exchange: Exchange) -> bool:
+    """Whether it is one of the looks that come again and again, and nothing was wrong with it."""
+    return exchange.call in ROUTINE and exchange.status in (200, None) and not exchange.fault
+
+
+class Page:
+    """What the page shows and does. `act_x` answers `/act/x`; its `trouble` is a sentence for the person."""
+
+    def __init__(self, slack: SlackStandIn, conveyor: ConveyorStandIn) -> None:
+        self.slack, self.conveyor = slack, conveyor
+        self.faults = Faults(slack, conveyor)
+
+    # What is seen
+
+    def snapshot(self, person: str) -> dict[str, Json]:
+        """All that this person's window shows, by keys that stay."""
+        return {**self._slack(person), **self._conveyor(), **self._wire(), **self._faults()}
+
+    def _slack(self, person: str) -> dict[str, Json]:
+        slack = self.slack
+        with slack.lock:
+            shown: dict[str, Json] = {
+                f"person/{user.id}": {"id": user.id, "name": user.real_name, "role": PEOPLE.get(user.id)}
+                for user in slack.users.values()
+            }
+            shown |= {
+                f"message/{message.ts}": _message(message)
+                for message in slack.messages
+                if not message.deleted and self._sees(person, message)
+            }
+            shown |= {f"message/{each.ts}": _private(each) for each in slack.private if each.user == person}
+            shown |= {
+                f"place/{channel.id}": {"id": channel.id, "name": channel.name, "direct": channel.is_im}
+                for channel in slack.channels.values()
+                if person in channel.members
+            }
+            view = slack.open_view(person)
+        return {**shown, **({"view": _view(view)} if view else {})}
+
+    def _sees(self, person: str, message: Message) -> bool:
+        return person in self.slack.channels[message.channel].members
+
+    def _conveyor(self) -> dict[str, Json]:
+        conveyor = self.conveyor
+        with conveyor.lock:
+            shown: dict[str, Json] = {
+                f"request/{key}": {
+                    "id": key,
+                    "email": request["email"],
+                    "status": request["status"],
+                    "open": request["status"] in OPEN,
+                }
+                for key, request in conveyor.requests.items()
+            }
+            for key, grant in conveyor.authorizations.items():
+                groups = [group["name"] for group in grant["_embedded"]["access_groups"]]
+                shown[f"grant/{key}"] = {"email": grant["email"], "status": grant["status"], "groups": groups}
+            for key, group in conveyor.groups.items():
+                shown[f"group/{key}"] = {"id": key, "name": group["name"]}
+        return shown
+
+    def _wire(self) -> dict[str, Json]:
+        return {f"exchange/{key}": _exchange(key, side, each) for key, side, each in self._exchanges()}
+
+    def _faults(self) -> dict[str, Json]:
+        return {
+            f"fault/{name}": {"name": name, "label": label, "on": name in self.faults.on}
+            for name, label in SWITCHES.items()
+        }
+
+    def _exchanges(self) -> list[tuple[str, str, Exchange]]:
+        """The latest exchanges of both sides in their order, the interesting ones longer than the routine."""
+        found = []
+        sides: list[tuple[str, StandIn]] = [("Slack", self.slack), ("Conveyor", self.conveyor)]
+        for side, stand_in in sides:
+            with stand_in.lock:
+                latest = stand_in.exchanges[-10 * SHOWN_EXCHANGES :]
+            interesting = [each for each in latest if not is_routine(each)][-SHOWN_EXCHANGES:]
+            routine = [each for each in latest[-SHOWN_EXCHANGES // 4 :] if is_routine(each)]
+            found += [(f"{each.at:.6f}-{id(each)}", side, each) for each in [*interesting, *routine]]
+        return sorted(found, key=lambda entry: entry[2].at)
+
+    def bodies(self, key: str) -> Json:
+        """What was sent and answered in one exchange."""
+        for found, _, exchange in self._exchanges():
+            if found == key:
+                return {"path": exchange.path, "request": exchange.request, "response": exchange.response}
+        return {"trouble": "This exchange is not kept any more."}
+
+    def search(self, person: str, query: str) -> list[str]:
+        """The timestamps of the messages that this person finds, newest first."""
+        found = self.slack.search(query) if query.strip() else []
+        return [message.ts for message in reversed(found) if self._sees(person, message)]
+
+    # What people do in Slack
+
+    def act_click(
+        self,
+        person: str,
+        ts: str,
+        action_id: str,
+        block_id: str,
+        choose: Mapping[str, Any],
+        value: Any = None,
+        seen: int = 0,
+    ) -> Json:
+        """`seen` is the number of the picture that was clicked, which may be an old one."""
+        slack = self.slack
+        with slack.lock:
+            private = next((each for each in slack.private if (each.ts, each.user) == (ts, person)), None)
+            message = slack.find(ts)
+            behind = message.edited - seen if message else 0
+            payload = slack.click_payload(
+                person,
+                ts,
+                action_id,
+                block_id=block_id,
+                choose=choose,
+                value=value,
+                via=private,
+                behind=behind,
+            )
+        return _trouble(slack.send_payload(payload))
+
+    def act_suggest(
+        self, person: str, action_id: str, typed: str, ts: str | None = None, view_id: str | None = None
+    ) -> Json:
+        answer = self.slack.suggest(person, action_id, typed, ts=ts, view_id=view_id)
+        if not isinstance(answer.body, dict):
+            return {"options": [], **_trouble(answer)}
+        groups = answer.body.get("option_groups") or [answer.body]
+        return {"options": [option for group in groups for option in group.get("options", [])]}
+
+    def act_submit(self, person: str, view_id: str, values: Mapping[str, Any]) -> Json:
+        self.slack.submit(person, view_id, values)  # what comes of it is in the modal
+        return {}
+
+    def act_close(self, person: str, view_id: str) -> Json:
+        self.slack.close(person, view_id)
+        return {}
+
+    def act_say(self, person: str, channel: str, text: str) -> Json:
+        command, _, rest = text.partition(" ")
+        if not command.startswith("/"):
+            self.slack.post_as(person, _escaped(text))
+            return {}
+        if command not in COMMANDS:
+            return {"trouble": f"“{command}” is not a command here. Known: {', '.join(COMMANDS)}."}
+        answer = self.slack.command(person, rest.strip(), command, channel)
+        if answer.status == 200:
+            return {}
+        error = "operation_timeout" if answer.status is None else "dispatch_failed"
+        return {"trouble": f"{command} failed with the error “{error}”."}
+
+    # What customers do, and people in Conveyor's own pages
+
+    def act_ask(self, email: str, message: str) -> Json:
+        self.conveyor.ask(email, message)
+        return {}
+
+    def act_example(self, name: str) -> Json:
+        self.conveyor.ask(*EXAMPLES[name]())
+        return {}
+
+    def act_approve_here(self, id: str) -> Json:
+        self.conveyor.approve_here(id)
+        return {}
+
+    def act_ignore_here(self, id: str) -> Json:
+        self.conveyor.ignore_here(id)
+        return {}
+
+    def act_ask_again(self, id: str) -> Json:
+        self.conveyor.ask_again(id)
+        return {}
+
+    def act_add_groups(self, names: list[str]) -> Json:
+        for name in names:
+            self.conveyor.add_group(name)
+        return {}
+
+    def act_rename_group(self, id: str, name: str) -> Json:
+        self.conveyor.rename_group(id, name)
+        return {}
+
+    def act_delete_group(self, id: str) -> Json:
+        self.conveyor.delete_group(id)
+        return {}
+
+    def act_fault(self, name: str, on: bool) -> Json:
+        self.faults.switch(name, on)
+        return {}
+
+
+class PageServer:
+    """The page on 127.0.0.1."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._stopping = threading.Event()
+        self.url = ""
+        app = flask.Flask(__name__, static_folder="static", static_url_path="/static")
+        app.json.sort_keys = False  # type: ignore[attr-defined]
+        app.before_request(self._keep_others_out)
+        app.after_request(_with_policy)
+        app.get("/", endpoint="index")(lambda: app.send_static_file("index.html"))
+        app.get("/events", endpoint="events")(self._events)
+        app.get("/search", endpoint="search")(self._search)
+        app.get("/exchange/<key>", endpoint="exchange")(page.bodies)
+        app.post("/act/<name>", endpoint="act")(self._act)
+        self._app = app
+
+    def serve(self, port: int) -> None:
+        server = make_server("127.0.0.1", port, self._app, threaded=True, request_handler=QuietHandler)
+        self.url = f"http://127.0.0.1:{port}"
+        self._names = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the streams; the rest ends with the process."""
+        self._stopping.set()
+
+    def _keep_others_out(self) -> flask.Response | None:
+        """A website may send requests to loopback, or point its own name there; neither gets anything."""
+        request = flask.request
+        origin = request.headers.get("Origin", f"http://{request.host}")
+        if request.host not in self._names or origin.removeprefix("http://") not in self._names:
+            return flask.Response("This page is for this computer only.\n", 403, mimetype="text/plain")
+        if request.method == "POST" and (not request.is_json or "Origin" not in request.headers):
+            return flask.Response("Only the page itself may do this.\n", 403, mimetype="text/plain")
+        return None
+
+    def _events(self) -> flask.Response:
+        return flask.Response(self._changes(flask.request.args["person"]), mimetype="text/event-stream")
+
+    def _changes(self, person: str) -> Iterator[str]:
+        """First everything, then what has changed; what is null is gone."""
+        page, versions, quiet = self._page, (-1, -1), 0.0
+        sent: dict[str, str] = {}
+        while not self._stopping.wait(LOOK_SECONDS):
+            quiet += LOOK_SECONDS
+            now = (page.slack.version, page.conveyor.version)
+            if now != versions:
+                fresh = {key: json.dumps(value) for key, value in page.snapshot(person).items()}
+                changed = {key: json.loads(value) for key, value in fresh.items() if sent.get(key) != value}
+                changed |= dict.fromkeys(sent.keys() - fresh.keys())
+                if changed or not sent:
+                    yield f"data: {json.dumps({'whole': not sent, 'changed': changed})}\n\n"
+                    quiet = 0.0
+                sent, versions = fresh, now
+            elif quiet > HEARTBEAT_SECONDS:
+                yield ": still here\n\n"
+                quiet = 0.0
+
+    def _search(self) -> flask.Response:
+        arguments = flask.request.args
+        return flask.jsonify(self._page.search(arguments["person"], arguments["query"]))
+
+    def _act(self, name: str) -> tuple[Json, int]:
+        act = getattr(self._page, f"act_{name}", None)
+        if act is None:
+            return {"trouble": f"There is no “{name}”."}, 404
+        try:
+            arguments = inspect.signature(act).bind(**flask.request.get_json())
+        except TypeError as error:
+            return {"trouble": str(error)}, 400
+        try:
+            return act(*arguments.args, **arguments.kwargs), 200
+        except Refused as refused:
+            return {"trouble": str(refused)}, 200
+        except KeyError:
+            return {"trouble": "that is not there any more"}, 200
+
+
+def _with_policy(response: flask.Response) -> flask.Response:
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _trouble(answer: Answer) -> Json:
+    """What Slack says under a button when the app fails it; nothing if all is well."""
+    if answer.status == 200:
+        return {}
+    said = "did not respond" if answer.status is None else f"responded with status {answer.status}"
+    return {"trouble": f"the app {said}"}
+
+
+def _message(message: Message) -> Json:
+    names = ("channel", "ts", "user", "text", "blocks", "thread_ts", "edited")
+    shown = {name: getattr(message, name) for name in names}
+    return {**shown, "app": bool(message.bot_id)}
+
+
+def _private(private: Private) -> Json:
+    names = ("channel", "ts", "text", "blocks", "thread_ts")
+    return {**{name: getattr(private, name) for name in names}, "edited": 0, "app": True, "private": True}
+
+
+def _view(view: View) -> Json:
+    shown = {key: view.view.get(key) for key in ("title", "submit", "close", "blocks")}
+    return {"id": view.id, "hash": view.hash, "errors": view.errors, "trouble": view.trouble, **shown}
+
+
+def _exchange(key: str, side: str, exchange: Exchange) -> Json:
+    sender, receiver = who_to_whom(side, exchange)
+    return {
+        "key": key,
+        "at": exchange.at,
+        "from": sender,
+        "to": receiver,
+        "call": exchange.call.removeprefix("→ app: "),
+        "status": exchange.status,
+        "seconds": exchange.seconds,
+        "fault": exchange.fault,
+        "done": exchange.done,
+        "routine": is_routine(exchange),
+    }
+
+
+def _escaped(text: str) -> str:
+    """As Slack keeps what a person types."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

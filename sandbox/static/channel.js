@@ -1,0 +1,114 @@
+/** The messages of the channel that is shown, with their threads and what is only for this person. */
+import { draw } from "./blocks.js";
+import { choicesOf, forgetChoices } from "./choices.js";
+import { announce, at, h, swap } from "./dom.js";
+import { act, get, here, watch } from "./store.js";
+import { date, mrkdwn } from "./text.js";
+
+const messages = at("messages");
+const drawn = new Map(); // the list item of each message, by its ts
+const dismissed = new Set();
+let person;
+
+export function showChannel() {
+  watch("message/", (keys, whole) => {
+    if (whole) startAfresh();
+    const atEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 80;
+    for (const key of keys) update(key.slice("message/".length), get(key), whole);
+    if (whole && here.ts) goTo(here.ts);
+    else if (whole || atEnd) messages.scrollTop = messages.scrollHeight;
+  });
+}
+
+function startAfresh() {
+  if (person !== here.person) forgetChoices();
+  person = here.person;
+  drawn.clear();
+  messages.replaceChildren();
+}
+
+/** Bring a message into sight. */
+export function goTo(ts) {
+  const article = drawn.get(ts)?.querySelector("article");
+  article?.scrollIntoView({ block: "center" });
+  article?.focus();
+}
+
+function update(ts, message, whole) {
+  const item = drawn.get(ts);
+  if (!message || dismissed.has(ts)) {
+    item?.remove();
+    drawn.delete(ts);
+  } else if (message.channel !== here.channel) {
+    return;
+  } else if (item) {
+    swap(item.querySelector("article"), article(message));
+  } else {
+    add(message);
+    if (!whole) announce(`${message.private ? "Only visible to you" : nameOf(message)}: ${message.text}`);
+  }
+}
+
+function add(message) {
+  const thread = message.thread_ts && drawn.get(message.thread_ts)?.querySelector(".thread");
+  const item = h("li", { "data-ts": message.ts }, article(message), !thread && h("ol", { class: "thread", "aria-label": "Thread" }));
+  drawn.set(message.ts, item);
+  const list = thread || messages;
+  list.insertBefore(item, [...list.children].find((other) => other.dataset.ts > message.ts) || null);
+}
+
+const nameOf = (message) => (message.app ? "Conveyor for Slack" : get(`person/${message.user}`)?.name || message.user);
+
+function article(message) {
+  const name = nameOf(message);
+  const place = placeOf(message);
+  const dismiss = () => {
+    dismissed.add(message.ts);
+    update(message.ts, null);
+    messages.focus();
+  };
+  return h(
+    "article",
+    { tabindex: -1, class: message.private ? "private" : null },
+    message.private &&
+      h(
+        "p",
+        { class: "quiet" },
+        "👁 Only visible to you · ",
+        h("button", { type: "button", class: "link", onclick: dismiss }, "Dismiss message"),
+      ),
+    h("span", { class: `avatar ${message.app ? "app" : message.user}`, "aria-hidden": "true" }, message.app ? "✓" : name[0]),
+    h(
+      "p",
+      { class: "head" },
+      h("strong", {}, name),
+      message.app && h("span", { class: "badge" }, "APP"),
+      h("span", { class: "when" }, date(message.ts, "{date_short_pretty} at {time}")),
+    ),
+    h("div", { class: "blocks" }, message.blocks.length ? draw(message.blocks, place) : h("p", {}, mrkdwn(message.text))),
+    h("p", { class: "trouble", role: "alert" }),
+  );
+}
+
+function placeOf(message) {
+  const choices = choicesOf(message.ts);
+  return {
+    key: message.ts,
+    choices,
+    click: async (block, element, value) => {
+      const { trouble } = await act("click", {
+        person: here.person,
+        ts: message.ts,
+        action_id: element.action_id,
+        block_id: block.block_id,
+        choose: choices.made(message.blocks),
+        value,
+        seen: message.edited,
+      });
+      const say = drawn.get(message.ts)?.querySelector("article > .trouble");
+      if (say) say.textContent = trouble ? `⚠️ Slack says: ${trouble}.` : "";
+    },
+    suggest: (element, typed) =>
+      act("suggest", { person: here.person, action_id: element.action_id, typed, ts: message.ts }),
+  };
+}

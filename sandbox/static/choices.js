@@ -1,0 +1,45 @@
+/** What a person has ticked, picked and typed and not sent yet, by message or modal. */
+const places = new Map();
+
+const INITIAL = {
+  checkboxes: (element) => (element.initial_options || []).map((option) => option.value),
+  multi_static_select: (element) => (element.initial_options || []).map((option) => option.value),
+  multi_external_select: (element) => (element.initial_options || []).map((option) => option.value),
+  radio_buttons: (element) => element.initial_option?.value,
+  static_select: (element) => element.initial_option?.value,
+  external_select: (element) => element.initial_option?.value,
+  datepicker: (element) => element.initial_date,
+  plain_text_input: (element) => element.initial_value,
+};
+
+const elementsOf = (block) =>
+  ["section", "actions", "input"].includes(block.type)
+    ? [block.accessory, block.element, ...(block.elements || [])].filter((element) => element?.type in INITIAL)
+    : [];
+
+const nameOf = (block, element) => `${block.block_id} ${element.action_id}`;
+
+/** As in Slack, a choice belongs to its block's id: a block drawn under a new id starts afresh. */
+export function choicesOf(place) {
+  if (!places.has(place)) places.set(place, new Map());
+  const chosen = places.get(place);
+  return {
+    get: (block, element) => {
+      const name = nameOf(block, element);
+      return chosen.has(name) ? chosen.get(name) : INITIAL[element.type]?.(element);
+    },
+    set: (block, element, value) => chosen.set(nameOf(block, element), value),
+    /** The choices that were made in these blocks, by action id. */
+    made: (blocks) =>
+      Object.fromEntries(
+        blocks.flatMap((block) =>
+          elementsOf(block)
+            .filter((element) => chosen.has(nameOf(block, element)))
+            .map((element) => [element.action_id, chosen.get(nameOf(block, element))]),
+        ),
+      ),
+  };
+}
+
+/** Somebody else acts in this window now. */
+export const forgetChoices = () => places.clear();

@@ -1,0 +1,85 @@
+/** The message box, and the search box. */
+import { goTo } from "./channel.js";
+import { at, h } from "./dom.js";
+import { act, addressOf, get, here, watch } from "./store.js";
+import { date, mrkdwn } from "./text.js";
+
+const PAUSE = 200;
+
+export function listenToComposer() {
+  const form = at("composer");
+  const input = form.elements.text;
+  watch("place/", () => {
+    input.placeholder = `Message ${at("place").textContent}, or a command such as /rooms`;
+    input.setAttribute("aria-label", input.placeholder);
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const { trouble } = await act("say", { person: here.person, channel: here.channel, text: input.value });
+    form.querySelector(".trouble").textContent = trouble || "";
+    if (!trouble) input.value = "";
+  });
+}
+
+export function listenToSearch() {
+  const form = at("search");
+  const input = form.elements.query;
+  let timer;
+  const look = async () => {
+    clearTimeout(timer);
+    const query = input.value.trim();
+    if (!query) return close();
+    const address = `/search?${new URLSearchParams({ person: here.person, query })}`;
+    const found = await (await fetch(address)).json();
+    if (query === input.value.trim()) show(found, query);
+    return null;
+  };
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(look, PAUSE);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    look();
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    input.value = "";
+    close();
+    input.focus();
+  });
+}
+
+function close() {
+  at("found").hidden = true;
+}
+
+function show(timestamps, query) {
+  const messages = timestamps.map((ts) => get(`message/${ts}`)).filter(Boolean);
+  const count = messages.length === 1 ? "1 message" : `${messages.length || "No"} messages`;
+  at("found").hidden = false;
+  at("found").replaceChildren(
+    h("p", { role: "status", class: "quiet" }, `${count} with “${query}”`),
+    h("ul", {}, messages.map(result)),
+  );
+}
+
+function result(message) {
+  const lead = (event) => {
+    close();
+    if (message.channel !== here.channel) return;
+    event.preventDefault();
+    goTo(message.ts);
+  };
+  return h(
+    "li",
+    {},
+    h(
+      "a",
+      { href: addressOf(here.person, message.channel, message.ts), onclick: lead },
+      h("span", { class: "quiet" }, date(message.ts, "{date_short_pretty} at {time}")),
+      // Links within a link would not work, so this is the bare text.
+      h("span", {}, h("span", {}, mrkdwn(message.text)).textContent),
+    ),
+  );
+}

@@ -1,0 +1,21 @@
+/** The form on the trust center's public page, and examples of what arrives there. */
+import { announce, at, h } from "./dom.js";
+import { act } from "./store.js";
+
+export function listenToCustomers() {
+  const form = at("ask");
+  const said = h("p", { class: "quiet", role: "status" });
+  at("examples").after(said);
+  const sent = ({ trouble }) => {
+    said.textContent = trouble || "Sent. The card will be in Slack in a moment.";
+    announce(said.textContent);
+  };
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    sent(await act("ask", { email: form.elements.email.value, message: form.elements.message.value }));
+    form.reset();
+  });
+  at("examples").addEventListener("click", async ({ target }) => {
+    if (target.dataset.example) sent(await act("example", { name: target.dataset.example }));
+  });
+}

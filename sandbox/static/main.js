@@ -1,0 +1,32 @@
+/** The page: one window of one person, with a look behind the scenes. */
+import { showChannel } from "./channel.js";
+import { listenToComposer, listenToSearch } from "./composer.js";
+import { showConveyor } from "./conveyor.js";
+import { listenToCustomers } from "./customer.js";
+import { at } from "./dom.js";
+import { showModals } from "./modal.js";
+import { showSidebar } from "./sidebar.js";
+import { connect } from "./store.js";
+import { showWire } from "./wire.js";
+
+function show(pane) {
+  document.body.dataset.pane = pane;
+  for (const tab of at("tabs").children) tab.setAttribute("aria-pressed", tab.dataset.pane === pane);
+}
+
+at("tabs").addEventListener("click", ({ target }) => target.dataset.pane && show(target.dataset.pane));
+addEventListener("show-request", ({ detail }) => {
+  show("conveyor");
+  document.querySelector(`[data-request="${CSS.escape(detail)}"]`)?.focus();
+});
+show(matchMedia("(min-width: 961px)").matches ? "customer" : "slack");
+
+showSidebar();
+showChannel();
+showModals();
+showConveyor();
+showWire();
+listenToComposer();
+listenToSearch();
+listenToCustomers();
+connect();

@@ -1,0 +1,110 @@
+/** The modal in front of this person, if the app has opened one. */
+import { draw } from "./blocks.js";
+import { choicesOf } from "./choices.js";
+import { at, h } from "./dom.js";
+import { act, get, here, watch } from "./store.js";
+import { text } from "./text.js";
+
+const dialog = at("modal");
+let opener; // the message that was clicked, to go back to
+let shown; // the id of the modal on the screen
+
+export function showModals() {
+  watch("view", () => {
+    const view = get("view");
+    if (view) show(view);
+    else hide();
+  });
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    close();
+  });
+}
+
+function hide() {
+  if (!dialog.open) return;
+  shown = null;
+  dialog.close();
+  // The button that opened it may be gone; its message is not.
+  if (document.activeElement === document.body && opener) {
+    document.querySelector(`[data-ts="${opener}"] article`)?.focus();
+  }
+}
+
+function show(view, errors = view.errors, trouble = view.trouble) {
+  const place = {
+    key: view.id,
+    errors,
+    choices: choicesOf(view.id),
+    click: () => ({}),
+    suggest: (element, typed) =>
+      act("suggest", { person: here.person, action_id: element.action_id, typed, view_id: view.id }),
+  };
+  const title = h("h2", { id: "modal-title", tabindex: -1 }, text(view.title));
+  const form = h(
+    "form",
+    { novalidate: true, onsubmit: (event) => submit(event, view, place) },
+    h("header", {}, title, h("button", { type: "button", class: "link", "aria-label": "Close the window", onclick: close }, "✕")),
+    h(
+      "div",
+      { class: "content" },
+      trouble && h("p", { class: "trouble", role: "alert" }, trouble),
+      draw(view.blocks, place),
+    ),
+    h(
+      "footer",
+      {},
+      h("button", { type: "button", class: "button", onclick: close }, view.close ? text(view.close) : "Cancel"),
+      view.submit && h("button", { type: "submit", class: "button primary" }, text(view.submit)),
+    ),
+  );
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+  dialog.replaceChildren(form);
+  if (!dialog.open) {
+    opener = document.activeElement?.closest("[data-ts]")?.dataset.ts;
+    dialog.showModal();
+  } else {
+    (form.querySelector("[aria-invalid]") || (shown === view.id && form.querySelector("[autofocus]")) || title).focus();
+  }
+  shown = view.id;
+}
+
+async function submit(event, view, place) {
+  event.preventDefault();
+  const errors = problems(view.blocks, place.choices);
+  if (Object.keys(errors).length) return show(view, errors, "");
+  const button = event.submitter || event.target.querySelector("[type=submit]");
+  if (button.ariaBusy === "true") return null;
+  button.ariaBusy = "true";
+  const values = place.choices.made(view.blocks);
+  const { trouble } = await act("submit", { person: here.person, view_id: view.id, values });
+  const now = get("view");
+  // The same errors as before are no news from the server, but they are to be seen again.
+  if (now?.id === view.id) show(now, now.errors, trouble || now.trouble);
+  return null;
+}
+
+/** What Slack's client checks by itself: what is required, and lengths. White space counts as text. */
+function problems(blocks, choices) {
+  const found = {};
+  for (const { type, block_id: id, optional, element } of blocks) {
+    if (type !== "input") continue;
+    const value = choices.get({ block_id: id }, element);
+    const empty = value === undefined || value === null || value.length === 0;
+    if (empty && !optional) found[id] = "Please complete this required field.";
+    else if (typeof value === "string" && value.length > (element.max_length || 3000)) {
+      found[id] = `Please keep it to ${element.max_length || 3000} characters.`;
+    } else if (typeof value === "string" && !empty && value.length < (element.min_length || 0)) {
+      found[id] = `Please write at least ${element.min_length} characters.`;
+    } else if (Array.isArray(value) && value.length > (element.max_selected_items || Infinity)) {
+      found[id] = `Please choose at most ${element.max_selected_items}.`;
+    }
+  }
+  return found;
+}
+
+async function close() {
+  await act("close", { person: here.person, view_id: shown });
+}

@@ -1,0 +1,90 @@
+/** What the server has told this window, by key; and who looks at it, and where. */
+import { h, swap } from "./dom.js";
+
+const values = new Map();
+const watchers = [];
+let source;
+
+/** Who acts in this window, which channel it shows, and which message it should lead to: the address says. */
+export const here = { person: "U0ANN", channel: "C0REQUESTS", ts: null };
+
+function readAddress() {
+  const address = new URLSearchParams(location.hash.slice(1));
+  here.person = address.get("as") || "U0ANN";
+  here.channel = address.get("in") || "C0REQUESTS";
+  here.ts = address.get("at");
+}
+
+export const addressOf = (person, channel = "C0REQUESTS", ts = "") =>
+  `#as=${person}&in=${channel}${ts ? `&at=${ts}` : ""}`;
+
+export const get = (key) => values.get(key);
+
+export function* all(prefix) {
+  for (const [key, value] of values) if (key.startsWith(prefix)) yield value;
+}
+
+/** Call `draw` with the changed keys that start with `prefix`; `whole` if everything is new. */
+export function watch(prefix, draw) {
+  watchers.push({ prefix, draw });
+}
+
+function take({ whole, changed }) {
+  if (whole) for (const key of values.keys()) if (!(key in changed)) changed[key] = null;
+  for (const [key, value] of Object.entries(changed)) {
+    if (value === null) values.delete(key);
+    else values.set(key, value);
+  }
+  for (const { prefix, draw } of watchers) {
+    const keys = Object.keys(changed).filter((key) => key.startsWith(prefix));
+    if (keys.length || whole) draw(keys, whole);
+  }
+}
+
+/** Follow the server, and the address. */
+export function connect() {
+  const follow = () => {
+    source?.close();
+    readAddress();
+    source = new EventSource(`/events?person=${encodeURIComponent(here.person)}`);
+    source.onmessage = (event) => take(JSON.parse(event.data));
+  };
+  addEventListener("hashchange", follow);
+  follow();
+}
+
+/** One element per key in `container`, redrawn when its value changes; newest first. */
+export function list(container, prefix, draw, empty) {
+  const drawn = new Map();
+  const none = h("li", { class: "quiet" }, empty);
+  container.append(none);
+  watch(prefix, (keys) => {
+    for (const key of keys) {
+      const old = drawn.get(key);
+      if (values.has(key)) {
+        const fresh = draw(values.get(key), old);
+        if (old) swap(old, fresh);
+        else container.prepend(fresh);
+        drawn.set(key, fresh);
+      } else if (old) {
+        old.remove();
+        drawn.delete(key);
+      }
+    }
+    none.hidden = drawn.size > 0;
+  });
+}
+
+/** Do something; the answer's `trouble` is a sentence for the person. */
+export async function act(name, body) {
+  try {
+    const answer = await fetch(`/act/${name}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return await answer.json();
+  } catch {
+    return { trouble: "the sandbox does not answer; is it still running?" };
+  }
+}

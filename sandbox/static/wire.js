@@ -1,0 +1,54 @@
+/** Each HTTP exchange between the app, Slack and Conveyor. */
+import { at, h } from "./dom.js";
+import { list } from "./store.js";
+
+const clock = new Intl.DateTimeFormat("en", { hour12: false, timeStyle: "medium" });
+
+export function showWire() {
+  list(at("exchanges"), "exchange/", exchange, "Nothing yet.");
+  at("routine").addEventListener("change", (event) => {
+    at("exchanges").classList.toggle("all", event.target.checked);
+  });
+}
+
+function exchange({ key, at: when, from, to, call, status, seconds, fault, done, routine }, old) {
+  const good = status >= 200 && status < 300;
+  const details = h(
+    "details",
+    { ontoggle: () => details.open && fill(details, key) },
+    h(
+      "summary",
+      { "data-name": "summary" },
+      h("span", { class: "quiet" }, clock.format(when * 1000)),
+      h("span", { class: `way ${from} ${to}` }, `${from} → ${to}`),
+      h("code", {}, call),
+      h("em", { class: done && !good ? "status bad" : "status" }, done ? status || "no answer" : "…"),
+      done && h("span", { class: "quiet" }, `${(seconds * 1000).toFixed(0)} ms`),
+      fault && h("span", { class: "quiet" }, `(made to fail: ${fault})`),
+    ),
+  );
+  details.open = Boolean(old?.querySelector("details").open);
+  return h("li", { tabindex: -1, class: routine ? "routine" : null }, details);
+}
+
+async function fill(details, key) {
+  const { path, request, response, trouble } = await (await fetch(`/exchange/${encodeURIComponent(key)}`)).json();
+  const body = (title, value) => [h("h4", {}, title), h("pre", { tabindex: 0 }, pretty(value))];
+  details.querySelector("div")?.remove();
+  details.append(
+    h("div", {}, trouble ? h("p", {}, trouble) : [h("code", {}, path), body("Sent", request), body("Answered", response)]),
+  );
+}
+
+/** JSON as it reads best; JSON within strings (forms carry it) is opened up as well. */
+function pretty(value) {
+  const opened = (_, part) => {
+    if (typeof part !== "string" || !/^[[{]/.test(part)) return part;
+    try {
+      return JSON.parse(part);
+    } catch {
+      return part;
+    }
+  };
+  return typeof value === "string" ? value || "(nothing)" : JSON.stringify(value, opened, 2);
+}

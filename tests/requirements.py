@@ -1,4 +1,4 @@
-"""What some tests need and not every machine has: they run where it is installed, and say loudly where not."""
+"""What some tests need and not every machine has: run where it is installed, and told where it is not."""
 
 import os
 import shutil

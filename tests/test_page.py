@@ -20,7 +20,8 @@ from tests.browser import Sandbox, Windows, card, chromium
 from tests.requirements import needs
 from tests.world import ROOT
 
-pytestmark = needs("chromium")
+# One browser and one sandbox for the whole module, in one process.
+pytestmark = [needs("chromium"), pytest.mark.xdist_group("page")]
 
 
 @pytest.fixture(scope="module")

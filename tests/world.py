@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -44,12 +45,17 @@ def free_port() -> int:
             return port
 
 
+def manifest_scopes() -> list[str]:
+    """What the app may do in Slack: the scopes that manifest.yaml asks for, no more."""
+    return re.findall(r"^ {6}- (\S+)", (ROOT / "manifest.yaml").read_text(), re.MULTILINE)
+
+
 class World:
     """Slack, Conveyor and the app, which can be started, stopped and killed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.slack = SlackStandIn()
+        self.slack = SlackStandIn(scopes=manifest_scopes())
         self.conveyor = ConveyorStandIn()
         self.slack.serve()
         self.conveyor.serve()

@@ -1,0 +1,54 @@
+"""Slack hangs, drips or refuses while somebody waits for an answer."""
+
+import pytest
+
+from sandbox.slack import ANN, BOB, SAM
+from tests.test_main_job import posted, request_of, writes
+from tests.world import World, eventually
+
+HANGING = [{"delay": 20.0}, {"trickle": 0.3}, {"drop": "before"}, {"status": 500}]
+
+
+@pytest.mark.parametrize("fault", HANGING, ids=str)
+def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault: dict[str, object]) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.fail("users.info", **fault)  # type: ignore[arg-type]
+    answer = world.slack.click(ANN, card.ts, "approve")
+    assert answer.status == 200 and answer.seconds < 2.5
+    world.told(ANN, "Slack did not tell me who you are")
+    assert world.ledger("SELECT state FROM requests") == [("pending",)]
+    world.slack.clear_faults()
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+
+
+@pytest.mark.parametrize("fault", HANGING, ids=str)
+def test_if_slack_opens_no_window_it_is_told(world: World, fault: dict[str, object]) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.fail("views.open", **fault)  # type: ignore[arg-type]
+    answer = world.slack.click(BOB, card.ts, "reject")
+    assert answer.status == 200 and answer.seconds < 2.5
+    world.told(BOB, "Slack did not open the window")
+    assert writes(world, request_of(card)) == []
+
+
+@pytest.mark.parametrize("fault", [{"delay": 20.0}, {"drop": "before"}, {"status": 404}], ids=str)
+def test_a_hanging_response_url_holds_up_no_click(world: World, fault: dict[str, object]) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.fail("response_url", **fault)  # type: ignore[arg-type]
+    answer = world.slack.click(SAM, card.ts, "approve")
+    assert answer.status == 200 and answer.seconds < 1
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+    world.told(SAM, "not on the list")  # by the other way
+    assert eventually(lambda: world.slack.calls("chat.postEphemeral"))
+
+
+def test_bolt_is_not_led_astray_by_its_own_variables(world: World) -> None:
+    world.start(SLACK_CLIENT_ID="1.2", SLACK_CLIENT_SECRET="made-up")
+    card = posted(world)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")

@@ -6,7 +6,6 @@ Settings and ledger are checked here, before any fork, so that a mistake ends th
 import sys
 from typing import Any
 
-from app import log_to_stderr, parts
 from ledger import Ledger, LedgerError
 from settings import SettingsError, load
 
@@ -33,11 +32,18 @@ control_socket_disable = True
 loglevel = "warning"
 
 
+# The app is imported in the worker alone, so that a mistake in the settings is told before that takes its time.
+
+
 def post_worker_init(worker: Any) -> None:
+    from app import log_to_stderr, parts
+
     log_to_stderr(settings.log_level)
     parts(worker.wsgi).start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
+    from app import parts
+
     if getattr(worker, "wsgi", None):
         parts(worker.wsgi).stop()

@@ -105,7 +105,7 @@ def test_a_wrong_start_ends_at_once_with_every_mistake(command: list[str]) -> No
         env={"SLACK_BOT_TOKEN": "wrong", "CONVEYOR_KEY": " ", "DATABASE_URL": "oracle://"},
         capture_output=True,
         text=True,
-        timeout=5,
+        timeout=30,  # a second on an idle machine; never a loop of respawns
     )
     assert ended.returncode == 1
     for name in (
@@ -127,7 +127,7 @@ def test_a_ledger_that_cannot_be_made_ends_the_start(tmp_path: Path) -> None:
         env={**GOOD, "DATABASE_URL": f"sqlite:///{tmp_path}/file/ledger.db"},
         capture_output=True,
         text=True,
-        timeout=5,
+        timeout=30,  # a second on an idle machine; never a loop of respawns
     )
     assert ended.returncode == 1
     assert "DATABASE_URL" in ended.stderr and "Traceback" not in ended.stderr

@@ -32,7 +32,7 @@ control_socket_disable = True
 loglevel = "warning"
 
 
-# The app is imported in the worker alone, so that a mistake in the settings is told before that takes its time.
+# The app is imported in the worker alone: a mistake in the settings is told before that takes its time.
 
 
 def post_worker_init(worker: Any) -> None:

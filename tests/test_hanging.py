@@ -52,3 +52,12 @@ def test_bolt_is_not_led_astray_by_its_own_variables(world: World) -> None:
     card = posted(world)
     world.slack.click(ANN, card.ts, "approve")
     world.shows(request_of(card), "Approved by")
+
+
+def test_a_deleted_card_is_posted_again_while_its_request_is_open(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.delete(card.ts)
+    world.conveyor.add_group("New group")  # whatever makes the card due to be drawn finds out
+    again = world.shows(request_of(card), "New group")
+    assert again.ts != card.ts

@@ -97,7 +97,12 @@ class Page:
         slack = self.slack
         with slack.lock:
             shown: dict[str, Json] = {
-                f"person/{user.id}": {"id": user.id, "name": user.real_name, "role": PEOPLE.get(user.id)}
+                f"person/{user.id}": {
+                    "id": user.id,
+                    "name": user.real_name,
+                    "handle": user.name,
+                    "role": PEOPLE.get(user.id),
+                }
                 for user in slack.users.values()
             }
             shown |= {

@@ -79,12 +79,12 @@ def take(page: Page) -> None:
     press(page, li, "Reject")
     page.get_by_label("Why?").fill("Northwind is a competitor. Sam has asked them to call us.")
     dialog = page.get_by_role("dialog")
-    save(page, "modal", around(dialog, dialog, 60))
+    save(page, "modal", around(dialog, dialog, 24))
     dialog.get_by_role("button", name="Reject").click()
     press(page, jane, "Approve")
     for email, words in ((jane, "Approved by"), (li, "Rejected by")):
         card(page, email).filter(has_text=words).wait_for()
-    page.evaluate("document.activeElement.blur()")
+    page.goto(URL + "#as=U0SAM")  # what the sales rep sees
     save(page, "decided", around(card(page, jane), card(page, li), 0))
     page.locator("[data-example=ordinary]").click()
     card(page, "sofia@globex.example").wait_for()

@@ -533,11 +533,11 @@ def test_an_app_that_is_slow_or_down_has_no_status(
     ts = post(client, blocks=[button()])
     app.fail(drop="before")
     assert slack.click(ANN, ts, "approve").status is None
-    monkeypatch.setattr("sandbox.slack.ACK_SECONDS", 0.2)
-    app.fail(delay_after=0.4)
+    monkeypatch.setattr("sandbox.slack.ACK_SECONDS", 1.0)
+    app.fail(delay_after=1.4)
     assert slack.click(ANN, ts, "approve").error == "ReadTimeout"
     app.reply = Reply({"text": "in drops"})
-    app.fail(trickle=0.02)
+    app.fail(trickle=0.1)
     assert slack.click(ANN, ts, "approve").error == "too late"
     slack.app_url = "http://127.0.0.1:9"
     answer = slack.click(ANN, ts, "approve")

@@ -70,7 +70,7 @@ function reference(inside) {
 export function mention(userId) {
   const person = get(`person/${userId}`);
   const mine = userId === here.person ? " mine" : "";
-  return h("span", { class: `mention${mine}` }, `@${person ? person.name : userId}`);
+  return h("span", { class: `mention${mine}` }, `@${person ? person.handle : userId}`);
 }
 
 /** A link; those to messages lead to them in this page, those to Conveyor to its pane. */

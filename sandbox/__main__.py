@@ -107,7 +107,7 @@ def settings(port: int, folder: Path, slack: SlackStandIn, conveyor: ConveyorSta
 
 def tell(sentence: str) -> None:
     with suppress(OSError):  # nobody reads it any more
-        print(sentence, flush=True)
+        print(f"{sentence}\n", end="", flush=True)  # in one piece: several threads tell
 
 
 def teller(side: str) -> Callable[[Exchange], None]:

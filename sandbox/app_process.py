@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
+HAND_OVER_SECONDS = 30.0  # an app that is killed hands over nothing, and the next one waits for its lease
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
@@ -43,15 +46,17 @@ class AppProcess:
         )
 
     def _end(self) -> None:
-        process, self._process = self._process, None
+        process, asked = self._process, time.monotonic()
         if process is None:
             return
         process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        while process.poll() is None:
+            patience = STOP_SECONDS if self._stopping.is_set() else HAND_OVER_SECONDS
+            if time.monotonic() - asked > patience:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            time.sleep(POLL_SECONDS)
+        self._process = None
 
     def _watch(self) -> None:
         """gunicorn's --reload would not do: its master has the modules loaded, and workers get those."""
@@ -59,11 +64,12 @@ class AppProcess:
         while not self._stopping.wait(LOOK_SECONDS):
             now = _stamps()
             if now != before:
-                names = ", ".join(sorted(path.name for path, _ in now.items() ^ before.items()))
+                names = ", ".join(sorted({path.name for path, _ in now.items() ^ before.items()}))
                 before = now
                 self._tell(f"Changed: {names}. The app starts again.")
                 self._end()
-                self._launch()
+                if not self._stopping.is_set():
+                    self._launch()
             elif self._process and (status := self._process.poll()) is not None:
                 self._process = None
                 self._tell(f"The app has ended with status {status}. It starts again when its files change.")

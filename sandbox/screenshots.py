@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import FloatRect, Locator, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "images"
@@ -45,7 +45,7 @@ def press(page: Page, email: str, button: str) -> None:
 
 def around(first: Locator, last: Locator, margin: int) -> FloatRect:
     """The part of the page from one card to another."""
-    first.scroll_into_view_if_needed()
+    first.evaluate("element => element.scrollIntoView()")
     top, end = first.bounding_box(), last.bounding_box()
     if not top or not end:
         raise SystemExit("There is nothing to be seen.")
@@ -68,7 +68,10 @@ def save(page: Page, name: str, clip: FloatRect | None = None) -> None:
         raise SystemExit(f"That is more than {MOST_BYTES / 1000:.0f} kB.")
 
 
-def take(page: Page) -> None:
+def take(browser: Browser) -> None:
+    page, sales, phone = (
+        browser.new_page(viewport=size, device_scale_factor=2) for size in (DESKTOP, DESKTOP, PHONE)
+    )
     page.goto(URL + "#as=U0ANN")
     jane, li = "jane.doe@acme.example", "li.wei@northwind.example"
     for group in ("SOC 2 report", "Penetration test"):
@@ -82,12 +85,14 @@ def take(page: Page) -> None:
     save(page, "modal", around(dialog, dialog, 24))
     dialog.get_by_role("button", name="Reject").click()
     press(page, jane, "Approve")
+    sales.goto(URL + "#as=U0SAM")
     for email, words in ((jane, "Approved by"), (li, "Rejected by")):
-        card(page, email).filter(has_text=words).wait_for()
-    page.goto(URL + "#as=U0SAM")  # what the sales rep sees
-    save(page, "decided", around(card(page, jane), card(page, li), 0))
+        card(sales, email).filter(has_text=words).wait_for()
+    save(sales, "decided", around(card(sales, jane), card(sales, li), 0))
     page.locator("[data-example=ordinary]").click()
-    card(page, "sofia@globex.example").wait_for()
+    phone.goto(URL + "#as=U0BOB")
+    card(phone, "sofia@globex.example").wait_for()
+    save(phone, "phone")
 
 
 def main() -> None:
@@ -96,11 +101,7 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        take(browser.new_page(viewport=DESKTOP, device_scale_factor=2))
-        phone = browser.new_page(viewport=PHONE, device_scale_factor=2)
-        phone.goto(URL + "#as=U0BOB")
-        card(phone, "sofia@globex.example").wait_for()
-        save(phone, "phone")
+        take(browser)
         browser.close()
 
 

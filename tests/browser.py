@@ -48,7 +48,7 @@ class Sandbox:
         assert self.process.poll() is None, self.log()
         return "Ready after" in self.log()
 
-    def act(self, name: str, **arguments: Any) -> None:
+    def act(self, name: str, /, **arguments: Any) -> None:
         answer = requests.post(
             f"{self.url}/act/{name}", json=arguments, headers={"Origin": self.url}, timeout=10
         )

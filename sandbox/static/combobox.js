@@ -111,7 +111,10 @@ export function combobox({ many, labelled, place, placeholder, known, chosen, le
   });
   input.addEventListener("focus", look);
   input.addEventListener("click", () => listbox.hidden && look());
-  input.addEventListener("blur", close);
+  input.addEventListener("blur", () => {
+    input.value = "";
+    close();
+  });
   input.addEventListener("keydown", (event) => {
     const last = options().length - 1;
     if (event.key === "ArrowDown") listbox.hidden ? look() : activate(Math.min(active + 1, last));

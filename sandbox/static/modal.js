@@ -26,7 +26,8 @@ function hide() {
   shown = null;
   dialog.close();
   // The button that opened it may be gone; its message is not.
-  if (document.activeElement === document.body && opener) {
+  const focused = document.activeElement;
+  if (opener && (focused === document.body || dialog.contains(focused))) {
     document.querySelector(`[data-ts="${opener}"] article`)?.focus();
   }
 }

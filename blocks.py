@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -41,6 +42,7 @@ CHECKBOXES = 10
 OPTIONS = 100
 REASON_CHARS = 2000
 MESSAGE_CHARS = 4000
+MODAL_MESSAGE_CHARS = 500
 GROUPS_CHARS = 1500
 ADDRESS_CHARS = 254
 
@@ -176,18 +178,12 @@ def _about(row: Row, what: str) -> Block:
 
 
 def _message(row: Row) -> list[Block]:
-    """The customer's words as they are, up to a length, without any effect."""
+    """The customer's words, up to a length, in a quote: nobody may take them for the app's own."""
     words = inert(row.message).strip()
     if not words:
         return [_context("There is no message.")]
     shown = cut(words, MESSAGE_CHARS, "")
-    blocks = []
-    rest = shown
-    while rest.strip():
-        part = cut(rest, SECTION_CHARS, "")
-        if part.strip():
-            blocks.append({"type": "section", "text": _plain(part), "expand": True})
-        rest = rest[len(part) :]
+    blocks = [_quote("They wrote:", shown)]
     if len(words) > len(shown):
         blocks.append(_context(f"{len(words) - len(shown):,} more characters: read them in Conveyor."))
     return blocks
@@ -197,9 +193,7 @@ def _reason(row: Row) -> list[Block]:
     reason = cut(inert(row.reason).strip(), REASON_CHARS)
     if not reason or row.state not in (REJECTING, REJECTED):
         return []
-    quote = {"type": "rich_text_quote", "elements": [_text(reason)]}
-    said = {"type": "rich_text_section", "elements": [_text("Reason:")]}
-    return [{"type": "rich_text", "block_id": _block_id(REASON, row), "elements": [said, quote]}]
+    return [{**_quote("Reason:", reason), "block_id": _block_id(REASON, row)}]
 
 
 def reason_on_card(blocks: Any) -> str:
@@ -264,10 +258,7 @@ def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Bloc
         "close": _plain("Cancel"),
         "blocks": [
             _about(row, " asked for access."),
-            {
-                "type": "section",
-                "text": _plain(cut(inert(row.message).strip(), 500) or "There is no message."),
-            },
+            *_message(replace(row, message=cut(row.message, MODAL_MESSAGE_CHARS))),
             {
                 "type": "input",
                 "block_id": REASON,
@@ -484,6 +475,19 @@ def _context(text: str) -> Block:
 
 def _rich(elements: list[Block]) -> Block:
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}
+
+
+def _quote(label: str, text: str) -> Block:
+    """Words that are not the app's, behind a bar on every line."""
+    parts = []
+    while text:
+        parts.append(cut(text, SECTION_CHARS, ""))
+        text = text[len(parts[-1]) :]
+    said = {"type": "rich_text_section", "elements": [_text(label)]}
+    return {
+        "type": "rich_text",
+        "elements": [said, {"type": "rich_text_quote", "elements": list(map(_text, parts))}],
+    }
 
 
 def _text(text: str, bold: bool = False) -> Block:

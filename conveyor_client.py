@@ -229,12 +229,12 @@ class ConveyorClient:
         write: Mapping[str, object] | None,
     ) -> tuple[requests.Response, bytes]:
         deadline = time.monotonic() + CALL_SECONDS
+        sent: dict[str, Any] = {"params": params} if write is None else {WRITE_AS: write}
         # Redirects are not followed: the next host would get the key, and its 200 would look like a grant.
         with requests.request(
             method,
             self._api_url + path,
-            params=write if write and WRITE_AS == "params" else params,  # type: ignore[arg-type]
-            json=write if write and WRITE_AS == "json" else None,
+            **sent,
             headers={"X-API-KEY": self._key, "Accept": "application/json"},
             timeout=READ_SECONDS,
             allow_redirects=False,

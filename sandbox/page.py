@@ -282,6 +282,7 @@ class PageServer:
         self._stopping = threading.Event()
         self.url = ""
         app = flask.Flask(__name__, static_folder="static", static_url_path="/static")
+        # Flask types the provider by its base class, which has no such switch. The wire shows keys as sent.
         app.json.sort_keys = False  # type: ignore[attr-defined]
         app.before_request(self._keep_others_out)
         app.after_request(_with_policy)

@@ -16,6 +16,15 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One running app for the tests of a module that leave it as they found it."""
+    made = World(tmp_path_factory.mktemp("town"))
+    made.start()
+    yield made
+    made.close()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if missing := left_out():
         packages = " ".join(PACKAGES[program] for program in missing)

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,14 +11,6 @@ import requests
 from sandbox.slack import ANN, Message
 from tests.test_main_job import clickable, posted, request_of, writes
 from tests.world import World, eventually
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("town"))
-    made.start()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Slack hangs, drips or refuses while somebody waits for an answer."""
 
+from typing import Any
+
 import pytest
 
 from sandbox.slack import ANN, BOB, SAM
@@ -10,10 +12,10 @@ HANGING = [{"delay": 20.0}, {"trickle": 0.3}, {"drop": "before"}, {"status": 500
 
 
 @pytest.mark.parametrize("fault", HANGING, ids=str)
-def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault: dict[str, object]) -> None:
+def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault: dict[str, Any]) -> None:
     world.start()
     card = posted(world)
-    world.slack.fail("users.info", **fault)  # type: ignore[arg-type]
+    world.slack.fail("users.info", **fault)
     answer = world.slack.click(ANN, card.ts, "approve")
     assert answer.status == 200 and answer.seconds < 2.5
     world.told(ANN, "Slack did not tell me who you are")
@@ -24,10 +26,10 @@ def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault:
 
 
 @pytest.mark.parametrize("fault", HANGING, ids=str)
-def test_if_slack_opens_no_window_it_is_told(world: World, fault: dict[str, object]) -> None:
+def test_if_slack_opens_no_window_it_is_told(world: World, fault: dict[str, Any]) -> None:
     world.start()
     card = posted(world)
-    world.slack.fail("views.open", **fault)  # type: ignore[arg-type]
+    world.slack.fail("views.open", **fault)
     answer = world.slack.click(BOB, card.ts, "reject")
     assert answer.status == 200 and answer.seconds < 2.5
     world.told(BOB, "Slack did not open the window")
@@ -35,10 +37,10 @@ def test_if_slack_opens_no_window_it_is_told(world: World, fault: dict[str, obje
 
 
 @pytest.mark.parametrize("fault", [{"delay": 20.0}, {"drop": "before"}, {"status": 404}], ids=str)
-def test_a_hanging_response_url_holds_up_no_click(world: World, fault: dict[str, object]) -> None:
+def test_a_hanging_response_url_holds_up_no_click(world: World, fault: dict[str, Any]) -> None:
     world.start()
     card = posted(world)
-    world.slack.fail("response_url", **fault)  # type: ignore[arg-type]
+    world.slack.fail("response_url", **fault)
     answer = world.slack.click(SAM, card.ts, "approve")
     assert answer.status == 200 and answer.seconds < 1
     world.slack.click(ANN, card.ts, "approve")

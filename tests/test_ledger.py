@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,10 +83,10 @@ def test_of_a_hundred_claims_one_wins(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("change", [{"round": 2}, {"channel": "C1"}, {"card_ts": "9.9"}])
-def test_a_claim_counts_only_from_the_current_card(ledger: Ledger, change: dict[str, object]) -> None:
+def test_a_claim_counts_only_from_the_current_card(ledger: Ledger, change: dict[str, Any]) -> None:
     from dataclasses import replace
 
-    found = replace(waiting(ledger), **change)  # type: ignore[arg-type]
+    found = replace(waiting(ledger), **change)
     assert not ledger.claim(found, APPROVING, ANN, "t1", 20.0)
     assert row(ledger).state == "pending"
 
@@ -166,7 +167,7 @@ def test_text_that_databases_refuse_is_cleaned(ledger: Ledger) -> None:
 
 def test_one_lease_and_it_frees_itself_only_by_silence(ledger: Ledger) -> None:
     now = [100.0, 5_000.0]  # clocks that have nothing in common
-    first, second = (Lease(ledger, lambda number=number: now[number]) for number in range(2))  # type: ignore[misc]
+    first, second = Lease(ledger, lambda: now[0]), Lease(ledger, lambda: now[1])
     first.tend()
     second.tend()
     assert first.held() and not second.held()

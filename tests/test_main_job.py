@@ -1,7 +1,6 @@
 """The main job, at the level of the process: signed HTTP in, Conveyor calls and cards out."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,15 +8,6 @@ import requests
 
 from sandbox.slack import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Message
 from tests.world import World, eventually
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One running app for the tests that leave it as they found it."""
-    made = World(tmp_path_factory.mktemp("town"))
-    made.start()
-    yield made
-    made.close()
 
 
 def posted(world: World, email: str = "jane@acme.com", message: str | None = "Hello", **more: Any) -> Message:
@@ -372,11 +362,11 @@ def test_refused_but_closed_elsewhere_is_believed(world: World) -> None:
     ],
     ids=str,
 )
-def test_a_doubtful_write_is_read_before_it_is_repeated(world: World, fault: dict[str, object]) -> None:
+def test_a_doubtful_write_is_read_before_it_is_repeated(world: World, fault: dict[str, Any]) -> None:
     world.start()
     card = posted(world)
     request_id = request_of(card)
-    world.conveyor.fail("POST /exchange/authorizations", **fault)  # type: ignore[arg-type]
+    world.conveyor.fail("POST /exchange/authorizations", **fault)
     world.slack.click(ANN, card.ts, "approve")
     world.shows(request_id, "Approved by <@U0ANN>", seconds=20)
     posts = world.conveyor.calls("POST /exchange/authorizations")
@@ -491,8 +481,8 @@ def test_an_empty_or_broken_queue_closes_nothing(world: World) -> None:
 def test_a_failing_second_page_closes_nothing_and_loses_nothing(world: World) -> None:
     for number in range(150):
         world.conveyor.ask(f"p{number}@acme.com", "x")
-    second = {"when": lambda request: request.get("page") == "2"}
-    world.conveyor.fail("GET /exchange/authorization_request_queue", times=3, status=500, **second)  # type: ignore[arg-type]
+    second: dict[str, Any] = {"when": lambda request: request.get("page") == "2"}
+    world.conveyor.fail("GET /exchange/authorization_request_queue", times=3, status=500, **second)
     world.start()
     eventually(lambda: len(world.ledger("SELECT id FROM requests")) == 150)
     assert world.ledger("SELECT DISTINCT state FROM requests") == [("pending",)]

@@ -100,7 +100,9 @@ def test_a_rejection_needs_a_reason(sandbox: Sandbox, windows: Windows) -> None:
     submit.click()
     expect(dialog).to_be_hidden()
     expect(card(window, "reason@acme.example")).to_contain_text("Rejected by @ann")
-    expect(card(window, "reason@acme.example").locator("blockquote")).to_have_text("They are a competitor.")
+    expect(card(window, "reason@acme.example").locator("blockquote")).to_have_text(
+        ["They are a competitor.", "Hello"]  # the reason, then what the customer wrote
+    )
 
 
 def test_two_reviewers_race(sandbox: Sandbox, windows: Windows) -> None:
@@ -148,9 +150,12 @@ def test_a_hostile_message_is_inert(sandbox: Sandbox, windows: Windows) -> None:
     for words in ("<!channel> <@U0ANN>", "<https://evil.example|your bank>", "<script>alert(2)</script>"):
         expect(shown).to_contain_text(words)
     expect(shown.get_by_role("link")).to_have_text(["Open in Conveyor"])
-    expect(shown.locator(".mention, .section :is(a, b, em, strong, code, img, script)")).to_have_count(0)
+    expect(shown.locator("blockquote")).to_have_count(1)
+    expect(shown.locator(".mention, blockquote *")).to_have_count(0)
     reject(window, "mallory@evil.example", "<!here> <b>*no*</b> <https://evil.example|x>")
-    expect(shown.locator("blockquote")).to_have_text("<!here> <b>*no*</b> <https://evil.example|x>")
+    reason = shown.locator("blockquote").first
+    expect(reason).to_have_text("<!here> <b>*no*</b> <https://evil.example|x>")
+    expect(shown.locator("blockquote")).to_have_count(2)
     expect(shown.locator("blockquote *")).to_have_count(0)
 
 

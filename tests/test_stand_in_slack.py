@@ -729,7 +729,8 @@ def test_a_fault_may_look_at_the_request_and_be_cleared(slack: SlackStandIn, cli
 
 
 def test_delays_come_before_or_after_the_work(slack: SlackStandIn, client: WebClient) -> None:
-    slow = WebClient(token=client.token, base_url=client.base_url, retry_handlers=[], timeout=0.05)  # type: ignore[arg-type]
+    # The SDK's type wants whole seconds; urllib, which gets the number, takes fractions.
+    slow = WebClient(client.token, client.base_url, timeout=0.05, retry_handlers=[])  # type: ignore[arg-type]
     slack.fail("chat.postMessage", delay=0.4)
     with pytest.raises(TimeoutError):
         post(slow, "later")

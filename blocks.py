@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from conveyor_client import AccessGroup
-from ledger import (
+from tables import (
     APPROVED,
     APPROVED_ELSEWHERE,
     APPROVING,

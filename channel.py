@@ -12,7 +12,7 @@ from slack_sdk.web import SlackResponse
 
 import blocks
 from deadline import DeadlineExceeded, call_within
-from ledger import FoundCard, Row
+from tables import FoundCard, Row
 
 log = logging.getLogger(__name__)
 

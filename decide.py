@@ -21,7 +21,8 @@ from conveyor_client import (
     Refused,
     Unavailable,
 )
-from ledger import APPROVING, GONE, Ledger, Row, pause
+from ledger import Ledger, pause
+from tables import APPROVING, GONE, Row
 from watch import ELSEWHERE
 
 log = logging.getLogger(__name__)

@@ -9,20 +9,13 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     Connection,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    String,
     Table,
-    Text,
     and_,
     create_engine,
     event,
@@ -34,221 +27,41 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.types import TypeDecorator
 
-from conveyor_client import AccessGroup, AuthorizationRequest, clean
+from conveyor_client import AccessGroup, AuthorizationRequest
+from tables import (
+    ACCESS_GROUPS,
+    APPROVED,
+    APPROVING,
+    CLOSED,
+    GONE,
+    IN_FLIGHT,
+    LEASE,
+    METADATA,
+    NOTES,
+    PENDING,
+    REJECTED,
+    REQUESTS,
+    SETTLED,
+    TRAIL,
+    FoundCard,
+    Look,
+    Note,
+    Reviewer,
+    Row,
+)
 
 BUSY_SECONDS = 2.0
 LONGEST_PAUSE = 300.0
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
 PROGRESS_GRACE = 0.4  # a decision that is over sooner is shown once, as decided
 
-PENDING = "pending"
-APPROVING, APPROVED = "approving", "approved"
-REJECTING, REJECTED = "rejecting", "rejected"
-APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE = "approved elsewhere", "ignored elsewhere", "gone"
-CLOSED = "closed"  # decided, but only its card knows how: the ledger was lost
-IN_FLIGHT = (APPROVING, REJECTING)
-SETTLED = (APPROVED, REJECTED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE, CLOSED)
-
 
 class LedgerError(Exception):
     """The ledger cannot be read or written now; nothing was recorded."""
 
 
-class CleanText(TypeDecorator[str]):
-    """Text that every database takes."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
-        return None if value is None else clean(value)
-
-
-_metadata = MetaData()
-
-_requests = Table(
-    "requests",
-    _metadata,
-    Column("id", CleanText, primary_key=True),
-    Column("round", Integer, nullable=False),
-    Column("state", String(20), nullable=False, index=True),
-    Column("email", CleanText, nullable=False),
-    Column("message", CleanText, nullable=False),
-    Column("dataroom_id", CleanText, nullable=False),
-    Column("link", CleanText, nullable=False),
-    Column("received_at", Float, nullable=False),
-    Column("previous", CleanText, nullable=False, default=""),
-    # The card. `revision` counts what there was to show; `show_at` is when it is due, empty when shown.
-    Column("channel", String(30), nullable=False, default=""),
-    Column("card_ts", String(30), nullable=False, default=""),
-    Column("posting_at", Float),
-    Column("revision", Integer, nullable=False, default=1),
-    Column("show_at", Float, index=True),
-    Column("show_failures", Integer, nullable=False, default=0),
-    # The decision. `decide_at` is when Conveyor is due to be asked, empty when nothing is to be done.
-    Column("reviewer_id", String(30), nullable=False, default=""),
-    Column("reviewer_name", CleanText, nullable=False, default=""),
-    Column("reviewer_email", CleanText, nullable=False, default=""),
-    Column("groups", CleanText),
-    Column("reason", CleanText, nullable=False, default=""),
-    Column("claimed_at", Float),
-    Column("sent_at", Float),
-    Column("open_since", Float),
-    Column("settled_at", Float),
-    Column("decide_at", Float, index=True),
-    Column("decide_failures", Integer, nullable=False, default=0),
-    Column("trouble", String(30), nullable=False, default=""),
-    Column("told_late", Integer, nullable=False, default=0),
-    Column("adopted", Integer, nullable=False, default=0),
-    # What reading the request itself said while it was missing from the queue.
-    Column("read_at", Float),
-    Column("not_found", Integer, nullable=False, default=0),
-)
-
-_trail = Table(
-    "trail",
-    _metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("at", Float, nullable=False),
-    Column("event", String(30), nullable=False),
-    Column("request_id", CleanText, nullable=False, index=True),
-    Column("round", Integer, nullable=False),
-    Column("person_id", CleanText, nullable=False),
-    Column("person_email", CleanText, nullable=False),
-    Column("detail", CleanText, nullable=False),
-    Column("trigger_id", CleanText, unique=True),
-)
-
-_notes = Table(
-    "notes",
-    _metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("request_id", CleanText, nullable=False),
-    Column("kind", String(30), nullable=False),
-    Column("person_id", String(30), nullable=False),
-    Column("detail", CleanText, nullable=False),
-    Column("send_at", Float, nullable=False),
-    Column("failures", Integer, nullable=False, default=0),
-)
-
-_groups = Table(
-    "access_groups",
-    _metadata,
-    Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("id", CleanText, nullable=False),
-    Column("name", CleanText, nullable=False),
-    Column("dataroom_id", CleanText, nullable=False),
-)
-
-# One row: who works, and what every process has to know of it.
-_lease = Table(
-    "lease",
-    _metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("owner", String(80), nullable=False),
-    Column("beat", Integer, nullable=False),
-    Column("adopted_at", Float),
-    Column("looked_at", Float),
-    Column("look_trouble", Text, nullable=False),
-    Column("groups_at", Float),
-)
-
-Index("requests_by_card", _requests.c.card_ts)
-
-
-@dataclass(frozen=True)
-class Reviewer:
-    """A person whom Slack and the settings allow to decide."""
-
-    id: str
-    name: str
-    email: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One request as the ledger has it; times in seconds since 1970."""
-
-    id: str
-    round: int
-    state: str
-    email: str
-    message: str
-    dataroom_id: str
-    link: str
-    received_at: float
-    previous: str = ""
-    channel: str = ""
-    card_ts: str = ""
-    posting_at: float | None = None
-    revision: int = 1
-    show_at: float | None = None
-    show_failures: int = 0
-    reviewer_id: str = ""
-    reviewer_name: str = ""
-    reviewer_email: str = ""
-    groups: str | None = None
-    reason: str = ""
-    claimed_at: float | None = None
-    sent_at: float | None = None
-    open_since: float | None = None
-    settled_at: float | None = None
-    decide_at: float | None = None
-    decide_failures: int = 0
-    trouble: str = ""
-    told_late: int = 0
-    adopted: int = 0
-    read_at: float | None = None
-    not_found: int = 0
-
-    @property
-    def group_list(self) -> list[AccessGroup] | None:
-        """The groups chosen, or granted once it is approved; None where nobody knows them."""
-        if self.groups is None:
-            return None
-        return [AccessGroup(group_id, name) for group_id, name in json.loads(self.groups)]
-
-
-@dataclass(frozen=True)
-class Note:
-    """A reply to send into the thread of a request's card."""
-
-    number: int
-    request_id: str
-    kind: str
-    person_id: str
-    detail: str
-    failures: int
-
-
-@dataclass(frozen=True)
-class FoundCard:
-    """A card of ours as the channel has it."""
-
-    channel: str
-    ts: str
-    request_id: str
-    round: int
-    state: str
-    email: str
-    reviewer_id: str = ""
-    reviewer_name: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the last looks at Conveyor came to, wherever they were made."""
-
-    adopted_at: float | None
-    looked_at: float | None
-    look_trouble: str
-    groups_at: float | None
-
-
-ROW_COLUMNS = [_requests.c[field.name] for field in fields(Row)]
+ROW_COLUMNS = [REQUESTS.c[field.name] for field in fields(Row)]
 # What a decision leaves behind on a row that is open again.
 UNDECIDED: dict[str, Any] = {
     "reviewer_id": "",
@@ -303,13 +116,13 @@ class Ledger:
         """Make the tables that are not there yet. Several processes may do so at once."""
         with self._errors():
             try:
-                _metadata.create_all(self._engine)
+                METADATA.create_all(self._engine)
             except SQLAlchemyError:
                 # Another process was making them at the same time: look again.
-                _metadata.create_all(self._engine)
+                METADATA.create_all(self._engine)
         with self._write() as db:
             values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
-            db.execute(self._insert_if_absent(_lease, [values]))
+            db.execute(self._insert_if_absent(LEASE, [values]))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -319,37 +132,37 @@ class Ledger:
     def lease(self) -> tuple[str, int]:
         """The owner and the beat."""
         with self._read() as db:
-            owner, beat = db.execute(select(_lease.c.owner, _lease.c.beat)).one()
+            owner, beat = db.execute(select(LEASE.c.owner, LEASE.c.beat)).one()
             return owner, beat
 
     def take_lease(self, owner: str, seen_owner: str, seen_beat: int) -> bool:
         """Whether the lease, unchanged since it was seen, is now this owner's."""
-        seen = and_(_lease.c.owner == seen_owner, _lease.c.beat == seen_beat)
-        return self._update(update(_lease).where(seen).values(owner=owner, beat=_lease.c.beat + 1))
+        seen = and_(LEASE.c.owner == seen_owner, LEASE.c.beat == seen_beat)
+        return self._update(update(LEASE).where(seen).values(owner=owner, beat=LEASE.c.beat + 1))
 
     def beat(self, owner: str) -> bool:
         """Whether this owner still has the lease; if so, the others see that it lives."""
-        return self._update(update(_lease).where(_lease.c.owner == owner).values(beat=_lease.c.beat + 1))
+        return self._update(update(LEASE).where(LEASE.c.owner == owner).values(beat=LEASE.c.beat + 1))
 
     def release_lease(self, owner: str) -> None:
-        self._update(update(_lease).where(_lease.c.owner == owner).values(owner=""))
+        self._update(update(LEASE).where(LEASE.c.owner == owner).values(owner=""))
 
     def look(self) -> Look:
         with self._read() as db:
-            row = db.execute(select(_lease)).one()
+            row = db.execute(select(LEASE)).one()
             return Look(row.adopted_at, row.looked_at, row.look_trouble, row.groups_at)
 
     def record_look(self, trouble: str, now: float) -> None:
         """Remember how the last look at Conveyor's queue went; an empty trouble means complete."""
         values = {"look_trouble": trouble} if trouble else {"look_trouble": "", "looked_at": now}
-        self._update(update(_lease).values(**values))
+        self._update(update(LEASE).values(**values))
 
     # Access groups
 
     def access_groups(self, dataroom_id: str | None = None) -> list[AccessGroup]:
         """The last list read from Conveyor: all, or those that can be granted in one data room."""
         with self._read() as db:
-            rows = db.execute(select(_groups).order_by(_groups.c.position))
+            rows = db.execute(select(ACCESS_GROUPS).order_by(ACCESS_GROUPS.c.position))
             groups = [AccessGroup(row.id, row.name, row.dataroom_id) for row in rows]
         return groups if dataroom_id is None else [group for group in groups if group.is_in(dataroom_id)]
 
@@ -358,22 +171,22 @@ class Ledger:
     ) -> None:
         """Keep the list, and let the open cards of the rooms whose offer changed follow it."""
         with self._write() as db:
-            db.execute(update(_lease).values(groups_at=now))
-            db.execute(_groups.delete())
+            db.execute(update(LEASE).values(groups_at=now))
+            db.execute(ACCESS_GROUPS.delete())
             if groups:
                 rows = [{"position": position, **asdict(group)} for position, group in enumerate(groups)]
-                db.execute(_groups.insert(), rows)
+                db.execute(ACCESS_GROUPS.insert(), rows)
             if changed_rooms:
-                stale = and_(_requests.c.state == PENDING, _requests.c.dataroom_id.in_(changed_rooms))
-                db.execute(update(_requests).where(stale).values(**_redraw(now)))
+                stale = and_(REQUESTS.c.state == PENDING, REQUESTS.c.dataroom_id.in_(changed_rooms))
+                db.execute(update(REQUESTS).where(stale).values(**_redraw(now)))
 
     def groups_are_current(self, now: float) -> None:
-        self._update(update(_lease).values(groups_at=now))
+        self._update(update(LEASE).values(groups_at=now))
 
     def open_rooms(self) -> list[str]:
         """The data rooms of the requests that wait."""
         with self._read() as db:
-            query = select(_requests.c.dataroom_id).where(_requests.c.state == PENDING).distinct()
+            query = select(REQUESTS.c.dataroom_id).where(REQUESTS.c.state == PENDING).distinct()
             return list(db.scalars(query))
 
     # What the queue says
@@ -384,7 +197,7 @@ class Ledger:
             known = {
                 row.id: row
                 for row in db.execute(
-                    select(*ROW_COLUMNS).where(_requests.c.id.in_([request.id for request in requests]))
+                    select(*ROW_COLUMNS).where(REQUESTS.c.id.in_([request.id for request in requests]))
                 )
             }
         for request in requests:
@@ -403,7 +216,7 @@ class Ledger:
                 }
                 for request in new
             ]
-            db.execute(self._insert_if_absent(_requests, values))
+            db.execute(self._insert_if_absent(REQUESTS, values))
             for request in new:
                 self._log(db, now, "asked", request.id, 1)
         return len(new)
@@ -413,28 +226,28 @@ class Ledger:
         values: dict[str, Any] = dict(zip(_DETAILS, _details(request), strict=True))
         if request.received_at:
             values["received_at"] = request.received_at
-        self._update(update(_requests).where(_requests.c.id == request.id).values(**values, **_redraw(now)))
+        self._update(update(REQUESTS).where(REQUESTS.c.id == request.id).values(**values, **_redraw(now)))
 
     def missing(self, seen: set[str], again_before: float, most: int) -> list[Row]:
         """Waiting requests that are not among the seen ones and were not read since, longest unread first."""
         with self._read() as db:
-            waiting = set(db.scalars(select(_requests.c.id).where(_requests.c.state == PENDING)))
+            waiting = set(db.scalars(select(REQUESTS.c.id).where(REQUESTS.c.state == PENDING)))
             rows: list[Row] = []
             for some in _chunks(sorted(waiting - seen)):
-                read_at = _requests.c.read_at
-                due = or_(read_at.is_(None), read_at < again_before, _requests.c.not_found > 0)
-                query = select(*ROW_COLUMNS).where(_requests.c.id.in_(some), due)
+                read_at = REQUESTS.c.read_at
+                due = or_(read_at.is_(None), read_at < again_before, REQUESTS.c.not_found > 0)
+                query = select(*ROW_COLUMNS).where(REQUESTS.c.id.in_(some), due)
                 rows.extend(map(_row, db.execute(query)))
         return sorted(rows, key=lambda row: row.read_at or 0.0)[:most]
 
     def still_open(self, row: Row, now: float) -> None:
         """The request was read itself and is open, though the queue left it out."""
-        self._update(update(_requests).where(_is(row)).values(read_at=now, not_found=0))
+        self._update(update(REQUESTS).where(_is(row)).values(read_at=now, not_found=0))
 
     def not_found(self, row: Row, now: float) -> bool:
         """Count a 404, and say whether it was the second: then the request is gone."""
         if row.not_found == 0:
-            self._update(update(_requests).where(_is(row)).values(read_at=now, not_found=1))
+            self._update(update(REQUESTS).where(_is(row)).values(read_at=now, not_found=1))
             return False
         return self.handled_elsewhere(row, GONE, now)
 
@@ -448,7 +261,9 @@ class Ledger:
         with self._read() as db:
             for some in _chunks(list(request_ids)):
                 query = select(*ROW_COLUMNS).where(
-                    _requests.c.id.in_(some), _requests.c.state.in_(SETTLED), _requests.c.show_at.is_(None)
+                    REQUESTS.c.id.in_(some),
+                    REQUESTS.c.state.in_(SETTLED),
+                    REQUESTS.c.show_at.is_(None),
                 )
                 settled.extend(map(_row, db.execute(query)))
         return settled
@@ -476,13 +291,13 @@ class Ledger:
 
     def find(self, request_id: str) -> Row | None:
         with self._read() as db:
-            found = db.execute(select(*ROW_COLUMNS).where(_requests.c.id == request_id)).one_or_none()
+            found = db.execute(select(*ROW_COLUMNS).where(REQUESTS.c.id == request_id)).one_or_none()
             return None if found is None else _row(found)
 
     def find_by_card(self, channel: str, ts: str) -> Row | None:
         """The request whose current card this is."""
         with self._read() as db:
-            current = and_(_requests.c.channel == channel, _requests.c.card_ts == ts)
+            current = and_(REQUESTS.c.channel == channel, REQUESTS.c.card_ts == ts)
             found = db.execute(select(*ROW_COLUMNS).where(current)).first()
             return None if found is None else _row(found)
 
@@ -508,22 +323,22 @@ class Ledger:
             "claimed_at": now,
             "decide_at": now,
             "decide_failures": 0,
-            "revision": _requests.c.revision + 1,
+            "revision": REQUESTS.c.revision + 1,
             "show_at": now + PROGRESS_GRACE,
             "read_at": None,
             "not_found": 0,
         }
         current = and_(
-            _requests.c.id == row.id,
-            _requests.c.round == row.round,
-            _requests.c.state == PENDING,
-            _requests.c.channel == row.channel,
-            _requests.c.card_ts == row.card_ts,
+            REQUESTS.c.id == row.id,
+            REQUESTS.c.round == row.round,
+            REQUESTS.c.state == PENDING,
+            REQUESTS.c.channel == row.channel,
+            REQUESTS.c.card_ts == row.card_ts,
         )
         detail = json.dumps({"reason": reason, "groups": [[group.id, group.name] for group in groups]})
         try:
             with self._write() as db:
-                if not db.execute(update(_requests).where(current).values(**values)).rowcount:
+                if not db.execute(update(REQUESTS).where(current).values(**values)).rowcount:
                     return False
                 self._log(db, now, state, row.id, row.round, reviewer, detail, trigger_id)
         except _Repeated:
@@ -542,19 +357,19 @@ class Ledger:
 
     def redraw(self, request_id: str, now: float) -> None:
         """Let the card be drawn again, unless it is the only record of its decision."""
-        drawable = and_(_requests.c.id == request_id, _requests.c.state != CLOSED)
-        self._update(update(_requests).where(drawable).values(**_redraw(now)))
+        drawable = and_(REQUESTS.c.id == request_id, REQUESTS.c.state != CLOSED)
+        self._update(update(REQUESTS).where(drawable).values(**_redraw(now)))
 
     # Carrying a decision out
 
     def decisions_due(self, now: float, most: int) -> list[Row]:
         with self._read() as db:
-            query = select(*ROW_COLUMNS).where(_requests.c.decide_at <= now).order_by(_requests.c.decide_at)
+            query = select(*ROW_COLUMNS).where(REQUESTS.c.decide_at <= now).order_by(REQUESTS.c.decide_at)
             return [_row(found) for found in db.execute(query.limit(most))]
 
     def mark_sent(self, row: Row, now: float) -> bool:
         """Whether the row, unchanged since it was read, now says that a write is about to be sent."""
-        marked = update(_requests).where(_is(row)).values(sent_at=now, open_since=None)
+        marked = update(REQUESTS).where(_is(row)).values(sent_at=now, open_since=None)
         return self._update(marked, changed=False)
 
     def put_off(
@@ -565,7 +380,7 @@ class Ledger:
         if trouble != row.trouble:
             values.update(_redraw(now))
         with self._write() as db:
-            if db.execute(update(_requests).where(_is(row)).values(**values)).rowcount and note:
+            if db.execute(update(REQUESTS).where(_is(row)).values(**values)).rowcount and note:
                 self._note(db, row, note, now)
 
     def give_back(self, row: Row, now: float, note: str, detail: str = "") -> bool:
@@ -583,17 +398,17 @@ class Ledger:
 
     def next_update(self, now: float) -> Row | None:
         """The card that has waited longest to be brought up to date."""
-        return self._next(_requests.c.card_ts != "", now, _requests.c.show_at)
+        return self._next(REQUESTS.c.card_ts != "", now, REQUESTS.c.show_at)
 
     def next_post(self, now: float) -> Row | None:
         """The oldest request without a card. A few failures of that one do not change the order."""
-        row = self._next(_requests.c.card_ts == "", None, _requests.c.received_at, _requests.c.id)
+        row = self._next(REQUESTS.c.card_ts == "", None, REQUESTS.c.received_at, REQUESTS.c.id)
         if row and (row.show_at or 0.0) > now and row.show_failures >= MANY_FAILURES:
-            row = self._next(_requests.c.card_ts == "", now, _requests.c.received_at, _requests.c.id)
+            row = self._next(REQUESTS.c.card_ts == "", now, REQUESTS.c.received_at, REQUESTS.c.id)
         return row if row and (row.show_at or 0.0) <= now else None
 
     def _next(self, which: Any, now: float | None, *order: Any) -> Row | None:
-        due = _requests.c.show_at.is_not(None) if now is None else _requests.c.show_at <= now
+        due = REQUESTS.c.show_at.is_not(None) if now is None else REQUESTS.c.show_at <= now
         with self._read() as db:
             query = select(*ROW_COLUMNS).where(due, which).order_by(*order).limit(1)
             found = db.execute(query).one_or_none()
@@ -602,55 +417,61 @@ class Ledger:
     def posting(self, row: Row, channel: str, now: float) -> bool:
         """Commit that the card is about to be posted."""
         return self._update(
-            update(_requests)
-            .where(_is(row), _requests.c.card_ts == "")
+            update(REQUESTS)
+            .where(_is(row), REQUESTS.c.card_ts == "")
             .values(channel=channel, posting_at=now),
             changed=False,
         )
 
     def not_posted(self, row: Row) -> None:
         """Slack said clearly that there is no card."""
-        self._update(update(_requests).where(_card_of(row)).values(posting_at=None), changed=False)
+        self._update(update(REQUESTS).where(_card_of(row)).values(posting_at=None), changed=False)
 
     def posted(self, row: Row, channel: str, ts: str) -> None:
         """The card is there. It is up to date unless the row has changed since it was drawn."""
         with self._write() as db:
             values = {"channel": channel, "card_ts": ts, "posting_at": None, "show_failures": 0}
-            db.execute(update(_requests).where(_card_of(row)).values(**values))
-            drawn = and_(_card_of(row), _requests.c.revision == row.revision)
-            db.execute(update(_requests).where(drawn).values(show_at=None))
+            db.execute(update(REQUESTS).where(_card_of(row)).values(**values))
+            drawn = and_(_card_of(row), REQUESTS.c.revision == row.revision)
+            db.execute(update(REQUESTS).where(drawn).values(show_at=None))
 
     def shown(self, row: Row) -> None:
-        drawn = and_(_card_of(row), _requests.c.revision == row.revision)
-        self._update(update(_requests).where(drawn).values(show_at=None, show_failures=0), changed=False)
+        drawn = and_(_card_of(row), REQUESTS.c.revision == row.revision)
+        self._update(update(REQUESTS).where(drawn).values(show_at=None, show_failures=0), changed=False)
 
     def found_card(self, row: Row, channel: str, ts: str) -> None:
         """A card whose posting was in doubt is there; it is drawn again, since it may be an older picture."""
         values = {"channel": channel, "card_ts": ts, "posting_at": None, "show_failures": 0}
-        self._update(update(_requests).where(_card_of(row), _requests.c.card_ts == "").values(**values))
+        self._update(update(REQUESTS).where(_card_of(row), REQUESTS.c.card_ts == "").values(**values))
 
     def lost_card(self, row: Row, now: float) -> None:
         """Somebody deleted the card: another is to be posted."""
         values = {"card_ts": "", "posting_at": None, **_redraw(now)}
-        lost = and_(_card_of(row), _requests.c.card_ts == row.card_ts)
-        self._update(update(_requests).where(lost).values(**values))
+        lost = and_(_card_of(row), REQUESTS.c.card_ts == row.card_ts)
+        self._update(update(REQUESTS).where(lost).values(**values))
 
     def show_later(self, row: Row, until: float, *, failed: bool, posting_at: float | None = None) -> None:
         """Draw the card at a later time; `failed` when it is this card that Slack does not take."""
         values: dict[str, Any] = {"show_at": until}
         if failed:
-            values["show_failures"] = _requests.c.show_failures + 1
+            values["show_failures"] = REQUESTS.c.show_failures + 1
         if posting_at is not None:
             values["posting_at"] = posting_at
-        self._update(update(_requests).where(_card_of(row)).values(**values), changed=False)
+        self._update(update(REQUESTS).where(_card_of(row)).values(**values), changed=False)
 
     def failing(self, most: int = 20) -> list[str]:
         """Ids of requests that keep failing, for the operator."""
         with self._read() as db:
-            query = select(_requests.c.id).where(
+            query = select(REQUESTS.c.id).where(
                 or_(
-                    and_(_requests.c.show_at.is_not(None), _requests.c.show_failures >= MANY_FAILURES),
-                    and_(_requests.c.decide_at.is_not(None), _requests.c.decide_failures >= MANY_FAILURES),
+                    and_(
+                        REQUESTS.c.show_at.is_not(None),
+                        REQUESTS.c.show_failures >= MANY_FAILURES,
+                    ),
+                    and_(
+                        REQUESTS.c.decide_at.is_not(None),
+                        REQUESTS.c.decide_failures >= MANY_FAILURES,
+                    ),
                 )
             )
             return list(db.scalars(query.limit(most)))
@@ -659,7 +480,7 @@ class Ledger:
         """Requests that wait or are being decided, whose cards should be in the channel."""
         with self._read() as db:
             query = select(*ROW_COLUMNS).where(
-                _requests.c.state.in_((PENDING, *IN_FLIGHT)), _requests.c.card_ts != ""
+                REQUESTS.c.state.in_((PENDING, *IN_FLIGHT)), REQUESTS.c.card_ts != ""
             )
             return [_row(found) for found in db.execute(query)]
 
@@ -688,15 +509,15 @@ class Ledger:
                     }
                 elif card.state != PENDING:
                     values |= {"state": CLOSED, "settled_at": now, "show_at": None}
-                db.execute(self._insert_if_absent(_requests, [values]))
+                db.execute(self._insert_if_absent(REQUESTS, [values]))
                 self._log(db, now, f"adopted as {values['state']}"[:30], card.request_id, card.round)
-            db.execute(update(_lease).values(adopted_at=now))
+            db.execute(update(LEASE).values(adopted_at=now))
 
     # Notes
 
     def next_note(self, now: float) -> Note | None:
         with self._read() as db:
-            query = select(_notes).where(_notes.c.send_at <= now).order_by(_notes.c.number).limit(1)
+            query = select(NOTES).where(NOTES.c.send_at <= now).order_by(NOTES.c.number).limit(1)
             found = db.execute(query).one_or_none()
             if found is None:
                 return None
@@ -705,11 +526,11 @@ class Ledger:
             )
 
     def note_sent(self, note: Note) -> None:
-        self._update(_notes.delete().where(_notes.c.number == note.number), changed=False)
+        self._update(NOTES.delete().where(NOTES.c.number == note.number), changed=False)
 
     def note_later(self, note: Note, until: float) -> None:
-        failed = update(_notes).where(_notes.c.number == note.number)
-        self._update(failed.values(send_at=until, failures=_notes.c.failures + 1), changed=False)
+        failed = update(NOTES).where(NOTES.c.number == note.number)
+        self._update(failed.values(send_at=until, failures=NOTES.c.failures + 1), changed=False)
 
     # Waking those who wait for work
 
@@ -755,7 +576,7 @@ class Ledger:
     ) -> bool:
         """Compare and set: the row as it was read becomes another, with its line in the trail."""
         with self._write() as db:
-            if not db.execute(update(_requests).where(_is(row)).values(**values)).rowcount:
+            if not db.execute(update(REQUESTS).where(_is(row)).values(**values)).rowcount:
                 return False
             person = Reviewer(row.reviewer_id, row.reviewer_name, row.reviewer_email)
             groups = values.get("groups") or ""
@@ -777,7 +598,7 @@ class Ledger:
     ) -> None:
         try:
             db.execute(
-                _trail.insert().values(
+                TRAIL.insert().values(
                     at=now,
                     event=what,
                     request_id=request_id,
@@ -793,7 +614,7 @@ class Ledger:
 
     def _note(self, db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:
         db.execute(
-            _notes.insert().values(
+            NOTES.insert().values(
                 request_id=row.id, kind=kind, person_id=row.reviewer_id, detail=detail, send_at=now
             )
         )
@@ -863,22 +684,22 @@ def _fresh(request_id: str, email: str, now: float) -> dict[str, Any]:
 
 
 def _redraw(now: float) -> dict[str, Any]:
-    return {"revision": _requests.c.revision + 1, "show_at": now, "show_failures": 0}
+    return {"revision": REQUESTS.c.revision + 1, "show_at": now, "show_failures": 0}
 
 
 def _is(row: Row) -> Any:
     """The row has not moved on since it was read: same round, same state, same decision."""
-    claimed = _requests.c.claimed_at
+    claimed = REQUESTS.c.claimed_at
     return and_(
-        _requests.c.id == row.id,
-        _requests.c.round == row.round,
-        _requests.c.state == row.state,
+        REQUESTS.c.id == row.id,
+        REQUESTS.c.round == row.round,
+        REQUESTS.c.state == row.state,
         claimed.is_(None) if row.claimed_at is None else claimed == row.claimed_at,
     )
 
 
 def _card_of(row: Row) -> Any:
-    return and_(_requests.c.id == row.id, _requests.c.round == row.round)
+    return and_(REQUESTS.c.id == row.id, REQUESTS.c.round == row.round)
 
 
 def _row(found: Any) -> Row:

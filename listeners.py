@@ -16,8 +16,9 @@ import blocks
 from channel import Channel, ChannelError, Identity
 from conveyor_client import AccessGroup, clean
 from deadline import call_within
-from ledger import APPROVING, PENDING, REJECTING, Ledger, LedgerError, Reviewer, Row
+from ledger import Ledger, LedgerError
 from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
+from tables import APPROVING, PENDING, REJECTING, Reviewer, Row
 
 log = logging.getLogger(__name__)
 

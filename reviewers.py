@@ -8,7 +8,7 @@ from typing import Any
 from slack_sdk import WebClient
 
 from deadline import call_within
-from ledger import Reviewer
+from tables import Reviewer
 
 log = logging.getLogger(__name__)
 

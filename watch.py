@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from conveyor_client import AccessGroup, ConveyorClient, ConveyorError, NotAllowed, NotFound, Unavailable
-from ledger import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, LONGEST_PAUSE, Ledger
+from ledger import LONGEST_PAUSE, Ledger
+from tables import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE
 
 log = logging.getLogger(__name__)
 

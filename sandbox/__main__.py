@@ -15,8 +15,9 @@ from types import FrameType
 from sandbox.app_process import AppProcess
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.page import EXAMPLES, Page, PageServer, is_routine, who_to_whom
-from sandbox.slack import ANN, BOB, SlackStandIn
+from sandbox.slack import SlackStandIn
 from sandbox.stand_in import Exchange
+from sandbox.workspace import ANN, BOB
 
 FIRST_CARD_SECONDS = 60.0
 LOOK_SECONDS = 0.02

@@ -16,8 +16,9 @@ from werkzeug.serving import make_server
 
 from sandbox.conveyor import OPEN, ConveyorStandIn
 from sandbox.faults import SWITCHES, Faults
-from sandbox.slack import ANN, BOB, EVE, GUS, SAM, Answer, Message, Private, Refused, SlackStandIn, View
+from sandbox.slack import Refused, SlackStandIn
 from sandbox.stand_in import Exchange, QuietHandler, StandIn
+from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Answer, Message, Private, View
 
 Json = dict[str, Any]
 

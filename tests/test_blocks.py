@@ -12,7 +12,9 @@ from slack_sdk.models.views import View
 
 import blocks
 from conveyor_client import AccessGroup
-from ledger import (
+from ledger import packed
+from sandbox import limits
+from tables import (
     APPROVED,
     APPROVED_ELSEWHERE,
     APPROVING,
@@ -22,9 +24,7 @@ from ledger import (
     REJECTED,
     REJECTING,
     Row,
-    packed,
 )
-from sandbox import limits
 
 # Text as outsiders write it: anything, and often what means something to Slack.
 NASTY = st.sampled_from(

@@ -7,8 +7,9 @@ import pytest
 
 from conveyor_client import AccessGroup, ConveyorClient
 from decide import Decide
-from ledger import APPROVING, REJECTING, Ledger, Reviewer, Row
+from ledger import Ledger
 from sandbox.conveyor import ConveyorStandIn
+from tables import APPROVING, REJECTING, Reviewer, Row
 
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
 POST = "POST /exchange/authorizations"

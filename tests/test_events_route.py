@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from sandbox.slack import ANN, Message
+from sandbox.workspace import ANN, Message
 from tests.test_main_job import clickable, posted, request_of, writes
 from tests.world import World, eventually
 

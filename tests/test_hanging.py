@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.slack import ANN, BOB, SAM
+from sandbox.workspace import ANN, BOB, SAM
 from tests.test_main_job import posted, request_of, writes
 from tests.world import World, eventually
 

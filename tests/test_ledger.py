@@ -10,18 +10,8 @@ from typing import Any
 import pytest
 
 from conveyor_client import AuthorizationRequest
-from ledger import (
-    APPROVED_ELSEWHERE,
-    APPROVING,
-    CLOSED,
-    REJECTING,
-    FoundCard,
-    Ledger,
-    LedgerError,
-    Reviewer,
-    Row,
-    pause,
-)
+from ledger import Ledger, LedgerError, pause
+from tables import APPROVED_ELSEWHERE, APPROVING, CLOSED, REJECTING, FoundCard, Reviewer, Row
 from worker import HELD_SECONDS, LEASE_SECONDS, Lease
 
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")

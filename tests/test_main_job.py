@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.slack import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Message
+from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Message
 from tests.world import World, eventually
 
 

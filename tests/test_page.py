@@ -15,7 +15,8 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 from slack_sdk import WebClient
 
-from sandbox.slack import ANN, BOB, EVE, GUS, SlackStandIn
+from sandbox.slack import SlackStandIn
+from sandbox.workspace import ANN, BOB, EVE, GUS
 from tests.browser import Sandbox, Windows, card, chromium
 from tests.requirements import needs
 from tests.world import ROOT

@@ -7,7 +7,8 @@ import pytest
 from slack_sdk import WebClient
 
 from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
-from sandbox.slack import ANN, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, SlackStandIn
+from sandbox.slack import SlackStandIn
+from sandbox.workspace import ANN, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
 
 
 @pytest.fixture

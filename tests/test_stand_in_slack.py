@@ -16,23 +16,9 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 
-from sandbox.slack import (
-    ANN,
-    BOB,
-    DAN,
-    EVE,
-    GIL,
-    GUS,
-    NOEL,
-    ROBOT,
-    SAM,
-    UNA,
-    Answer,
-    Channel,
-    Refused,
-    SlackStandIn,
-)
+from sandbox.slack import Refused, SlackStandIn
 from sandbox.stand_in import Exchange, Incoming, Reply, StandIn
+from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Answer, Channel
 
 Json = dict[str, Any]
 

@@ -16,7 +16,8 @@ import requests
 from sqlalchemy import create_engine, text
 
 from sandbox.conveyor import ConveyorStandIn
-from sandbox.slack import Message, SlackStandIn
+from sandbox.slack import SlackStandIn
+from sandbox.workspace import Message
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent

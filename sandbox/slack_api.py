@@ -1,0 +1,440 @@
+"""Slack's Web API, as the app uses it and with Slack's limits."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sandbox.limits import (
+    MESSAGE_TEXT_MOST,
+    message_problems,
+    metadata_is_kept,
+    metadata_problems,
+    view_problems,
+)
+from sandbox.stand_in import Incoming, Reply
+from sandbox.workspace import Blocks, Channel, Json, Message, Person, Private, ResponseUrl, Workspace
+
+SCOPE_OF = {
+    "chat.postMessage": "chat:write",
+    "chat.postEphemeral": "chat:write",
+    "chat.update": "chat:write",
+    "chat.delete": "chat:write",
+    "conversations.open": "im:write",
+    "users.info": "users:read",
+    "users.lookupByEmail": "users:read.email",
+    "usergroups.list": "usergroups:read",
+    "usergroups.users.list": "usergroups:read",
+}
+TRIGGER_SECONDS = 3.0
+RESPONSE_URL_SECONDS = 30 * 60
+RESPONSE_URL_USES = 5
+POST_SECONDS = 1.0
+HISTORY_MOST = 999
+
+
+class ApiError(Exception):
+    """An answer of the Web API that is an error."""
+
+    def __init__(
+        self, error: str, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(error)
+        self.reply = Reply({"ok": False, "error": error, **more}, status, headers or {})
+
+
+class WebApi(Workspace):
+    """Slack's Web API and response URLs. Each method `api_a_b` answers the call `a.b`."""
+
+    def call_name(self, incoming: Incoming) -> str:
+        if incoming.path.startswith("/actions/"):
+            return "response_url"
+        return incoming.path.removeprefix("/api/")
+
+    def work(self, incoming: Incoming) -> Reply:
+        call = self.call_name(incoming)
+        try:
+            if call == "response_url":
+                return self._use_response_url(incoming.path.removeprefix("/actions/"), incoming.arguments)
+            reply = Reply({"ok": True, **self._call(call, incoming)})
+        except ApiError as error:
+            reply = error.reply
+        scopes = {"x-oauth-scopes": ",".join(sorted(self.scopes))}
+        return Reply(reply.body, reply.status, {**scopes, **reply.headers})
+
+    def _call(self, call: str, incoming: Incoming) -> Json:
+        method = getattr(self, f"api_{call.replace('.', '_')}", None)
+        if method is None or not incoming.path.startswith("/api/"):
+            raise ApiError("unknown_method", req_method=call)
+        scheme, _, token = incoming.headers.get("Authorization", "").partition(" ")
+        token = token if scheme.lower() == "bearer" else str(incoming.arguments.get("token", ""))
+        if not token and call != "api.test":
+            raise ApiError("not_authed")
+        if token != self.bot_token and call != "api.test":
+            raise ApiError("invalid_auth")
+        if call in SCOPE_OF:
+            self._need(SCOPE_OF[call])
+        reads = not call.startswith(("chat.", "views.", "conversations.open", "api."))
+        # Slack reads JSON bodies only in the methods that write.
+        arguments = incoming.query if reads and incoming.is_json else incoming.arguments
+        answer: Json = method(_decoded(arguments))
+        return answer
+
+    def _need(self, scope: str) -> None:
+        if scope not in self.scopes:
+            raise ApiError("missing_scope", needed=scope, provided=",".join(sorted(self.scopes)))
+
+    def api_api_test(self, arguments: Json) -> Json:
+        return {"args": {key: str(value) for key, value in arguments.items() if key != "token"}}
+
+    def api_auth_test(self, arguments: Json) -> Json:
+        return {
+            "url": self.url + "/",
+            "team": "Sandbox",
+            "user": "conveyor",
+            "team_id": self.team_id,
+            "user_id": self.bot_user_id,
+            "bot_id": self.bot_id,
+            "is_enterprise_install": False,
+        }
+
+    def api_chat_postMessage(self, arguments: Json) -> Json:
+        channel = self._channel_to_write(arguments)
+        if self.rate_limit_posts:
+            wait = self._last_post.get(channel.id, 0.0) + POST_SECONDS - self.now()
+            if wait > 0:
+                raise ApiError("ratelimited", 429, {"Retry-After": str(math.ceil(wait))})
+        text, blocks, metadata = content_of(arguments)
+        thread = arguments.get("thread_ts")
+        if thread and not self.find(thread, channel.id):
+            raise ApiError("thread_not_found")
+        self._last_post[channel.id] = self.now()
+        message = self._post(channel.id, text, blocks, metadata, thread)
+        return {
+            "channel": channel.id,
+            "ts": message.ts,
+            "message": self._message_json(message, with_metadata=True),
+        }
+
+    def api_chat_update(self, arguments: Json) -> Json:
+        channel = self._channel(arguments)
+        if channel.is_archived:
+            raise ApiError("is_inactive")
+        message = self._own_message(arguments, channel, "cant_update_message")
+        text, blocks, metadata = content_of(arguments)
+        self._show(message, text, blocks)
+        if "metadata" in arguments:
+            message.metadata = metadata
+        return {
+            "channel": channel.id,
+            "ts": message.ts,
+            "text": text,
+            "message": self._message_json(message, with_metadata=True),
+        }
+
+    def api_chat_delete(self, arguments: Json) -> Json:
+        channel = self._channel(arguments)
+        message = self._own_message(arguments, channel, "cant_delete_message")
+        message.deleted = True
+        return {"channel": channel.id, "ts": message.ts}
+
+    def api_chat_postEphemeral(self, arguments: Json) -> Json:
+        channel = self._channel_to_write(arguments)
+        user = arguments.get("user")
+        if user not in channel.members:
+            raise ApiError("user_not_in_channel")
+        text, blocks, _ = content_of(arguments)
+        private = self._add_private(str(user), channel.id, text, blocks, arguments.get("thread_ts"))
+        return {"message_ts": private.ts}
+
+    def api_chat_getPermalink(self, arguments: Json) -> Json:
+        channel = self._channel(arguments)
+        ts = str(arguments.get("message_ts"))
+        if not self.find(ts, channel.id):
+            raise ApiError("message_not_found")
+        permalink = f"{self.url}/archives/{channel.id}/p{ts.replace('.', '')}"
+        return {"channel": channel.id, "permalink": permalink}
+
+    def api_conversations_history(self, arguments: Json) -> Json:
+        channel = self._channel_to_read(arguments, "history")
+        limit = _number(arguments, "limit", 100, HISTORY_MOST)
+        oldest, latest = _timestamp(arguments, "oldest", 0), _timestamp(arguments, "latest", 10**12)
+        inclusive = _flag(arguments, "inclusive")
+        if cursor := arguments.get("cursor"):
+            # As Slack's cursors: the timestamp of the next message to show.
+            latest, inclusive = _timestamp({"latest": _uncursor(cursor)}, "latest", 0), True
+
+        def wanted(message: Message) -> bool:
+            moment = Decimal(message.ts)
+            within = oldest < moment < latest or (inclusive and moment in (oldest, latest))
+            # Slack keeps the place of a deleted message as long as it has replies.
+            there = not message.deleted or message.reply_count > 0
+            return within and there and message.channel == channel.id and not message.thread_ts
+
+        found = sorted(filter(wanted, self.messages), key=lambda message: Decimal(message.ts), reverse=True)
+        rest = found[limit:]
+        with_metadata = _flag(arguments, "include_all_metadata")
+        return {
+            "messages": [self._message_json(message, with_metadata) for message in found[:limit]],
+            "has_more": bool(rest),
+            "response_metadata": {"next_cursor": _cursor(rest[0].ts) if rest else ""},
+        }
+
+    def api_conversations_replies(self, arguments: Json) -> Json:
+        channel = self._channel_to_read(arguments, "history")
+        ts = str(arguments.get("ts"))
+        thread = [
+            message
+            for message in self.messages
+            if message.channel == channel.id and ts in (message.ts, message.thread_ts) and not message.deleted
+        ]
+        if not thread:
+            raise ApiError("thread_not_found")
+        with_metadata = _flag(arguments, "include_all_metadata")
+        shown, page = _page(thread, arguments, HISTORY_MOST)
+        return {"messages": [self._message_json(message, with_metadata) for message in shown], **page}
+
+    def api_conversations_info(self, arguments: Json) -> Json:
+        channel = self._channel(arguments)
+        self._need(f"{_kind(channel)}:read")
+        flags = ("is_private", "is_archived", "is_member", "is_ext_shared", "is_im")
+        found = {"id": channel.id, "name": channel.name, "num_members": len(channel.members)}
+        return {"channel": {**found, **{flag: getattr(channel, flag) for flag in flags}}}
+
+    def api_conversations_members(self, arguments: Json) -> Json:
+        channel = self._channel_to_read(arguments, "read")
+        shown, page = _page(channel.members, arguments, 1000)
+        return {"members": shown, **page}
+
+    def api_conversations_open(self, arguments: Json) -> Json:
+        user = str(arguments.get("users", ""))
+        if user not in self.users:
+            raise ApiError("user_not_found")
+        return {"channel": {"id": self._direct(user).id}}
+
+    def api_users_info(self, arguments: Json) -> Json:
+        person = self.users.get(str(arguments.get("user")))
+        if person is None:
+            raise ApiError("user_not_found")
+        return {"user": self._person_json(person)}
+
+    def api_users_lookupByEmail(self, arguments: Json) -> Json:
+        wanted = str(arguments.get("email", "")).lower()
+        for person in self.users.values():
+            if person.email and person.email.lower() == wanted and not person.deleted:
+                return {"user": self._person_json(person)}
+        raise ApiError("users_not_found")
+
+    def api_usergroups_list(self, arguments: Json) -> Json:
+        groups = self.user_groups.items()
+        return {
+            "usergroups": [
+                {"id": key, "team_id": self.team_id, "handle": group["handle"], "name": group["handle"]}
+                for key, group in groups
+            ]
+        }
+
+    def api_usergroups_users_list(self, arguments: Json) -> Json:
+        group = self.user_groups.get(str(arguments.get("usergroup")))
+        if group is None:
+            raise ApiError("no_such_subteam")
+        return {"users": list(group["users"])}
+
+    def api_views_open(self, arguments: Json) -> Json:
+        trigger = self.trigger_ids.get(str(arguments.get("trigger_id")))
+        if trigger is None:
+            raise ApiError("invalid_trigger_id")
+        if trigger.used:
+            raise ApiError("exchanged_trigger_id")
+        if self.now() - trigger.at > TRIGGER_SECONDS:
+            raise ApiError("expired_trigger_id")
+        _check_view(arguments.get("view"))
+        trigger.used = True
+        return {"view": self._view_json(self._new_view(trigger.user, arguments["view"]))}
+
+    def api_views_update(self, arguments: Json) -> Json:
+        wanted = arguments.get("view_id"), arguments.get("external_id")
+        found = [
+            view
+            for view in self.views.values()
+            if view.id == wanted[0] or (wanted[1] and view.view.get("external_id") == wanted[1])
+        ]
+        if not found:
+            raise ApiError("not_found")
+        if arguments.get("hash") not in (None, found[0].hash):
+            raise ApiError("hash_conflict")
+        _check_view(arguments.get("view"))
+        self._redraw_view(found[0], arguments["view"])
+        return {"view": self._view_json(found[0])}
+
+    def _channel(self, arguments: Json) -> Channel:
+        wanted = str(arguments.get("channel"))
+        if wanted in self.users:
+            return self._direct(wanted)
+        channel = self.channels.get(wanted)
+        if channel is None or (channel.is_private and not channel.is_member):
+            raise ApiError("channel_not_found")
+        return channel
+
+    def _channel_to_write(self, arguments: Json) -> Channel:
+        channel = self._channel(arguments)
+        if channel.is_archived:
+            raise ApiError("is_archived")
+        if not channel.is_member:
+            raise ApiError("not_in_channel")
+        return channel
+
+    def _channel_to_read(self, arguments: Json, right: str) -> Channel:
+        channel = self._channel(arguments)
+        self._need(f"{_kind(channel)}:{right}")
+        if not channel.is_member:
+            raise ApiError("not_in_channel")
+        return channel
+
+    def _direct(self, user: str) -> Channel:
+        """The direct messages with this person."""
+        new = Channel(f"D{user[1:]}", "directmessage", [user, self.bot_user_id], is_private=True, is_im=True)
+        return self.channels.setdefault(new.id, new)
+
+    def _own_message(self, arguments: Json, channel: Channel, error: str) -> Message:
+        message = self.find(str(arguments.get("ts")), channel.id)
+        if message is None:
+            raise ApiError("message_not_found")
+        if message.bot_id != self.bot_id:
+            raise ApiError(error)
+        return message
+
+    def _person_json(self, person: Person) -> Json:
+        flags = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted")
+        confirmed = person.is_email_confirmed
+        profile = {"display_name": person.name, "real_name": person.real_name}
+        if person.email and "users:read.email" in self.scopes:
+            profile["email"] = person.email
+        return {
+            "id": person.id,
+            "team_id": person.team_id,
+            "name": person.name,
+            "real_name": person.real_name,
+            "tz": person.tz,
+            **{flag: getattr(person, flag) for flag in flags},
+            **({"is_stranger": True} if person.is_stranger else {}),
+            **({} if confirmed is None else {"is_email_confirmed": confirmed}),
+            "profile": profile,
+        }
+
+    def _use_response_url(self, secret: str, content: Json) -> Reply:
+        target = self.response_urls.get(secret)
+        expired = target is None or self.now() - target.at > RESPONSE_URL_SECONDS
+        if target is None or expired or target.uses >= RESPONSE_URL_USES:
+            return Reply({"ok": False, "error": "expired_url"}, 404)
+        target.uses += 1
+        try:
+            text, blocks, _ = ("", [], None) if content.get("delete_original") else content_of(content)
+        except ApiError as error:
+            return Reply(error.reply.body, 400)
+        self._respond(target, content, text, blocks)
+        return Reply({"ok": True})
+
+    def _respond(self, target: ResponseUrl, content: Json, text: str, blocks: Blocks) -> None:
+        private = next((each for each in self.private if each.ts == target.ts), None)
+        original = self.find(target.ts) or private
+        if content.get("delete_original"):
+            if isinstance(original, Message):
+                original.deleted = True
+            elif original:
+                self.private.remove(original)
+        elif content.get("replace_original") and original:
+            self._show(original, text, blocks)
+            if isinstance(original, Private):
+                original.replaced_original = True
+        elif content.get("response_type") == "in_channel":
+            self._post(target.channel, text, blocks, None, content.get("thread_ts") or target.thread_ts)
+        else:
+            self._add_private(target.user, target.channel, text, blocks, content.get("thread_ts"))
+
+
+def _decoded(arguments: Json) -> Json:
+    """The arguments with JSON in strings read, as Slack does for some of them."""
+    decoded = dict(arguments)
+    for key in ("blocks", "metadata", "view", "attachments"):
+        if isinstance(decoded.get(key), str):
+            try:
+                decoded[key] = json.loads(decoded[key])
+            except ValueError:
+                raise ApiError("invalid_blocks_format" if key == "blocks" else "invalid_arguments") from None
+    return decoded
+
+
+def content_of(arguments: Json) -> tuple[str, Blocks, Json | None]:
+    """Text, blocks and metadata of a message. Raises ApiError if Slack would not take them."""
+    text, blocks, metadata = (arguments.get(key) for key in ("text", "blocks", "metadata"))
+    if not text and not blocks:
+        raise ApiError("no_text")
+    if text and len(text) > MESSAGE_TEXT_MOST:
+        raise ApiError("msg_too_long")
+    if problems := message_problems(text, blocks):
+        raise ApiError("invalid_blocks", errors=problems, response_metadata={"messages": problems})
+    if problems := metadata_problems(metadata):
+        raise ApiError("metadata_too_large", response_metadata={"messages": problems})
+    # Slack says nothing about a bad event_type, it just loses the metadata.
+    kept = deepcopy(metadata) if metadata and metadata_is_kept(metadata) else None
+    return text or "", blocks or [], kept
+
+
+def _check_view(view: Any) -> None:
+    if problems := view_problems(view):
+        messages = [f"[ERROR] {problem}" for problem in problems]
+        raise ApiError("invalid_arguments", response_metadata={"messages": messages})
+
+
+def _kind(channel: Channel) -> str:
+    """The part of a scope before the colon."""
+    return "im" if channel.is_im else "groups" if channel.is_private else "channels"
+
+
+def _flag(arguments: Json, key: str) -> bool:
+    return str(arguments.get(key, "")).lower() in ("1", "true")
+
+
+def _number(arguments: Json, key: str, default: int, most: int) -> int:
+    try:
+        number = int(arguments.get(key, default))
+    except ValueError:
+        number = 0
+    if not 1 <= number <= most:
+        raise ApiError("invalid_limit")
+    return number
+
+
+def _timestamp(arguments: Json, key: str, default: int) -> Decimal:
+    try:
+        return Decimal(str(arguments.get(key) or default))
+    except InvalidOperation:
+        raise ApiError(f"invalid_ts_{key}") from None
+
+
+def _cursor(place: object) -> str:
+    return base64.b64encode(f"next:{place}".encode()).decode()
+
+
+def _uncursor(cursor: str) -> str:
+    try:
+        mark, _, place = base64.b64decode(cursor, validate=True).decode().partition(":")
+    except ValueError:
+        mark, place = "", ""
+    if mark != "next":
+        raise ApiError("invalid_cursor")
+    return place
+
+
+def _page(items: list[Any], arguments: Json, most: int) -> tuple[list[Any], Json]:
+    """One page of a list that only grows at its end."""
+    cursor = arguments.get("cursor")
+    start = int(_uncursor(cursor)) if cursor else 0
+    end = start + _number(arguments, "limit", 100, most)
+    more = end < len(items)
+    next_cursor = _cursor(end) if more else ""
+    return items[start:end], {"has_more": more, "response_metadata": {"next_cursor": next_cursor}}

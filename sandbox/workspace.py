@@ -1,0 +1,387 @@
+"""What is in a Slack workspace: people, channels, messages, modals."""
+
+import secrets
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.limits import blocks_text, elements_of
+from sandbox.stand_in import StandIn
+
+Json = dict[str, Any]
+Blocks = list[Json]
+Key = tuple[str, str]  # block_id, action_id
+ANN, BOB, SAM = "U0ANN", "U0BOB", "U0SAM"
+GUS, GIL, EVE = "U0GUS", "U0GIL", "U0EVE"
+ROBOT, DAN, NOEL, UNA = "U0ROBOT", "U0DAN", "U0NOEL", "U0UNA"
+TEAM, OTHER_TEAM = "T0SANDBOX", "T0ELSEWHERE"
+NEEDED_SCOPES = (
+    "chat:write",
+    "channels:history",
+    "groups:history",
+    "users:read",
+    "users:read.email",
+    "usergroups:read",
+    "commands",
+    "im:write",
+)
+# For each kind of input: its key in `state.values`, the key of its initial value, and what it is when empty.
+STATE: dict[str, tuple[str, str, Any]] = {
+    "checkboxes": ("selected_options", "initial_options", []),
+    "multi_static_select": ("selected_options", "initial_options", []),
+    "multi_external_select": ("selected_options", "initial_options", []),
+    "multi_users_select": ("selected_users", "initial_users", []),
+    "radio_buttons": ("selected_option", "initial_option", None),
+    "static_select": ("selected_option", "initial_option", None),
+    "external_select": ("selected_option", "initial_option", None),
+    "users_select": ("selected_user", "initial_user", None),
+    "datepicker": ("selected_date", "initial_date", None),
+    "plain_text_input": ("value", "initial_value", None),
+}
+
+
+@dataclass
+class Person:
+    id: str
+    name: str
+    real_name: str
+    email: str | None = None
+    team_id: str = TEAM
+    deleted: bool = False
+    is_bot: bool = False
+    is_restricted: bool = False
+    is_ultra_restricted: bool = False
+    is_stranger: bool = False
+    is_email_confirmed: bool | None = True
+    tz: str = "Europe/Berlin"
+
+
+@dataclass
+class Channel:
+    id: str
+    name: str
+    members: list[str] = field(default_factory=list)
+    is_private: bool = False
+    is_archived: bool = False
+    is_member: bool = True
+    is_ext_shared: bool = False
+    is_im: bool = False
+
+
+@dataclass
+class Message:
+    """A message in a channel; `history` keeps what it showed before each of its updates."""
+
+    channel: str
+    ts: str
+    user: str
+    text: str
+    blocks: Blocks = field(default_factory=list)
+    metadata: Json | None = None
+    thread_ts: str | None = None
+    bot_id: str | None = None
+    app_id: str | None = None
+    edited: int = 0
+    history: list[tuple[str, Blocks, Json | None]] = field(default_factory=list)
+    deleted: bool = False
+    reply_count: int = 0
+
+
+@dataclass
+class Private:
+    """A message that one person sees."""
+
+    user: str
+    channel: str
+    text: str
+    blocks: Blocks
+    thread_ts: str | None
+    at: float
+    ts: str
+    replaced_original: bool = False
+
+
+@dataclass
+class View:
+    """An open modal; `state` is what the person has entered, `errors` what the app said of it."""
+
+    id: str
+    user: str
+    view: Json
+    hash: str
+    root: str
+    previous: str | None = None
+    state: dict[Key, Any] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
+
+    @property
+    def blocks(self) -> Blocks:
+        return list(self.view["blocks"])
+
+
+@dataclass
+class Trigger:
+    user: str
+    at: float
+    used: bool = False
+
+
+@dataclass
+class ResponseUrl:
+    user: str
+    channel: str
+    ts: str | None
+    thread_ts: str | None
+    at: float
+    uses: int = 0
+
+
+@dataclass
+class Answer:
+    """What the app answered, or did not within three seconds (`status` is None)."""
+
+    status: int | None
+    body: Any
+    seconds: float
+    error: str = ""
+    sent: tuple[bytes, Mapping[str, str]] = field(default=(b"", {}), repr=False)
+
+
+def _people() -> dict[str, Person]:
+    ours = "harbor.example"
+    people = [
+        Person(ANN, "ann", "Ann Abbot", f"ann@{ours}"),
+        Person(BOB, "bob", "Bob Brown", f"bob@{ours}"),
+        Person(SAM, "sam", "Sam Sales", f"sam@{ours}", tz="America/New_York"),
+        Person(GUS, "gus", "Gus Guest", f"gus@{ours}", is_restricted=True),
+        Person(GIL, "gil", "Gil Guest", f"gil@{ours}", is_restricted=True, is_ultra_restricted=True),
+        Person(EVE, "eve", "Eve Elsewhere", "eve@elsewhere.example", OTHER_TEAM, is_stranger=True),
+        Person(ROBOT, "robot", "Robot", is_bot=True, is_email_confirmed=None),
+        Person(DAN, "dan", "Dan Departed", f"dan@{ours}", deleted=True),
+        Person(NOEL, "noel", "Noel Noaddress", None),
+        Person(UNA, "una", "Una Unconfirmed", f"una@{ours}", is_email_confirmed=False),
+    ]
+    return {person.id: person for person in people}
+
+
+class Workspace(StandIn):
+    """The state of a workspace, and helpers to read it."""
+
+    def __init__(
+        self,
+        bot_token: str = "xoxb-made-up-token",  # noqa: S107
+        signing_secret: str = "made-up-signing-secret",  # noqa: S107
+        scopes: Iterable[str] = NEEDED_SCOPES,
+        rate_limit_posts: bool = False,
+    ) -> None:
+        super().__init__([bot_token, signing_secret])
+        self.bot_token, self.signing_secret = bot_token, signing_secret
+        self.scopes = set(scopes)
+        self.rate_limit_posts = rate_limit_posts
+        self.allow_made_up_options = True
+        self.app_url = ""
+        self.team_id, self.bot_user_id, self.bot_id, self.app_id = TEAM, "U0APP", "B0APP", "A0APP"
+        self.channel_id = "C0REQUESTS"
+        self.users = _people()
+        members = [*(person.id for person in self.users.values() if not person.deleted), self.bot_user_id]
+        self.channels = {self.channel_id: Channel(self.channel_id, "trust-requests", members)}
+        self.user_groups: dict[str, Json] = {}
+        self.messages: list[Message] = []
+        self.private: list[Private] = []
+        self.views: dict[str, View] = {}
+        self.trigger_ids: dict[str, Trigger] = {}
+        self.response_urls: dict[str, ResponseUrl] = {}
+        self.answers: list[Answer] = []
+        self.problems: list[str] = []  # what Slack would refuse without telling the app
+        self._last_ts = 0
+        self._last_post: dict[str, float] = {}
+        self._selections: dict[tuple[str, str, str, str], Any] = {}
+        self._stale: set[tuple[str, str]] = set()
+        self._suggested: dict[str, list[Json]] = {}
+
+    @property
+    def api_url(self) -> str:
+        """The app's SLACK_API_URL."""
+        return self.url + "/api/"
+
+    def find(self, ts: str | None, channel: str | None = None) -> Message | None:
+        """The message with this timestamp, unless it is deleted."""
+        with self.lock:
+            found = (message for message in self.messages if message.ts == ts and not message.deleted)
+            return next((message for message in found if channel in (None, message.channel)), None)
+
+    def cards(self) -> list[Message]:
+        """The app's own messages in the channel, oldest first, without replies and deleted ones."""
+        with self.lock:
+            mine = [message for message in self.messages if message.bot_id == self.bot_id]
+            return [
+                message
+                for message in mine
+                if message.channel == self.channel_id and not message.thread_ts and not message.deleted
+            ]
+
+    def replies(self, ts: str) -> list[Message]:
+        """The replies in the thread of this message, oldest first."""
+        with self.lock:
+            return [message for message in self.messages if message.thread_ts == ts and not message.deleted]
+
+    def search(self, query: str) -> list[Message]:
+        """The messages whose top-level text has all the words, as a person's search finds them."""
+        words = query.lower().split()
+        with self.lock:
+            shown = [message for message in self.messages if not message.deleted]
+        return [message for message in shown if all(word in message.text.lower() for word in words)]
+
+    def text_of(self, message: Message | Private | View) -> str:
+        """All text that is visible in it."""
+        if isinstance(message, View):
+            titles = [message.view[key] for key in ("title", "submit", "close") if key in message.view]
+            return blocks_text([*titles, *message.blocks])
+        return blocks_text(message.blocks) if message.blocks else message.text
+
+    def delete(self, ts: str) -> None:
+        """Somebody deletes a message."""
+        with self.lock:
+            if message := self.find(ts):
+                message.deleted = True
+        self.touch()
+
+    def post_as(self, user_id: str, text: str, thread_ts: str | None = None) -> Message:
+        """Somebody writes in the channel."""
+        with self.lock:
+            message = Message(self.channel_id, self._new_ts(), user_id, text, thread_ts=thread_ts)
+            self._add(message)
+        self.touch()
+        return message
+
+    def open_view(self, user_id: str) -> View | None:
+        """The modal in front of this person."""
+        with self.lock:
+            mine = [view for view in self.views.values() if view.user == user_id]
+        return mine[-1] if mine else None
+
+    def _new_ts(self) -> str:
+        self._last_ts = max(int(self.now() * 1e6), self._last_ts + 1)
+        return f"{self._last_ts // 10**6}.{self._last_ts % 10**6:06d}"
+
+    def _add(self, message: Message) -> None:
+        self.messages.append(message)
+        if parent := self.find(message.thread_ts):
+            parent.reply_count += 1
+
+    def _post(
+        self, channel: str, text: str, blocks: Blocks, metadata: Json | None, thread: str | None
+    ) -> Message:
+        message = Message(
+            channel, self._new_ts(), self.bot_user_id, text, _with_ids(blocks), metadata, thread,
+            self.bot_id, self.app_id,
+        )  # fmt: skip
+        self._add(message)
+        return message
+
+    def _show(self, message: Message | Private, text: str, blocks: Blocks) -> None:
+        """Draw the message anew. Blocks that are drawn under the same id lose their initial values."""
+        new = _with_ids(blocks)
+        before = {block["block_id"]: block for block in message.blocks}
+        for block in new:
+            if block != before.get(block["block_id"], block):
+                self._stale.add((message.ts, block["block_id"]))
+        if isinstance(message, Message):
+            message.history.append((message.text, message.blocks, message.metadata))
+            message.edited += 1
+        message.text, message.blocks = text, new
+
+    def _add_private(self, user: str, channel: str, text: str, blocks: Blocks, thread: str | None) -> Private:
+        private = Private(user, channel, text, _with_ids(blocks), thread, self.now(), self._new_ts())
+        self.private.append(private)
+        return private
+
+    def _new_view(self, user: str, view: Json, below: View | None = None) -> View:
+        view_id = f"V{secrets.token_hex(5).upper()}"
+        root, previous = (below.root, below.id) if below else (view_id, None)
+        opened = View(view_id, user, _with_view_ids(view), _new_hash(), root, previous)
+        self.views[view_id] = opened
+        return opened
+
+    def _redraw_view(self, view: View, new: Json) -> None:
+        """Show something else in an open modal; what was entered stays where the ids stay."""
+        view.view, view.hash, view.errors = _with_view_ids(new), _new_hash(), {}
+        keys = {(block["block_id"], element["action_id"]) for block, element in elements_in(view.blocks)}
+        view.state = {key: value for key, value in view.state.items() if key in keys}
+
+    def _view_json(self, view: View) -> Json:
+        empty = {"private_metadata": "", "callback_id": "", "external_id": ""}
+        return {
+            **empty,
+            "submit": None,
+            "close": None,
+            "clear_on_close": False,
+            "notify_on_close": False,
+            **deepcopy(view.view),
+            "id": view.id,
+            "team_id": self.team_id,
+            "hash": view.hash,
+            "state": {"values": state_of(view.blocks, view.state, ())},
+            "previous_view_id": view.previous,
+            "root_view_id": view.root,
+            "app_id": self.app_id,
+            "app_installed_team_id": self.team_id,
+            "bot_id": self.bot_id,
+        }
+
+    def _message_json(self, message: Message, with_metadata: bool = False) -> Json:
+        if message.deleted:
+            shown = {"subtype": "tombstone", "user": "USLACKBOT", "text": "This message was deleted."}
+        else:
+            shown = {"user": message.user, "text": message.text}
+        found: Json = {"type": "message", "ts": message.ts, "team": self.team_id, **shown}
+        if message.bot_id and not message.deleted:
+            found |= {"bot_id": message.bot_id, "app_id": message.app_id}
+        if message.blocks and not message.deleted:
+            found["blocks"] = deepcopy(message.blocks)
+        if message.reply_count or message.thread_ts:
+            found["thread_ts"] = message.thread_ts or message.ts
+        if message.reply_count:
+            found["reply_count"] = message.reply_count
+        if with_metadata and message.metadata and not message.deleted:
+            found["metadata"] = deepcopy(message.metadata)
+        return found
+
+
+def _with_ids(blocks: Blocks) -> Blocks:
+    """A copy in which every block and element has an id, as Slack gives them out."""
+    copied = deepcopy(blocks)
+    for block in copied:
+        block.setdefault("block_id", secrets.token_urlsafe(4))
+        for element in elements_of(block):
+            element.setdefault("action_id", secrets.token_urlsafe(4))
+    return copied
+
+
+def _with_view_ids(view: Json) -> Json:
+    return {**deepcopy(view), "blocks": _with_ids(view["blocks"])}
+
+
+def _new_hash() -> str:
+    return f"{time.time():.0f}.{secrets.token_hex(4)}"
+
+
+def elements_in(blocks: Blocks) -> Iterator[tuple[Json, Json]]:
+    """Every button, menu and input, with its block."""
+    return ((block, element) for block in blocks for element in elements_of(block))
+
+
+def state_of(blocks: Blocks, chosen: Mapping[Key, Any], stale: Collection[str]) -> Json:
+    """`state.values`: what was chosen, else the initial value unless the block is stale."""
+    values: Json = {}
+    for block, element in elements_in(blocks):
+        if element["type"] in STATE:
+            key, initial, empty = STATE[element["type"]]
+            place = block["block_id"], element["action_id"]
+            untouched = empty if place[0] in stale else element.get(initial, empty)
+            value = deepcopy(chosen.get(place, untouched))
+            values.setdefault(place[0], {})[place[1]] = {"type": element["type"], key: value}
+    return values

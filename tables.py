@@ -1,0 +1,209 @@
+"""What the ledger keeps: its tables, and the rows as the rest of the app sees them."""
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+from conveyor_client import AccessGroup, clean
+
+PENDING = "pending"
+APPROVING, APPROVED = "approving", "approved"
+REJECTING, REJECTED = "rejecting", "rejected"
+APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE = "approved elsewhere", "ignored elsewhere", "gone"
+CLOSED = "closed"  # decided, but only its card knows how: the ledger was lost
+IN_FLIGHT = (APPROVING, REJECTING)
+SETTLED = (APPROVED, REJECTED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE, CLOSED)
+
+
+class CleanText(TypeDecorator[str]):
+    """Text that every database takes."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return None if value is None else clean(value)
+
+
+METADATA = MetaData()
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("id", CleanText, primary_key=True),
+    Column("round", Integer, nullable=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("email", CleanText, nullable=False),
+    Column("message", CleanText, nullable=False),
+    Column("dataroom_id", CleanText, nullable=False),
+    Column("link", CleanText, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("previous", CleanText, nullable=False, default=""),
+    # The card. `revision` counts what there was to show; `show_at` is when it is due, empty when shown.
+    Column("channel", String(30), nullable=False, default=""),
+    Column("card_ts", String(30), nullable=False, default=""),
+    Column("posting_at", Float),
+    Column("revision", Integer, nullable=False, default=1),
+    Column("show_at", Float, index=True),
+    Column("show_failures", Integer, nullable=False, default=0),
+    # The decision. `decide_at` is when Conveyor is due to be asked, empty when nothing is to be done.
+    Column("reviewer_id", String(30), nullable=False, default=""),
+    Column("reviewer_name", CleanText, nullable=False, default=""),
+    Column("reviewer_email", CleanText, nullable=False, default=""),
+    Column("groups", CleanText),
+    Column("reason", CleanText, nullable=False, default=""),
+    Column("claimed_at", Float),
+    Column("sent_at", Float),
+    Column("open_since", Float),
+    Column("settled_at", Float),
+    Column("decide_at", Float, index=True),
+    Column("decide_failures", Integer, nullable=False, default=0),
+    Column("trouble", String(30), nullable=False, default=""),
+    Column("told_late", Integer, nullable=False, default=0),
+    Column("adopted", Integer, nullable=False, default=0),
+    # What reading the request itself said while it was missing from the queue.
+    Column("read_at", Float),
+    Column("not_found", Integer, nullable=False, default=0),
+)
+
+TRAIL = Table(
+    "trail",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("event", String(30), nullable=False),
+    Column("request_id", CleanText, nullable=False, index=True),
+    Column("round", Integer, nullable=False),
+    Column("person_id", CleanText, nullable=False),
+    Column("person_email", CleanText, nullable=False),
+    Column("detail", CleanText, nullable=False),
+    Column("trigger_id", CleanText, unique=True),
+)
+
+NOTES = Table(
+    "notes",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("request_id", CleanText, nullable=False),
+    Column("kind", String(30), nullable=False),
+    Column("person_id", String(30), nullable=False),
+    Column("detail", CleanText, nullable=False),
+    Column("send_at", Float, nullable=False),
+    Column("failures", Integer, nullable=False, default=0),
+)
+
+ACCESS_GROUPS = Table(
+    "access_groups",
+    METADATA,
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("id", CleanText, nullable=False),
+    Column("name", CleanText, nullable=False),
+    Column("dataroom_id", CleanText, nullable=False),
+)
+
+# One row: who works, and what every process has to know of it.
+LEASE = Table(
+    "lease",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("owner", String(80), nullable=False),
+    Column("beat", Integer, nullable=False),
+    Column("adopted_at", Float),
+    Column("looked_at", Float),
+    Column("look_trouble", Text, nullable=False),
+    Column("groups_at", Float),
+)
+
+Index("requests_by_card", REQUESTS.c.card_ts)
+
+
+@dataclass(frozen=True)
+class Reviewer:
+    """A person whom Slack and the settings allow to decide."""
+
+    id: str
+    name: str
+    email: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request as the ledger has it; times in seconds since 1970."""
+
+    id: str
+    round: int
+    state: str
+    email: str
+    message: str
+    dataroom_id: str
+    link: str
+    received_at: float
+    previous: str = ""
+    channel: str = ""
+    card_ts: str = ""
+    posting_at: float | None = None
+    revision: int = 1
+    show_at: float | None = None
+    show_failures: int = 0
+    reviewer_id: str = ""
+    reviewer_name: str = ""
+    reviewer_email: str = ""
+    groups: str | None = None
+    reason: str = ""
+    claimed_at: float | None = None
+    sent_at: float | None = None
+    open_since: float | None = None
+    settled_at: float | None = None
+    decide_at: float | None = None
+    decide_failures: int = 0
+    trouble: str = ""
+    told_late: int = 0
+    adopted: int = 0
+    read_at: float | None = None
+    not_found: int = 0
+
+    @property
+    def group_list(self) -> list[AccessGroup] | None:
+        """The groups chosen, or granted once it is approved; None where nobody knows them."""
+        if self.groups is None:
+            return None
+        return [AccessGroup(group_id, name) for group_id, name in json.loads(self.groups)]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A reply to send into the thread of a request's card."""
+
+    number: int
+    request_id: str
+    kind: str
+    person_id: str
+    detail: str
+    failures: int
+
+
+@dataclass(frozen=True)
+class FoundCard:
+    """A card of ours as the channel has it."""
+
+    channel: str
+    ts: str
+    request_id: str
+    round: int
+    state: str
+    email: str
+    reviewer_id: str = ""
+    reviewer_name: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the last looks at Conveyor came to, wherever they were made."""
+
+    adopted_at: float | None
+    looked_at: float | None
+    look_trouble: str
+    groups_at: float | None

@@ -141,8 +141,8 @@ def test_cards_come_oldest_first_one_a_second(world: World) -> None:
     world.start()
     cards = eventually(lambda: len(found := world.slack.cards()) == 4 and found)
     assert [request_of(card) for card in cards] == asked[::-1]
-    posts = world.slack.calls("chat.postMessage")
-    assert [post.status for post in posts] == [200] * 4
+    eventually(lambda: all(post.done for post in world.slack.calls("chat.postMessage")))
+    assert [post.status for post in world.slack.calls("chat.postMessage")] == [200] * 4
 
 
 def test_a_429_is_honoured_and_loses_nothing(world: World) -> None:

@@ -6,7 +6,8 @@ Settings and ledger are checked here, before any fork, so that a mistake ends th
 import sys
 from typing import Any
 
-from ledger import Ledger, LedgerError
+from database import LedgerError
+from ledger import Ledger
 from settings import SettingsError, load
 
 try:

@@ -15,8 +15,9 @@ from slack_sdk import WebClient
 import blocks
 from channel import Channel, ChannelError, Identity
 from conveyor_client import AccessGroup, clean
+from database import LedgerError
 from deadline import call_within
-from ledger import Ledger, LedgerError
+from ledger import Ledger
 from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
 from tables import APPROVING, PENDING, REJECTING, Reviewer, Row
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import blocks
 from channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent
 from conveyor_client import AccessGroup
-from ledger import Ledger, LedgerError, pause
+from database import LedgerError
+from ledger import Ledger, pause
 from tables import PENDING, FoundCard, Note, Row
 
 log = logging.getLogger(__name__)

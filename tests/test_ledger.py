@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from conveyor_client import AuthorizationRequest
-from ledger import Ledger, LedgerError, pause
+from database import LedgerError
+from ledger import Ledger, pause
 from tables import APPROVED_ELSEWHERE, APPROVING, CLOSED, REJECTING, FoundCard, Reviewer, Row
 from worker import HELD_SECONDS, LEASE_SECONDS, Lease
 

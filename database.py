@@ -1,4 +1,4 @@
-"""The database under the ledger: short transactions, on SQLite or PostgreSQL, and a bell that tells of them."""
+"""The database under the ledger: short transactions, on SQLite or PostgreSQL, and a bell for each of them."""
 
 import os
 import threading

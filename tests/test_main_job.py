@@ -208,7 +208,7 @@ def test_a_group_that_is_gone_grants_nothing(world: World) -> None:
         }
     }
     assert world.slack.send_payload(payload).status == 200
-    world.told(ANN, "“Gone soon” cannot be chosen")
+    world.told(ANN, "`Gone soon` cannot be chosen")
     assert writes(world, request_of(card)) == []
     world.shows(request_of(card), "Approving gives standard access.")
 

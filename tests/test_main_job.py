@@ -212,7 +212,7 @@ def test_a_group_that_is_gone_grants_nothing(town: World) -> None:
         }
     }
     assert town.slack.send_payload(payload).status == 200
-    town.told(ANN, "“Gone soon” cannot be chosen")
+    town.told(ANN, "`Gone soon` cannot be chosen")
     assert writes(town, request_of(card)) == []
     town.shows(request_of(card), "Approving gives standard access.")
 

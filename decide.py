@@ -53,8 +53,12 @@ class Decide:
 
     def round(self) -> float:
         """Start what is due; seconds until the next look."""
-        for row in self._ledger.decisions_due(self._clock(), 10 * AT_ONCE):
-            if row.id not in self._busy:
+        # Copied before the ledger is read: of a decision that ends in between, the row is an old one.
+        busy = set(self._busy)
+        if len(busy) >= AT_ONCE:
+            return IDLE_SECONDS  # the first to end wakes this loop
+        for row in self._ledger.decisions_due(self._clock(), 2 * AT_ONCE):
+            if row.id not in busy:
                 self._busy.add(row.id)
                 self._pool.submit(self._run, row)
         return IDLE_SECONDS

@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     and_,
+    func,
+    literal,
     or_,
     select,
     update,
@@ -32,32 +34,33 @@ from tables import (
     PENDING,
     REJECTED,
     REQUESTS,
+    REVOKED,
+    REVOKING,
     SETTLED,
     TRAIL,
+    WATCHERS,
     FoundCard,
     Look,
     Note,
+    Past,
     Reviewer,
     Row,
+    packed,
 )
 
 LONGEST_PAUSE = 300.0
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
+REMINDERS = 3  # of one card
+OUTCOME, REMINDER = "outcome", "reminder"  # notes that are no answer to a decision
 PROGRESS_GRACE = 0.4  # a decision that is over sooner is shown once, as decided
 
 
 ROW_COLUMNS = [REQUESTS.c[field.name] for field in fields(Row)]
-# What a decision leaves behind on a row that is open again.
-UNDECIDED: dict[str, Any] = {
-    "reviewer_id": "",
-    "reviewer_name": "",
-    "reviewer_email": "",
-    "groups": None,
-    "reason": "",
+# A decision that nobody has begun to carry out.
+NOT_BEGUN: dict[str, Any] = {
     "claimed_at": None,
     "sent_at": None,
     "open_since": None,
-    "settled_at": None,
     "decide_at": None,
     "decide_failures": 0,
     "trouble": "",
@@ -66,15 +69,26 @@ UNDECIDED: dict[str, Any] = {
     "read_at": None,
     "not_found": 0,
 }
+NO_REVOKER = {"revoker_id": "", "revoker_name": "", "revoker_email": ""}
+# A request that nobody has decided.
+UNDECIDED: dict[str, Any] = {
+    "reviewer_id": "",
+    "reviewer_name": "",
+    "reviewer_email": "",
+    "groups": None,
+    "nda_bypass": 0,
+    "expires_at": "",
+    "reason": "",
+    **NO_REVOKER,
+    "revoked_at": None,
+    "settled_at": None,
+    **NOT_BEGUN,
+}
 
 
 def pause(failures: int) -> float:
     """Seconds to wait after so many failures in a row: one, doubling, up to five minutes."""
     return float(min(2 ** min(failures, 20), LONGEST_PAUSE))
-
-
-def packed(groups: Iterable[AccessGroup] | None) -> str | None:
-    return None if groups is None else json.dumps([[group.id, group.name] for group in groups])
 
 
 class Ledger(Database):
@@ -163,8 +177,8 @@ class Ledger(Database):
         with self.write() as db:
             values = [
                 {
-                    **_fresh(request.id, request.email, now),
-                    **dict(zip(_DETAILS, _details(request), strict=True)),
+                    **_fresh(request.id, now),
+                    **_learnt(request),
                     "received_at": request.received_at or now,
                 }
                 for request in new
@@ -176,7 +190,7 @@ class Ledger(Database):
 
     def learn(self, request: AuthorizationRequest, now: float) -> None:
         """Keep what Conveyor says of a request now, and show it."""
-        values: dict[str, Any] = dict(zip(_DETAILS, _details(request), strict=True))
+        values = _learnt(request)
         if request.received_at:
             values["received_at"] = request.received_at
         self.update(update(REQUESTS).where(REQUESTS.c.id == request.id).values(**values, **_redraw(now)))
@@ -223,18 +237,24 @@ class Ledger(Database):
 
     def reopen(self, row: Row, now: float) -> bool:
         """Start a new round, with a new card, for a settled request that is open again."""
-        previous = {
-            "state": row.state,
-            "reviewer_id": row.reviewer_id,
-            "reviewer_name": row.reviewer_name,
-            "at": row.settled_at,
-        }
+        previous = Past(
+            row.email,
+            row.state,
+            row.settled_at or 0.0,
+            row.reviewer_id,
+            row.reviewer_name,
+            row.reason,
+            row.groups,
+        )
         values = {
             **UNDECIDED,
             **_redraw(now),
             "state": PENDING,
             "round": row.round + 1,
-            "previous": json.dumps(previous),
+            "previous": json.dumps(asdict(previous)),
+            "waiting_since": now,
+            "reminded_at": None,
+            "reminders": 0,
             "card_ts": "",
             "posting_at": None,
         }
@@ -264,36 +284,60 @@ class Ledger(Database):
         *,
         groups: Sequence[AccessGroup] = (),
         reason: str = "",
+        nda_bypass: bool = False,
+        expires_at: str = "",
     ) -> bool:
         """Whether this click decided the request: it waits, on this very card, and the click is a new one."""
-        values = {
-            "state": state,
+        decision: dict[str, Any] = {
+            "groups": packed(groups),
+            "reason": reason,
+            "nda_bypass": int(nda_bypass),
+            "expires_at": expires_at,
+        }
+        person = {
             "reviewer_id": reviewer.id,
             "reviewer_name": reviewer.name,
             "reviewer_email": reviewer.email,
-            "groups": packed(groups),
-            "reason": reason,
-            "claimed_at": now,
-            "decide_at": now,
-            "decide_failures": 0,
-            "revision": REQUESTS.c.revision + 1,
-            "show_at": now + PROGRESS_GRACE,
-            "read_at": None,
-            "not_found": 0,
         }
+        return self._claim(row, PENDING, state, reviewer, trigger_id, now, {**person, **decision}, decision)
+
+    def claim_revocation(self, row: Row, reviewer: Reviewer, trigger_id: str, now: float) -> bool:
+        """Whether this click takes back what was approved, on this very card, and is a new one."""
+        person = {"revoker_id": reviewer.id, "revoker_name": reviewer.name, "revoker_email": reviewer.email}
+        return self._claim(row, APPROVED, REVOKING, reviewer, trigger_id, now, person, {})
+
+    def _claim(
+        self,
+        row: Row,
+        before: str,
+        state: str,
+        person: Reviewer,
+        trigger_id: str,
+        now: float,
+        values: Mapping[str, Any],
+        detail: Mapping[str, Any],
+    ) -> bool:
         current = and_(
             REQUESTS.c.id == row.id,
             REQUESTS.c.round == row.round,
-            REQUESTS.c.state == PENDING,
+            REQUESTS.c.state == before,
             REQUESTS.c.channel == row.channel,
             REQUESTS.c.card_ts == row.card_ts,
         )
-        detail = json.dumps({"reason": reason, "groups": [[group.id, group.name] for group in groups]})
+        begun = {
+            **NOT_BEGUN,
+            "state": state,
+            "claimed_at": now,
+            "decide_at": now,
+            "revision": REQUESTS.c.revision + 1,
+            "show_at": now + PROGRESS_GRACE,
+        }
         try:
             with self.write() as db:
-                if not db.execute(update(REQUESTS).where(current).values(**values)).rowcount:
+                claimed = update(REQUESTS).where(current).values(**values, **begun)
+                if not db.execute(claimed).rowcount:
                     return False
-                self._log(db, now, state, row.id, row.round, reviewer, detail, trigger_id)
+                self._log(db, now, state, row.id, row.round, person, json.dumps(detail), trigger_id)
         except _Repeated:
             return False
         return True
@@ -337,15 +381,30 @@ class Ledger(Database):
                 self._note(db, row, note, now)
 
     def give_back(self, row: Row, now: float, note: str, detail: str = "") -> bool:
-        """Whether the decision was taken back: the request waits again, and its reviewer will be told why."""
-        values = {**UNDECIDED, **_redraw(now), "state": PENDING}
+        """Whether the decision was taken back: all is as before, and whoever decided will be told why."""
+        before = {**UNDECIDED, "state": PENDING}
+        if row.state == REVOKING:
+            before = {**NOT_BEGUN, **NO_REVOKER, "state": APPROVED}
+        values = {**before, **_redraw(now)}
         return self._change(row, values, now, "given back", note=note, detail=detail)
 
     def settle(self, row: Row, now: float, groups: Sequence[AccessGroup] | None = None) -> bool:
         """Whether the decision is done: Conveyor said so."""
+        if row.state == REVOKING:
+            revoked = {"settled_at": row.settled_at or now, "revoked_at": now}
+            return self._settle(row, REVOKED, now, revoked)
         if row.state == APPROVING:
             return self._settle(row, APPROVED, now, {"groups": packed(groups)})
         return self._settle(row, REJECTED, now, {})
+
+    def revoked_elsewhere(self, row: Row, now: float) -> bool:
+        """Whether the row says that the access had been taken back before this decision got there."""
+        revoked = {"settled_at": row.settled_at or now, "revoked_at": now, **NO_REVOKER}
+        return self._settle(row, REVOKED, now, revoked, "elsewhere")
+
+    def learn_groups(self, row: Row, groups: Sequence[AccessGroup] | None) -> None:
+        """Keep what was granted, for a card whose own record was lost."""
+        self.update(update(REQUESTS).where(_is(row)).values(groups=packed(groups)), changed=False)
 
     # Showing it
 
@@ -368,11 +427,11 @@ class Ledger(Database):
             return None if found is None else _row(found)
 
     def posting(self, row: Row, channel: str, now: float) -> bool:
-        """Commit that the card is about to be posted."""
+        """Commit that the card is about to be posted, with what is known of the customer's company."""
         return self.update(
             update(REQUESTS)
             .where(_is(row), REQUESTS.c.card_ts == "")
-            .values(channel=channel, posting_at=now),
+            .values(channel=channel, posting_at=now, company=row.company),
             changed=False,
         )
 
@@ -412,6 +471,26 @@ class Ledger(Database):
             values["posting_at"] = posting_at
         self.update(update(REQUESTS).where(_card_of(row)).values(**values), changed=False)
 
+    def remind(self, hours: float, now: float) -> int:
+        """Queue a reminder for each card that has waited so long since it came or was last reminded of."""
+        since = func.coalesce(REQUESTS.c.reminded_at, REQUESTS.c.waiting_since)
+        late = and_(
+            REQUESTS.c.state == PENDING,
+            REQUESTS.c.card_ts != "",
+            REQUESTS.c.reminders < REMINDERS,
+            since <= now - hours * 3600,
+        )
+        with self.read() as db:
+            rows = [_row(found) for found in db.execute(select(*ROW_COLUMNS).where(late).limit(100))]
+        for row in rows:
+            reminded = {"reminded_at": now, "reminders": REQUESTS.c.reminders + 1}
+            with self.write() as db:
+                # Guarded as a whole: another process may have reminded of it meanwhile.
+                if db.execute(update(REQUESTS).where(_is(row), late).values(**reminded)).rowcount:
+                    self._log(db, now, REMINDER, row.id, row.round)
+                    self._note(db, row, REMINDER, now)
+        return len(rows)
+
     def failing(self, most: int = 20) -> list[str]:
         """Ids of requests that keep failing, for the operator."""
         with self.read() as db:
@@ -442,7 +521,8 @@ class Ledger(Database):
         with self.write() as db:
             for card in cards:
                 values = {
-                    **_fresh(card.request_id, card.email, now),
+                    **_fresh(card.request_id, now),
+                    **_addressed(card.email),
                     "round": card.round,
                     "state": card.state,
                     "channel": card.channel,
@@ -454,6 +534,11 @@ class Ledger(Database):
                         "reviewer_id": card.reviewer_id,
                         "reviewer_name": card.reviewer_name,
                         "reason": card.reason,
+                        "settled_at": card.settled_at or None,
+                        "nda_bypass": card.nda_bypass,
+                        "expires_at": card.expires_at,
+                        "revoker_id": card.revoker_id,
+                        "revoker_name": card.revoker_name,
                         "claimed_at": now,
                         "sent_at": now,
                         "decide_at": now,
@@ -492,7 +577,7 @@ class Ledger(Database):
             **_redraw(now),
             **more,
             "state": state,
-            "settled_at": now,
+            "settled_at": more.get("settled_at", now),
             "decide_at": None,
             "decide_failures": 0,
             "trouble": "",
@@ -514,12 +599,22 @@ class Ledger(Database):
         with self.write() as db:
             if not db.execute(update(REQUESTS).where(_is(row)).values(**values)).rowcount:
                 return False
-            person = Reviewer(row.reviewer_id, row.reviewer_name, row.reviewer_email)
             groups = values.get("groups") or ""
-            self._log(db, now, what, row.id, round or row.round, person, detail or note or groups)
+            self._log(db, now, what, row.id, round or row.round, row.decider, detail or note or groups)
             if note:
                 self._note(db, row, note, now, detail)
+            if values["state"] in SETTLED:
+                self._tell_watchers(db, row, now)
         return True
+
+    def _tell_watchers(self, db: Connection, row: Row, now: float) -> None:
+        of_this = WATCHERS.c.request_id == row.id
+        told = select(
+            WATCHERS.c.request_id, literal(OUTCOME), WATCHERS.c.person_id, literal(""), literal(now)
+        )
+        names = ("request_id", "kind", "person_id", "detail", "send_at")
+        db.execute(NOTES.insert().from_select(names, told.where(of_this)))
+        db.execute(WATCHERS.delete().where(of_this))
 
     def _log(
         self,
@@ -549,11 +644,14 @@ class Ledger(Database):
             raise _Repeated from error
 
     def _note(self, db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:
-        db.execute(
-            NOTES.insert().values(
-                request_id=row.id, kind=kind, person_id=row.reviewer_id, detail=detail, send_at=now
-            )
-        )
+        values = {
+            "request_id": row.id,
+            "kind": f"revoke {kind}" if row.state == REVOKING else kind,
+            "person_id": row.decider.id,
+            "detail": detail,
+            "send_at": now,
+        }
+        db.execute(NOTES.insert().values(**values))
 
 
 class _Repeated(Exception):
@@ -567,12 +665,20 @@ def _details(source: Any) -> tuple[str, ...]:
     return tuple(getattr(source, name) for name in _DETAILS)
 
 
-def _fresh(request_id: str, email: str, now: float) -> dict[str, Any]:
+def _learnt(request: AuthorizationRequest) -> dict[str, Any]:
+    return {**dict(zip(_DETAILS, _details(request), strict=True)), **_addressed(request.email)}
+
+
+def _addressed(email: str) -> dict[str, Any]:
+    return {"email": email, "address": email.casefold(), "domain": email.casefold().rpartition("@")[2]}
+
+
+def _fresh(request_id: str, now: float) -> dict[str, Any]:
     return {
         "id": request_id,
         "round": 1,
         "state": PENDING,
-        "email": email,
+        "waiting_since": now,
         "message": "",
         "dataroom_id": "",
         "link": "",

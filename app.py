@@ -18,12 +18,16 @@ from slack_sdk.signature import SignatureVerifier
 
 import blocks
 import health
+from answers import Answers
 from channel import Channel
 from conveyor_client import ConveyorClient
 from decide import Decide
 from ledger import Ledger
-from listeners import Listeners, text_at
+from listeners import Listeners
+from memory import Companies, Memory
+from payloads import text_at
 from reviewers import Reviewers
+from rooms import Rooms
 from settings import Settings, load
 from show import Show
 from watch import Watch
@@ -43,7 +47,7 @@ class Parts:
     settings: Settings
     ledger: Ledger
     channel: Channel
-    listeners: Listeners
+    answers: Answers
     worker: Worker
 
     def start(self) -> None:
@@ -52,7 +56,7 @@ class Parts:
         self.worker.start()
 
     def stop(self) -> None:
-        self.listeners.stop()
+        self.answers.stop()
         self.worker.stop()
         self.ledger.close()
 
@@ -69,22 +73,26 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     channel = Channel(patient, settings.slack_channel_id)
     reviewers = Reviewers(quick, settings.reviewers)
-    listeners = Listeners(ledger, reviewers, channel, quick, settings.reason_required, time.time)
+    answers = Answers(ledger, channel, settings.slack_api_url, time.time)
+    listeners = Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, time.time)
     conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
+    memory = Memory(ledger)
+    rooms = Rooms(memory, channel, conveyor, answers, time.time)
     lease = Lease(ledger)
     worker = Worker(
         ledger,
         lease,
         Greet(channel, reviewers),
-        Watch(conveyor, ledger, blocks.offer, settings.poll_seconds, time.time),
+        Watch(conveyor, ledger, blocks.offer, settings.poll_seconds, settings.remind_after_hours, time.time),
         Decide(conveyor, ledger, lease.held, time.time),
-        Show(channel, ledger, lease.held, time.time),
+        Show(channel, ledger, memory, Companies(conveyor), lease.held, time.time),
     )
     bolt = _bolt(quick, settings)
     listeners.register(bolt)
+    rooms.register(bolt)
 
     app = Flask(__name__)
-    app.extensions["conveyor_for_slack"] = Parts(settings, ledger, channel, listeners, worker)
+    app.extensions["conveyor_for_slack"] = Parts(settings, ledger, channel, answers, worker)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     verifier = SignatureVerifier(settings.slack_signing_secret)
     app.post("/slack/events", endpoint="slack_events")(lambda: receive(bolt, verifier, channel))

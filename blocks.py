@@ -5,14 +5,40 @@ names, Conveyor's sentences) goes into plain_text and rich_text only, where noth
 """
 
 import json
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any
+from urllib.parse import quote as percent
+from urllib.parse import urlencode
 
 from conveyor_client import AccessGroup
+from elements import (
+    ADDRESS_CHARS,
+    CHECKBOXES,
+    OPTION_CHARS,
+    OPTIONS,
+    SECTION_CHARS,
+    Block,
+    Message,
+    button,
+    context,
+    cut,
+    date,
+    domain,
+    escaped,
+    header,
+    inert,
+    length,
+    link,
+    message_of,
+    mrkdwn_date,
+    one_line,
+    plain,
+    quote,
+    rich,
+    words,
+)
 from tables import (
     APPROVED,
     APPROVED_ELSEWHERE,
@@ -23,79 +49,85 @@ from tables import (
     PENDING,
     REJECTED,
     REJECTING,
+    REVOKED,
+    REVOKING,
+    Past,
+    Reviewer,
     Row,
 )
 
 # Ids that Slack sends back.
 APPROVE = "approve"
+OPTIONS_BUTTON = "options"
 REJECT = "reject"
+MORE = "more"
+REVOKE = "revoke"
+TELL_ME = "tell_me"
+STOP_TELLING = "stop_telling"
 GROUPS = "groups"
+APPROVE_MODAL = "approve_modal"
 REJECT_MODAL = "reject_modal"
 REASON = "reason"
+NDA = "nda"
+ENDS = "ends"
+DAY = "day"
 
-# Slack's limits, and what we leave of them. https://docs.slack.dev/reference/block-kit
-SECTION_CHARS = 3000
-TEXT_CHARS = 3000  # of the top-level text; Slack shortens from about 4,000
-OPTION_CHARS = 75
-LABEL_CHARS = 75
-CHECKBOXES = 10
-OPTIONS = 100
 REASON_CHARS = 2000
 MESSAGE_CHARS = 4000
 MODAL_MESSAGE_CHARS = 500
 GROUPS_CHARS = 1500
-ADDRESS_CHARS = 254
-
-Block = dict[str, Any]
-
-
-class Message(TypedDict):
-    text: str
-    blocks: list[Block]
+PAST_CHARS = 200
 
 
 # Cards
 
 
-def card(row: Row, groups: Sequence[AccessGroup]) -> Message:
-    """The picture of a request; `groups` are those that can be granted in its data room."""
+def card(row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = ()) -> Message:
+    """The picture of a request.
+
+    While it waits, `groups` are those that can be granted in its data room, and `past` is what the same
+    person or company asked before.
+    """
     if row.state == PENDING:
-        return _pending(row, groups)
+        return _pending(row, groups, past)
     if row.state in IN_FLIGHT:
         return _in_progress(row)
     return _decided(row)
 
 
-def _pending(row: Row, groups: Sequence[AccessGroup]) -> Message:
+def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> Message:
     blocks = [
-        _header(":sparkles: Access request"),
+        header(":sparkles: Access request"),
         _about(row, " asks for access."),
-        _rich([_text("Received "), _date(row.received_at), _text(".")]),
+        rich([words("Received "), date(row.received_at), words(".")]),
     ]
     if row.previous:
-        blocks.append(_rich(_asked_again(json.loads(row.previous))))
+        blocks.append(rich([words("Asked again; "), *_ended(Past(**json.loads(row.previous)))]))
     blocks += _message(row)
+    blocks += _company(row)
+    blocks += [rich([words(f"{_short(before.email)} asked before; "), *_ended(before)]) for before in past]
     if groups:
-        blocks.append(_group_choice(row, groups))
-        blocks.append(_context("Everyone you approve gets standard access. Choose groups to add more."))
+        blocks.append(_group_choice(_block_id(GROUPS, row), groups))
+        blocks.append(context("Everyone you approve gets standard access. Choose groups to add more."))
     else:
-        blocks.append(_context("Approving gives standard access."))
+        blocks.append(context("Approving gives standard access."))
     value = f"{row.round} {row.id}"
     blocks.append(
         {
             "type": "actions",
             "block_id": _block_id("decide", row),
             "elements": [
-                _button(APPROVE, "Approve", value, "primary", f"Approve access for {_address(row)}"),
-                _button(REJECT, "Reject", value, "danger", f"Reject access for {_address(row)}"),
+                button(APPROVE, "Approve", value, "primary", f"Approve access for {_address(row)}"),
+                button(OPTIONS_BUTTON, "Approve with options…", value, "", f"Options for {_address(row)}"),
+                button(REJECT, "Reject", value, "danger", f"Reject access for {_address(row)}"),
             ],
         }
     )
-    return _message_of(f"Access request: {_who(row)} asks for access.", blocks)
+    return message_of(f"Access request: {_who(row)} asks for access.", blocks)
 
 
 def _in_progress(row: Row) -> Message:
-    doing = {APPROVING: "Approving…", REJECTING: "Rejecting…"}[row.state]
+    doing = DOING[row.state]
     waiting = {
         "": "",
         "unavailable": "Conveyor does not answer yet. I keep trying.",
@@ -104,121 +136,225 @@ def _in_progress(row: Row) -> Message:
             "This was sent to Conveyor and is not confirmed yet. I keep asking, and this card will say so."
         ),
     }[row.trouble]
+    who = row.decider
     blocks = [
-        _header(f":hourglass_flowing_sand: {doing}"),
+        header(f":hourglass_flowing_sand: {doing}"),
         _about(row, " asked for access."),
-        _rich([_text(f"{doing} by "), *_person(row), _text(f". {waiting}" if waiting else ".")]),
-        *_reason(row),
-        *_message(row),
+        rich([words(f"{doing} by "), *_person(who), words(f". {waiting}" if waiting else ".")]),
     ]
-    return _message_of(f"{doing} by {_name(row)}: {_who(row)}. {waiting}", blocks)
+    if row.state == REVOKING:
+        blocks += [_decided_by(row), rich([words(_granted(row))])]
+    blocks += [*_reason(row), *_message(row)]
+    return message_of(f"{doing} by {_name(who)}: {_who(row)}. {waiting}", blocks)
 
 
 def _decided(row: Row) -> Message:
     word, symbol = DECIDED[row.state]
-    blocks = [_header(f"{symbol} {word}"), _about(row, " asked for access.")]
-    if row.state in (APPROVED, REJECTED):
-        blocks.append(
-            _rich([_text(f"{word} by "), *_person(row), _text(", "), _date(row.settled_at), _text(".")])
-        )
+    blocks = [header(f"{symbol} {word}"), _about(row, " asked for access.", _mail(row))]
+    if row.state == REVOKED and row.revoker_id:
+        revoked = [words("Revoked by "), *_person(row.decider), words(", "), date(row.revoked_at), words(".")]
+        blocks.append(rich(revoked))
+    elif row.state == REVOKED:
+        blocks.append(rich([words("Seen "), date(row.revoked_at), words("; it was not revoked here.")]))
+    if row.state in (APPROVED, REJECTED, REVOKED):
+        blocks.append(_decided_by(row))
     else:
-        blocks.append(_rich([_text("Seen "), _date(row.settled_at), _text("; it was not decided here.")]))
+        blocks.append(rich([words("Seen "), date(row.settled_at), words("; it was not decided here.")]))
     if row.state == APPROVED:
-        blocks.append(_rich([_text(_granted(row))]))
+        blocks.append(_granted_with_menu(row))
+    elif row.state == REVOKED:
+        blocks.append(rich([words(_granted(row))]))
     blocks += [*_reason(row), *_message(row)]
-    by = f" by {_name(row)}" if row.state in (APPROVED, REJECTED) else ""
-    reason = f" Reason: {one_line(row.reason)}" if row.reason and row.state == REJECTED else ""
-    return _message_of(f"{word}{by}: {_who(row)}.{reason}", blocks)
+    by = f" by {_name(row.decider)}" if row.state in (APPROVED, REJECTED) or row.revoker_id else ""
+    label = "Reason" if row.state == REJECTED else "Note"
+    shown = row.reason and row.state in (APPROVED, REJECTED, REVOKED)
+    reason = f" {label}: {one_line(row.reason)}" if shown else ""
+    return message_of(f"{word}{by}: {_who(row)}.{reason}", blocks)
 
 
+def _decided_by(row: Row) -> Block:
+    word = "Rejected" if row.state == REJECTED else "Approved"
+    reviewer = Reviewer(row.reviewer_id, row.reviewer_name, row.reviewer_email)
+    return rich([words(f"{word} by "), *_person(reviewer), words(", "), date(row.settled_at), words(".")])
+
+
+def _granted_with_menu(row: Row) -> Block:
+    """What was granted, with a menu beside it that takes it back."""
+    return {
+        "type": "section",
+        "block_id": _block_id(MORE, row),
+        "text": plain(_granted(row)),
+        "accessory": {
+            "type": "overflow",
+            "action_id": MORE,
+            "options": [{"text": plain("Revoke access…"), "value": REVOKE}],
+            "confirm": {
+                "title": plain("Revoke access?"),
+                "text": plain(
+                    f"{cut(_address(row), 100)} will not get into this data room any more. "
+                    "Conveyor does not tell the customer."
+                ),
+                "confirm": plain("Revoke access"),
+                "deny": plain("Keep it"),
+                "style": "danger",
+            },
+        },
+    }
+
+
+def _mail(row: Row) -> Block | None:
+    """A link that begins an e-mail to the customer; the reason, which is internal, stays out of it."""
+    body = MAIL_BODIES.get(row.state)
+    if body is None or "@" not in row.email:
+        return None
+    query = urlencode({"subject": MAIL_SUBJECT, "body": body}, quote_via=percent)
+    return link(f"mailto:{percent(_address(row), safe='@')}?{query}", "E-mail the customer")
+
+
+MAIL_SUBJECT = "Your request for access to our security documents"
+MAIL_BODIES = {
+    APPROVED: (
+        "Hello,\n\nthank you for your interest in our security documents. Your request is approved. If you "
+        "miss anything, just answer this e-mail.\n\nKind regards"
+    ),
+    REJECTED: (
+        "Hello,\n\nthank you for your interest in our security documents. We cannot give you access at this "
+        "time. If you have any questions, just answer this e-mail.\n\nKind regards"
+    ),
+}
+DOING = {APPROVING: "Approving…", REJECTING: "Rejecting…", REVOKING: "Revoking…"}
 DECIDED = {
     APPROVED: ("Approved", ":white_check_mark:"),
     REJECTED: ("Rejected", ":no_entry_sign:"),
+    REVOKED: ("Revoked", ":no_entry_sign:"),
     APPROVED_ELSEWHERE: ("Approved in Conveyor", ":white_check_mark:"),
     IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
     GONE: ("No longer in Conveyor", ":grey_question:"),
 }
 
 
-def _asked_again(previous: dict[str, Any]) -> list[Block]:
-    word = DECIDED.get(previous.get("state", ""), ("decided", ""))[0]
-    elements = [_text(f"Asked again; {word[0].lower() + word[1:]} on "), _date(previous.get("at"), "{date}")]
-    if previous.get("state") in (APPROVED, REJECTED) and previous.get("reviewer_id"):
-        elements += [_text(" by "), {"type": "user", "user_id": previous["reviewer_id"]}]
-        if previous.get("reviewer_name"):
-            elements.append(_text(f" ({one_line(previous['reviewer_name'])})"))
-    return [*elements, _text(".")]
+def _ended(past: Past) -> list[Block]:
+    """How an earlier request ended: what, when, by whom, and why or with what."""
+    word = DECIDED.get(past.state, ("decided", ""))[0]
+    elements = [words(f"{word[0].lower() + word[1:]} on "), date(past.at, "{date}")]
+    if past.state in (APPROVED, REJECTED) and past.reviewer_id:
+        elements += [words(" by "), *_person(Reviewer(past.reviewer_id, past.reviewer_name, ""))]
+    if past.state == APPROVED and past.group_list:
+        elements.append(words(f", with {_names(past.group_list, PAST_CHARS)}"))
+    if past.state in (APPROVED, REJECTED) and one_line(past.reason):
+        label = "reason" if past.state == REJECTED else "note"
+        elements.append(words(f"; {label}: {cut(one_line(past.reason), PAST_CHARS)}"))
+    return [*elements, words(".")]
+
+
+def _company(row: Row) -> list[Block]:
+    """What is known of the customer's company, if Conveyor could say."""
+    if row.company is None:
+        return []
+    known = json.loads(row.company)
+    name = cut(domain(row.email), ADDRESS_CHARS)
+    if known.get("personal"):
+        return [context(f"{name} is a personal mail provider.")]
+    count = known.get("with_access", 0)
+    if not count:
+        elements = [words(f"Nobody at {name} has access yet.")]
+    else:
+        people = "1 person has" if count == 1 else f"{count:,} people have"
+        elements = [words(f"At {name}, {people} access already")]
+        if known.get("latest_activity_at"):
+            elements += [words("; last active on "), date(known["latest_activity_at"], "{date}")]
+        elements.append(words("."))
+    if known.get("crm_link"):
+        elements += [words(" "), link(known["crm_link"], "Open in the CRM")]
+    return [rich(elements)]
 
 
 def _granted(row: Row) -> str:
     groups = row.group_list
     if groups is None:
-        return "Granted: see the request in Conveyor, which did not list the groups."
-    if not groups:
-        return "Granted: standard access."
-    names = [one_line(group.name) or "(group without a name)" for group in groups]
+        granted = "Granted: see the request in Conveyor, which did not list the groups."
+    elif not groups:
+        granted = "Granted: standard access."
+    else:
+        granted = f"Granted: standard access and {_names(groups, GROUPS_CHARS)}."
+    nda = " The NDA was skipped." if row.nda_bypass else ""
+    ends = f" Access ends on {row.expires_at}." if row.expires_at else ""
+    return granted + nda + ends
+
+
+def _names(groups: Sequence[AccessGroup], most: int) -> str:
+    names = [cut(one_line(group.name), 300) or "(group without a name)" for group in groups]
     shown: list[str] = []
     for name in names:
-        if _length(", ".join([*shown, cut(name, 300)])) > GROUPS_CHARS:
+        if length(", ".join([*shown, name])) > most:
             break
-        shown.append(cut(name, 300))
+        shown.append(name)
     rest = len(names) - len(shown)
-    more = f", and {rest} more (see Conveyor)" if rest else ""
-    return f"Granted: standard access and {', '.join(shown)}{more}."
+    more = [f"{rest} more (see Conveyor)"] if rest else []
+    return ", ".join([*shown, *more])
 
 
-def _about(row: Row, what: str) -> Block:
-    elements = [_text(_address(row), bold=True)]
+def _about(row: Row, what: str, more: Block | None = None) -> Block:
+    elements = [words(_address(row), bold=True)]
     if domain(row.email):
-        elements.append(_text(f" ({cut(domain(row.email), ADDRESS_CHARS)})"))
-    elements.append(_text(what))
+        elements.append(words(f" ({cut(domain(row.email), ADDRESS_CHARS)})"))
+    elements.append(words(what))
     if row.link:
-        elements += [_text(" "), {"type": "link", "url": row.link, "text": "Open in Conveyor"}]
-    return _rich(elements)
+        elements += [words(" "), link(row.link, "Open in Conveyor")]
+    if more:
+        elements += [words(" · "), more]
+    return rich(elements)
 
 
 def _message(row: Row) -> list[Block]:
     """The customer's words, up to a length, in a quote: nobody may take them for the app's own."""
     words = inert(row.message).strip()
     if not words:
-        return [_context("There is no message.")]
+        return [context("There is no message.")]
     shown = cut(words, MESSAGE_CHARS, "")
-    blocks = [_quote("They wrote:", shown)]
+    blocks = [quote("They wrote:", shown)]
     if len(words) > len(shown):
-        blocks.append(_context(f"{len(words) - len(shown):,} more characters: read them in Conveyor."))
+        blocks.append(context(f"{len(words) - len(shown):,} more characters: read them in Conveyor."))
     return blocks
 
 
 def _reason(row: Row) -> list[Block]:
     reason = cut(inert(row.reason).strip(), REASON_CHARS)
-    if not reason or row.state not in (REJECTING, REJECTED):
+    if not reason or row.state == PENDING:
         return []
-    return [{**_quote("Reason:", reason), "block_id": _block_id(REASON, row)}]
+    label = "Reason:" if row.state in (REJECTING, REJECTED) else "Note:"
+    return [{**quote(label, reason), "block_id": _block_id(REASON, row)}]
 
 
 def reason_on_card(blocks: Any) -> str:
-    """The reason that a card of ours shows, for a ledger that lost it."""
+    """The reason or note that a card of ours shows, for a ledger that lost it."""
     for block in blocks:
         if block.get("type") == "rich_text" and block.get("block_id", "").startswith(f"{REASON}-"):
             return str(block["elements"][1]["elements"][0]["text"])
     return ""
 
 
-def _group_choice(row: Row, groups: Sequence[AccessGroup]) -> Block:
+def _group_choice(block_id: str, groups: Sequence[AccessGroup], chosen: Collection[str] = ()) -> Block:
+    options = group_options(groups)
+    initial = [option for option in options if option["value"] in chosen]
     if len(groups) > CHECKBOXES:
+        of_chosen = [group for group in groups if group.id in chosen]
+        initial = group_options(of_chosen)
         element: Block = {
             "type": "multi_external_select",
             "action_id": GROUPS,
             "min_query_length": 0,
-            "placeholder": _plain("Type to find a group"),
+            "placeholder": plain("Type to find a group"),
         }
     else:
-        element = {"type": "checkboxes", "action_id": GROUPS, "options": group_options(groups)}
+        element = {"type": "checkboxes", "action_id": GROUPS, "options": options}
+    if initial:
+        element["initial_options"] = initial
     return {
         "type": "input",
-        "block_id": _block_id(GROUPS, row),
+        "block_id": block_id,
         "optional": True,
-        "label": _plain("Access groups"),
+        "label": plain("Access groups"),
         "element": element,
     }
 
@@ -239,12 +375,84 @@ def group_options(groups: Sequence[AccessGroup], typed: str = "") -> list[Block]
         if wanted in names[group_id].casefold() and len(options) < OPTIONS:
             if times[label] > 1:
                 ending = f" ({group_id[-12:]})"
-                label = cut(label, OPTION_CHARS - _length(ending)) + ending
-            options.append({"text": _plain(label), "value": group_id})
+                label = cut(label, OPTION_CHARS - length(ending)) + ending
+            options.append({"text": plain(label), "value": group_id})
     return options
 
 
-# The rejection modal
+# Modals
+
+
+def approve_modal(
+    row: Row, private_metadata: str, groups: Sequence[AccessGroup], chosen: Collection[str]
+) -> Block:
+    """Everything that an approval can say; `chosen` are ids of groups, as they were on the card."""
+    ends = [{"text": plain(label), "value": value} for value, label in ENDINGS.items()]
+    choices = [_group_choice(GROUPS, groups, chosen)] if groups else []
+    return {
+        "type": "modal",
+        "callback_id": APPROVE_MODAL,
+        "private_metadata": private_metadata,
+        "title": plain("Approve with options"),
+        "submit": plain("Approve"),
+        "close": plain("Cancel"),
+        "blocks": [
+            _about(row, " asked for access."),
+            *choices,
+            {
+                "type": "input",
+                "block_id": NDA,
+                "optional": True,
+                "label": plain("Non-disclosure agreement"),
+                "element": {
+                    "type": "checkboxes",
+                    "action_id": NDA,
+                    "options": [{"text": plain("Skip the NDA"), "value": NDA}],
+                },
+            },
+            {
+                "type": "input",
+                "block_id": ENDS,
+                "label": plain("Access ends"),
+                "element": {
+                    "type": "static_select",
+                    "action_id": ENDS,
+                    "options": ends,
+                    "initial_option": ends[0],
+                },
+            },
+            {
+                "type": "input",
+                "block_id": DAY,
+                "optional": True,
+                "label": plain("Last day"),
+                "hint": plain(f"Only with “{ENDINGS[DAY]}”."),
+                "element": {"type": "datepicker", "action_id": DAY},
+            },
+            {
+                "type": "input",
+                "block_id": REASON,
+                "optional": True,
+                "label": plain("Note"),
+                "hint": plain("For your colleagues. The customer does not see it."),
+                "element": {
+                    "type": "plain_text_input",
+                    "action_id": REASON,
+                    "multiline": True,
+                    "max_length": REASON_CHARS,
+                },
+            },
+        ],
+    }
+
+
+# The days after which access ends, as Slack sends them back.
+NEVER = "never"
+ENDINGS = {NEVER: "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 365 days", DAY: "On a date"}
+ENDS_MISSING = "Please choose when access ends."
+DAY_MISSING = f"Please choose a day, or something else than “{ENDINGS[DAY]}”."
+DAY_UNUSED = f"Please choose “{ENDINGS[DAY]}” above, or clear this day."
+DAY_PAST = "This day is past. Please choose a later one."
 
 
 def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Block:
@@ -253,9 +461,9 @@ def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Bloc
         "type": "modal",
         "callback_id": REJECT_MODAL,
         "private_metadata": private_metadata,
-        "title": _plain("Reject this request"),
-        "submit": _plain("Reject"),
-        "close": _plain("Cancel"),
+        "title": plain("Reject this request"),
+        "submit": plain("Reject"),
+        "close": plain("Cancel"),
         "blocks": [
             _about(row, " asked for access."),
             *_message(replace(row, message=cut(row.message, MODAL_MESSAGE_CHARS))),
@@ -263,8 +471,8 @@ def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Bloc
                 "type": "input",
                 "block_id": REASON,
                 "optional": not reason_required,
-                "label": _plain("Why?"),
-                "hint": _plain("Your colleagues will find this by searching. The customer does not see it."),
+                "label": plain("Why?"),
+                "hint": plain("Your colleagues will find this by searching. The customer does not see it."),
                 "element": {
                     "type": "plain_text_input",
                     "action_id": REASON,
@@ -281,8 +489,8 @@ def sentence_modal(sentence: str) -> Block:
     """A modal that says one thing, in place of the one that was submitted."""
     return {
         "type": "modal",
-        "title": _plain("Nothing was changed"),
-        "close": _plain("Close"),
+        "title": plain("Nothing was changed"),
+        "close": plain("Close"),
         "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": sentence}}],
     }
 
@@ -308,6 +516,11 @@ NO_ADDRESS = (
     "Conveyor wants the e-mail address of whoever decides, and Slack does not show me a confirmed one for "
     "you. Nothing was changed. Please add or confirm your address in your Slack profile, then try again."
 )
+NOT_CURRENT = (
+    "This card is not the current one of its request, or I am still reading the channel. "
+    "Nothing was changed. Please look for a newer card, or try again in a minute."
+)
+NOTHING_TO_REVOKE = "There is no access to revoke on this card now. Nothing was changed."
 ODD_CLICK = "I did not understand this click, so nothing was changed. Please reload Slack and try again."
 
 
@@ -321,7 +534,7 @@ def unexpected(reference: str) -> str:
 def groups_not_offered(names: Sequence[str]) -> str:
     # In code nothing formats, and no address becomes a link.
     plain = (cut(one_line(name.replace("`", "")), 80) or "?" for name in names[:10])
-    listed = ", ".join(f"`{_escaped(name)}`" for name in plain)
+    listed = ", ".join(f"`{escaped(name)}`" for name in plain)
     return (
         f"Nothing was granted: {listed} cannot be chosen for this request any more. "
         "The card has the current groups now; please choose again."
@@ -330,20 +543,22 @@ def groups_not_offered(names: Sequence[str]) -> str:
 
 def already_decided(row: Row, user_id: str) -> str:
     """Tells who was first."""
-    mine = row.reviewer_id == user_id
-    who = f"<@{row.reviewer_id}>" if row.reviewer_id else "somebody"
+    decider = row.decider.id
+    mine = decider == user_id
+    who = f"<@{decider}>" if decider else "somebody"
     who = "You" if mine else f"You were not first: {who}"
     if row.state in IN_FLIGHT:
-        doing = "approving" if row.state == APPROVING else "rejecting"
+        doing = DOING[row.state].rstrip("…").lower()
         has = "have" if mine else "has"
-        since = _mrkdwn_date(row.claimed_at)
+        since = mrkdwn_date(row.claimed_at)
         return f"{who} {has} been {doing} this since {since}. This click changed nothing."
-    if row.state in (APPROVED, REJECTED):
+    if row.state in (APPROVED, REJECTED) or (row.state == REVOKED and decider):
         word = DECIDED[row.state][0].lower()
-        return f"{who} {word} this, {_mrkdwn_date(row.settled_at)}. This click changed nothing."
+        when = mrkdwn_date(row.revoked_at if row.state == REVOKED else row.settled_at)
+        return f"{who} {word} this, {when}. This click changed nothing."
     if row.state in DECIDED:
         word = DECIDED[row.state][0]
-        return f"{word}: seen {_mrkdwn_date(row.settled_at)}. It was not decided here. Nothing was changed."
+        return f"{word}: seen {mrkdwn_date(row.settled_at)}. It was not decided here. Nothing was changed."
     return "This request is decided already; its card says how. Nothing was changed."
 
 
@@ -383,65 +598,212 @@ NOTES = {
         "My records were lost while your decision was on its way, and Conveyor says that the request is "
         "open. Please decide again."
     ),
+    "revoke refused": "Conveyor did not accept this, so the customer still has access.",
+    "revoke not allowed": (
+        "Conveyor says that this app's API key may not revoke access, so the customer still has it. "
+        "Please tell who runs this app."
+    ),
+    "revoke key": (
+        "Conveyor does not accept this app's API key, so the customer still has access. I keep trying; "
+        "please tell who runs this app."
+    ),
+    "revoke never sent": (
+        "Conveyor did not answer for 15 minutes, so the customer still has access. Please revoke it again."
+    ),
+    "revoke still open": (
+        "After 15 minutes of trying, Conveyor says that the customer still has access. Please try again."
+    ),
+    "revoke unconfirmed": (
+        "Your revocation was sent, and Conveyor has not confirmed it for 15 minutes. I keep asking, and the "
+        "card will say so. If it is urgent, look in Conveyor."
+    ),
+    "revoke elsewhere": "Access had been revoked in Conveyor before.",
+    "revoke gone": (
+        "Conveyor lists no access of this customer, so there was nothing to revoke. Please look in Conveyor."
+    ),
+    "revoke lost": (
+        "My records were lost while your revocation was on its way, and Conveyor says that the customer "
+        "still has access. Please revoke it again."
+    ),
+    "reminder": "This request still waits for a decision.",
 }
 
 
 def note(kind: str, person_id: str, detail: str) -> Message:
     """A reply that names the reviewer; `detail` is Conveyor's own sentence, if it gave one."""
-    mention = [{"type": "user", "user_id": person_id}, _text(": ")] if person_id else []
-    blocks = [_rich([*mention, _text(NOTES[kind])])]
+    mention = [{"type": "user", "user_id": person_id}, words(": ")] if person_id else []
+    blocks = [rich([*mention, words(NOTES[kind])])]
     said = inert(detail).strip()
     if said:
-        blocks.append({"type": "section", "text": _plain(cut(f"Conveyor said: {said}", SECTION_CHARS))})
+        blocks.append({"type": "section", "text": plain(cut(f"Conveyor said: {said}", SECTION_CHARS))})
     return {"text": f"{f'<@{person_id}>: ' if person_id else ''}{NOTES[kind]}", "blocks": blocks}
+
+
+# Answers to the slash command, and what follows from them
+
+ROOMS_MOST = 5
+WAITING_MOST = 10
+EXCERPT_CHARS = 300
+NOT_IN_CHANNEL = (
+    "This is for members of the channel that holds the access requests, since the answers contain internal "
+    "reasons. Please ask to be invited there."
+)
+MEMBERS_UNKNOWN = (
+    "Slack did not tell me who is in the channel, so I cannot answer. Please try again in a minute."
+)
+NOT_ASKED = "I do not know this request any more."
+STANDINGS = {
+    "gated": "the NDA is not signed yet",
+    "authorized": "active",
+    "revoked": "revoked",
+    "": "none that I can see",
+}
+
+
+def rooms_help(command: str, typed: str = "") -> Message:
+    """What can be asked; says so first if what was typed was not understood."""
+    start = f"I did not understand “{cut(one_line(typed), 100)}”. " if typed else ""
+    lines = [
+        f"{command}: what waits, oldest first",
+        f"{command} acme.com: every request of a company",
+        f"{command} jane@acme.com: every request of a person, and where the access stands",
+        f"{command} watching: what you want to be told of",
+        f"{command} help: this",
+    ]
+    items = [{"type": "rich_text_section", "elements": [words(line)]} for line in lines]
+    listed = {"type": "rich_text_list", "style": "bullet", "elements": items}
+    block = rich([words(f"{start}I know where each access request stands. Ask me:")])
+    block["elements"].append(listed)
+    return message_of(f"{start}Ask me: {'; '.join(lines)}.", [block])
+
+
+def rooms_answer(
+    who: str,
+    rows: Sequence[Row],
+    total: int,
+    standings: Mapping[str, str | None],
+    now: float,
+    permalink: Callable[[Row], str],
+) -> Message:
+    """Each request's time line; `standings` has Conveyor's word for each address, None if it did not say."""
+    name = cut(one_line(who), ADDRESS_CHARS)
+    if not rows:
+        return message_of(f"Nobody asked under {name}.", [rich([words(f"Nobody asked under {name} yet.")])])
+    count = "1 request" if total == 1 else f"{total:,} requests"
+    blocks = [rich([words(f"{count} of {name}, newest first:", bold=True)])]
+    for row in rows:
+        blocks.append(_time_line(row, now, permalink(row) if row.card_ts else ""))
+        if row.state in (APPROVED, REVOKED, APPROVED_ELSEWHERE) and row.email in standings:
+            standing = standings[row.email]
+            said = "Conveyor does not answer, so I cannot say how the access stands now."
+            if standing is not None:
+                said = f"Access in Conveyor now: {STANDINGS.get(standing, one_line(standing))}."
+            blocks.append(context(cut(said, EXCERPT_CHARS)))
+        if row.state == PENDING or row.state in (APPROVING, REJECTING):
+            label = f"Tell me when {_address(row)} is decided"
+            tell = button(TELL_ME, "Tell me when it is decided", row.id, "", label)
+            blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{len(blocks)}", "elements": [tell]})
+    if total > len(rows):
+        narrow = " Ask for one address to see less of them." if "@" not in who else ""
+        blocks.append(context(f"{total - len(rows):,} more, which are older.{narrow}"))
+    return message_of(f"{count} of {name}.", blocks)
+
+
+def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Callable[[Row], str]) -> Message:
+    """What waits, oldest first."""
+    if not rows:
+        return message_of("Nothing waits.", [rich([words("Nothing waits.")])])
+    count = "1 request waits" if total == 1 else f"{total:,} requests wait"
+    blocks = [rich([words(f"{count}, oldest first:", bold=True)])]
+    blocks += [_time_line(row, now, permalink(row) if row.card_ts else "") for row in rows]
+    if total > len(rows):
+        blocks.append(context(f"{total - len(rows):,} more, which came later. Ask for a domain to see them."))
+    return message_of(f"{count}.", blocks)
+
+
+def watching_answer(rows: Sequence[Row], permalink: Callable[[Row], str]) -> Message:
+    """What somebody wants to be told of, each with a button that ends it."""
+    if not rows:
+        said = "You are not watching any request."
+        return message_of(said, [rich([words(said)])])
+    blocks = [rich([words("I will tell you when these are decided:", bold=True)])]
+    for number, row in enumerate(rows):
+        elements = [words(_who(row))]
+        if row.card_ts:
+            elements += [words(" "), link(permalink(row), "Card")]
+        stop = button(STOP_TELLING, "Stop", row.id, "", f"Stop telling me of {_address(row)}")
+        blocks.append(rich(elements))
+        blocks.append({"type": "actions", "block_id": f"{STOP_TELLING}-{number}", "elements": [stop]})
+    return message_of(f"You are watching {len(rows)} requests.", blocks)
+
+
+def watched(row: Row, *, new: bool) -> str:
+    already = "" if new else "already "
+    return f"I will {already}tell you when this request is decided. `/rooms watching` lists what you watch."
+
+
+def already_ended(row: Row) -> str:
+    return f"This request is decided: {DECIDED.get(row.state, ('see its card', ''))[0].lower()}."
+
+
+UNWATCHED = "I will not tell you of this request any more."
+
+
+def outcome(row: Row, permalink: str) -> Message:
+    """A direct message to somebody who wanted to be told."""
+    blocks = [_time_line(row, row.settled_at or row.received_at, permalink)]
+    word = DECIDED.get(row.state, ("See the card", ""))[0]
+    return message_of(f"{word}: {_who(row)}.", blocks)
+
+
+def _time_line(row: Row, now: float, permalink: str) -> Block:
+    """One request from its beginning to where it stands."""
+    elements = [words(_address(row), bold=True), words(" asked on "), date(row.received_at), words(". ")]
+    if row.state == PENDING:
+        elements.append(words(f"It has been waiting for {_span(now - row.received_at)}."))
+    elif row.state in IN_FLIGHT:
+        elements += [words(f"{DOING[row.state]} by "), *_person(row.decider), words(".")]
+    elif row.state in (APPROVED, REJECTED, REVOKED):
+        ended = Past(
+            row.email,
+            REJECTED if row.state == REJECTED else APPROVED,
+            row.settled_at or 0.0,
+            row.reviewer_id,
+            row.reviewer_name,
+            row.reason,
+            row.groups,
+        )
+        elements += [words("It was "), *_ended(ended)]
+        if row.expires_at and row.state == APPROVED:
+            elements.append(words(f" Access ends on {row.expires_at}."))
+        if row.state == REVOKED:
+            elements += [words(" Revoked on "), date(row.revoked_at)]
+            elements += [words(" by "), *_person(row.decider)] if row.revoker_id else [words(" in Conveyor")]
+            elements.append(words("."))
+    elif row.state in DECIDED:
+        word = DECIDED[row.state][0]
+        elements += [words(f"{word}, seen on "), date(row.settled_at, "{date}"), words(".")]
+    else:
+        elements.append(words("It was decided; its card says how."))
+    if permalink:
+        elements += [words(" "), link(permalink, "Card")]
+    return rich(elements)
+
+
+def _span(seconds: float) -> str:
+    """A length of time in one word and a number, such as "3 days"."""
+    for name, length_of in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        count = int(seconds // length_of)
+        if count:
+            return f"{count:,} {name}{'' if count == 1 else 's'}"
+    return "less than a minute"
 
 
 # Small parts
 
 
-def cut(text: str, most: int, ending: str = "…") -> str:
-    """At most so many characters as Slack counts them, which may be UTF-16 units: an emoji counts twice."""
-    if _length(text) <= most:
-        return text
-    keep = 2 * (most - _length(ending))
-    return text.encode("utf-16-le")[:keep].decode("utf-16-le", "ignore") + ending
-
-
-def inert(text: str) -> str:
-    """Without control characters, and without the marks that turn the direction of the text around them."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
-
-
-def one_line(text: str) -> str:
-    return " ".join(inert(text).split())
-
-
-def domain(email: str) -> str:
-    """The part after the last @, in lower case; what only looks like another one is spelled out in ASCII."""
-    found = cut(one_line(email).rpartition("@")[2], ADDRESS_CHARS, "") if "@" in email else ""
-    return ".".join(
-        label.lower() if label.isascii() else "xn--" + label.encode("punycode").decode()
-        for label in found.split(".")
-    )
-
-
-def _length(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _message_of(text: str, blocks: list[Block]) -> Message:
-    text = _escaped(text.strip())
-    if _length(text) > TEXT_CHARS:
-        text = re.sub(r"&\w*$", "", cut(text, TEXT_CHARS - 1, "")) + "…"
-    return {"text": text, "blocks": blocks}
-
-
 def _address(row: Row) -> str:
-    return cut(one_line(row.email), ADDRESS_CHARS) or "(no address)"
+    return _short(row.email)
 
 
 def _who(row: Row) -> str:
@@ -449,76 +811,23 @@ def _who(row: Row) -> str:
     return f"{address} ({cut(domain(row.email), ADDRESS_CHARS)})" if domain(row.email) else address
 
 
-def _name(row: Row) -> str:
-    return cut(one_line(row.reviewer_name), 80) or row.reviewer_id or "somebody"
+def _short(email: str) -> str:
+    return cut(one_line(email), ADDRESS_CHARS) or "(no address)"
 
 
-def _person(row: Row) -> list[Block]:
+def _name(person: Reviewer) -> str:
+    return cut(one_line(person.name), 80) or person.id or "somebody"
+
+
+def _person(person: Reviewer) -> list[Block]:
     """Mention and name: a mention alone says nothing to somebody who reads it years later."""
-    if not row.reviewer_id:
-        return [_text("somebody")]
-    mention = {"type": "user", "user_id": row.reviewer_id}
-    name = cut(one_line(row.reviewer_name), 80)
-    return [mention, _text(f" ({name})")] if name else [mention]
+    if not person.id:
+        return [words("somebody")]
+    mention = {"type": "user", "user_id": person.id}
+    name = cut(one_line(person.name), 80)
+    return [mention, words(f" ({name})")] if name else [mention]
 
 
 def _block_id(name: str, row: Row) -> str:
     """New for every picture: with the same id Slack keeps stale choices on the screen."""
     return f"{name}-{row.round}-{row.revision}"
-
-
-def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": text, "emoji": False}
-
-
-def _header(text: str) -> Block:
-    return {"type": "header", "text": {"type": "plain_text", "text": text, "emoji": True}}
-
-
-def _context(text: str) -> Block:
-    return {"type": "context", "elements": [_plain(text)]}
-
-
-def _rich(elements: list[Block]) -> Block:
-    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}
-
-
-def _quote(label: str, text: str) -> Block:
-    """Words that are not the app's, behind a bar on every line."""
-    parts = []
-    while text:
-        parts.append(cut(text, SECTION_CHARS, ""))
-        text = text[len(parts[-1]) :]
-    said = {"type": "rich_text_section", "elements": [_text(label)]}
-    return {
-        "type": "rich_text",
-        "elements": [said, {"type": "rich_text_quote", "elements": list(map(_text, parts))}],
-    }
-
-
-def _text(text: str, bold: bool = False) -> Block:
-    return {"type": "text", "text": text, **({"style": {"bold": True}} if bold else {})}
-
-
-def _date(at: float | None, format: str = "{date_short_pretty} at {time}") -> Block:
-    """A time in the reader's own zone."""
-    return {"type": "date", "timestamp": int(at or 0), "format": format, "fallback": _utc(at)}
-
-
-def _mrkdwn_date(at: float | None) -> str:
-    return f"<!date^{int(at or 0)}^{{date_short_pretty}} at {{time}}|{_utc(at)}>"
-
-
-def _utc(at: float | None) -> str:
-    return datetime.fromtimestamp(int(at or 0), UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _button(action_id: str, label: str, value: str, style: str, description: str) -> Block:
-    return {
-        "type": "button",
-        "action_id": action_id,
-        "text": _plain(label),
-        "value": value,
-        "style": style,
-        "accessibility_label": cut(description, LABEL_CHARS),
-    }

@@ -1,7 +1,8 @@
 """Cards in Slack: post once, update, find again."""
 
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import URLError
@@ -12,12 +13,15 @@ from slack_sdk.web import SlackResponse
 
 import blocks
 from deadline import DeadlineExceeded, call_within
-from tables import FoundCard, Row
+from elements import ADDRESS_CHARS, Message, cut
+from tables import REVOKING, FoundCard, Row
 
 log = logging.getLogger(__name__)
 
 CALL_SECONDS = 10.0
 HISTORY_PAGE = 200
+MEMBERS_PAGE = 1000
+MEMBERS_SECONDS = 60.0
 METADATA_TYPE = "conveyor_request"
 NAME_CHARS = 80
 
@@ -96,6 +100,8 @@ class Channel:
         self.id = channel_id
         self.identity: Identity | None = None
         self.trouble = "Slack has not answered yet"
+        self._members: frozenset[str] = frozenset()
+        self._members_until = 0.0
 
     def greet(self) -> bool:
         """Whether Slack knows the token. Its answer is kept in `identity`, its refusal in `trouble`."""
@@ -114,7 +120,7 @@ class Channel:
         self.trouble = ""
         return True
 
-    def post(self, row: Row, message: blocks.Message) -> str:
+    def post(self, row: Row, message: Message) -> str:
         """The new card's ts. After a SlackSilent with `maybe_done` there may be a card as well."""
         answer = _call(
             self._client.chat_postMessage,
@@ -126,7 +132,7 @@ class Channel:
         )
         return str(answer["ts"])
 
-    def update(self, row: Row, message: blocks.Message) -> None:
+    def update(self, row: Row, message: Message) -> None:
         _call(
             self._client.chat_update,
             channel=row.channel,
@@ -136,7 +142,7 @@ class Channel:
             **message,
         )
 
-    def reply(self, row: Row, message: blocks.Message) -> None:
+    def reply(self, row: Row, message: Message) -> None:
         """Say something in the thread of a card."""
         _call(
             self._client.chat_postMessage,
@@ -147,9 +153,31 @@ class Channel:
             **message,
         )
 
-    def whisper(self, user_id: str, sentence: str) -> None:
+    def whisper(self, user_id: str, message: Mapping[str, Any]) -> None:
         """Say something that only this person sees."""
-        _call(self._client.chat_postEphemeral, channel=self.id, user=user_id, text=sentence)
+        _call(self._client.chat_postEphemeral, channel=self.id, user=user_id, **message)
+
+    def direct(self, user_id: str, message: Message) -> None:
+        """Send a direct message."""
+        quiet = {"unfurl_links": False, "unfurl_media": False}
+        _call(self._client.chat_postMessage, channel=user_id, **quiet, **message)
+
+    def members(self) -> frozenset[str]:
+        """Who can see the cards, as Slack said within the last minute."""
+        now = time.monotonic()
+        if now >= self._members_until:
+            found: set[str] = set()
+            cursor = ""
+            while True:
+                page = {"limit": MEMBERS_PAGE, "cursor": cursor or None}
+                answer = _call(self._client.conversations_members, channel=self.id, **page)
+                found.update(map(str, answer.get("members") or []))
+                following = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+                if not following or following == cursor:
+                    break
+                cursor = following
+            self._members, self._members_until = frozenset(found), now + MEMBERS_SECONDS
+        return self._members
 
     def cards(self, oldest: float) -> Iterator[FoundCard]:
         """Our own cards since then, newest first."""
@@ -188,6 +216,11 @@ class Channel:
             email=str(payload.get("email") or ""),
             reviewer_id=str(payload.get("reviewer_id") or ""),
             reviewer_name=str(payload.get("reviewer_name") or ""),
+            settled_at=float(payload.get("settled_at") or 0.0),
+            nda_bypass=int(payload.get("nda_bypass") or 0),
+            expires_at=str(payload.get("expires_at") or ""),
+            revoker_id=str(payload.get("revoker_id") or ""),
+            revoker_name=str(payload.get("revoker_name") or ""),
             reason=blocks.reason_on_card(message.get("blocks") or []),
         )
 
@@ -198,10 +231,18 @@ def _metadata(row: Row) -> dict[str, Any]:
         "id": row.id,
         "round": row.round,
         "state": row.state,
-        "email": blocks.cut(row.email, blocks.ADDRESS_CHARS),
+        "email": cut(row.email, ADDRESS_CHARS),
         "reviewer_id": row.reviewer_id,
-        "reviewer_name": blocks.cut(row.reviewer_name, NAME_CHARS),
+        "reviewer_name": cut(row.reviewer_name, NAME_CHARS),
     }
+    if row.state == REVOKING:
+        payload |= {
+            "settled_at": row.settled_at,
+            "nda_bypass": row.nda_bypass,
+            "expires_at": row.expires_at,
+            "revoker_id": row.revoker_id,
+            "revoker_name": cut(row.revoker_name, NAME_CHARS),
+        }
     return {"event_type": METADATA_TYPE, "event_payload": payload}
 
 

@@ -45,6 +45,7 @@ from tables import (
     Past,
     Reviewer,
     Row,
+    address_parts,
     packed,
 )
 
@@ -252,6 +253,7 @@ class Ledger(Database):
             "state": PENDING,
             "round": row.round + 1,
             "previous": json.dumps(asdict(previous)),
+            "company": None,
             "waiting_since": now,
             "reminded_at": None,
             "reminders": 0,
@@ -670,7 +672,8 @@ def _learnt(request: AuthorizationRequest) -> dict[str, Any]:
 
 
 def _addressed(email: str) -> dict[str, Any]:
-    return {"email": email, "address": email.casefold(), "domain": email.casefold().rpartition("@")[2]}
+    address, domain = address_parts(email)
+    return {"email": email, "address": address, "domain": domain}
 
 
 def _fresh(request_id: str, now: float) -> dict[str, Any]:

@@ -1,106 +1,34 @@
 """What people do in Slack: clicks and modals. Look, check, claim, acknowledge; the worker does the rest."""
 
-import json
 import logging
-import secrets
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import requests
 from slack_bolt import Ack, App
 from slack_sdk import WebClient
 
 import blocks
-from channel import Channel, ChannelError, Identity
-from conveyor_client import AccessGroup, clean
+from answers import Answers
+from channel import Channel, Identity
+from conveyor_client import AccessGroup
 from database import LedgerError
 from deadline import call_within
+from elements import Block, inert
 from ledger import Ledger
+from payloads import Click, Sorry, Wrong, kept_by_modal, list_at, mapping_at, selected_groups, text_at
 from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, slack_error
-from tables import APPROVING, PENDING, REJECTING, Reviewer, Row
+from tables import APPROVED, APPROVING, PENDING, REJECTING, REVOKED, REVOKING, Reviewer, Row
 
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 1.0
-TELL_SECONDS = 5.0
-TELL_AT_ONCE = 8
-# Where Slack lets clicks be answered, beside its API's own host: no payload makes this app call another one.
-ANSWER_AT = ("https://hooks.slack.com/", "https://hooks.slack-gov.com/")
-
 SENTENCES: dict[type[MayNot], str] = {
     NotAMember: blocks.NOT_A_MEMBER,
     NotListed: blocks.NOT_A_REVIEWER,
     NoAddress: blocks.NO_ADDRESS,
     Unknown: blocks.WHO_UNKNOWN,
 }
-
-Step = Callable[[Mapping[str, Any]], dict[str, Any] | None]
-
-
-class Sorry(Exception):
-    """Nothing was done; the person is told why, in a sentence that only they see.
-
-    `redraw` is the id of a request whose card showed them something else.
-    """
-
-    def __init__(self, sentence: str, why: str, redraw: str = "") -> None:
-        super().__init__(why)
-        self.sentence = sentence
-        self.why = why
-        self.redraw = redraw
-
-
-@dataclass(frozen=True)
-class Click:
-    """Who did something, with which card. All of it came through a client and is checked later on."""
-
-    user_id: str
-    trigger_id: str
-    request_id: str
-    round: int
-    channel: str
-    card_ts: str
-
-    @classmethod
-    def of_button(cls, body: Mapping[str, Any]) -> "Click":
-        actions = body.get("actions")
-        action = actions[0] if isinstance(actions, list) and actions else {}
-        round_text, _, request_id = text_at(action, "value").partition(" ")
-        ts = text_at(body, "container", "message_ts")
-        return cls._checked(body, request_id, round_text, text_at(body, "channel", "id"), ts)
-
-    @classmethod
-    def of_modal(cls, body: Mapping[str, Any]) -> "Click":
-        try:
-            kept = json.loads(text_at(body, "view", "private_metadata"))
-        except (ValueError, RecursionError):
-            kept = {}
-        names = ("request", "round", "channel", "ts")
-        request_id, round_text, channel, ts = (text_at(kept, name) for name in names)
-        return cls._checked(body, request_id, round_text, channel, ts)
-
-    @classmethod
-    def _checked(
-        cls, body: Mapping[str, Any], request_id: str, round_text: str, channel: str, ts: str
-    ) -> "Click":
-        user_id, trigger_id = text_at(body, "user", "id"), text_at(body, "trigger_id")
-        is_number = round_text.isascii() and round_text.isdigit() and len(round_text) < 10
-        if not (user_id and trigger_id and request_id and is_number):
-            raise Sorry(blocks.ODD_CLICK, "odd click")
-        return cls(user_id, trigger_id, request_id, int(round_text), channel, ts)
-
-    def metadata(self) -> str:
-        """What a modal keeps of the click that opened it."""
-        return json.dumps(
-            {
-                "request": self.request_id,
-                "round": str(self.round),
-                "channel": self.channel,
-                "ts": self.card_ts,
-            }
-        )
 
 
 class Listeners:
@@ -112,6 +40,7 @@ class Listeners:
         reviewers: Reviewers,
         channel: Channel,
         client: WebClient,
+        answers: Answers,
         reason_required: bool,
         clock: Callable[[], float],
     ) -> None:
@@ -119,20 +48,19 @@ class Listeners:
         self._reviewers = reviewers
         self._channel = channel
         self._client = client
+        self._answers = answers
         self._reason_required = reason_required
         self._clock = clock
-        self._answer_at = (*ANSWER_AT, client.base_url.removesuffix("/").removesuffix("/api") + "/")
-        self._pool = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="tell")
 
     def register(self, bolt: App) -> None:
-        bolt.action(blocks.APPROVE)(self._on_click(self.approve))
-        bolt.action(blocks.REJECT)(self._on_click(self.ask_why))
-        bolt.view(blocks.REJECT_MODAL)(self._on_submit(self.reject))
+        on_click, on_submit = self._answers.on_click, self._answers.on_submit
+        bolt.action(blocks.APPROVE)(on_click(self.approve))
+        bolt.action(blocks.OPTIONS_BUTTON)(on_click(self.ask_how))
+        bolt.action(blocks.REJECT)(on_click(self.ask_why))
+        bolt.action(blocks.MORE)(on_click(self.revoke))
+        bolt.view(blocks.APPROVE_MODAL)(on_submit(self.approve_with_options))
+        bolt.view(blocks.REJECT_MODAL)(on_submit(self.reject))
         bolt.options(blocks.GROUPS)(self.list_groups)
-
-    def stop(self) -> None:
-        """Finish what is being told."""
-        self._pool.shutdown(wait=True)
 
     # What people do
 
@@ -140,13 +68,58 @@ class Listeners:
         click = Click.of_button(body)
         reviewer = self._reviewer(click)
         row = self._waiting(click)
-        self._claim(row, click, APPROVING, reviewer, groups=self._chosen(row, body))
+        groups = self._chosen(row, mapping_at(body, "state", "values"))
+        self._claim(row, click, APPROVING, reviewer, groups=groups)
+
+    def ask_how(self, body: Mapping[str, Any]) -> None:
+        click = Click.of_button(body)
+        self._reviewer(click)
+        row = self._waiting(click)
+        offered = self._ledger.access_groups(row.dataroom_id)
+        chosen = selected_groups(mapping_at(body, "state", "values"))
+        self._open(row, click, blocks.approve_modal(row, click.metadata(), offered, chosen))
+
+    def approve_with_options(self, body: Mapping[str, Any]) -> None:
+        values = mapping_at(body, "view", "state", "values")
+        note = text_at(values, blocks.REASON, blocks.REASON, "value").strip()
+        if len(note) > blocks.REASON_CHARS:
+            raise Wrong(blocks.REASON, blocks.REASON_TOO_LONG)
+        expires_at = self._last_day(values)
+        click = Click.of_modal(body)
+        reviewer = self._reviewer(click)
+        row = self._waiting(click)
+        skip_nda = list_at(values, blocks.NDA, blocks.NDA, "selected_options")
+        self._claim(
+            row,
+            click,
+            APPROVING,
+            reviewer,
+            groups=self._chosen(row, values),
+            reason=note,
+            nda_bypass=any(text_at(option, "value") == blocks.NDA for option in skip_nda),
+            expires_at=expires_at,
+        )
+
+    def revoke(self, body: Mapping[str, Any]) -> None:
+        card = text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
+        row = self._ledger.find_by_card(*card) if all(card) else None
+        click = Click.on_card(body, row)
+        reviewer = self._reviewer(click)
+        if row is None:
+            raise Sorry(blocks.NOT_CURRENT, "not the current card")
+        if row.state != APPROVED:
+            self._not_to_revoke(row, click)
+        if not self._ledger.claim_revocation(row, reviewer, click.trigger_id, self._clock()):
+            self._not_to_revoke(self._ledger.find(row.id) or row, click)
+        log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, REVOKING, reviewer.id)
 
     def ask_why(self, body: Mapping[str, Any]) -> None:
         click = Click.of_button(body)
         self._reviewer(click)
         row = self._waiting(click)
-        view = blocks.reject_modal(row, click.metadata(), self._reason_required)
+        self._open(row, click, blocks.reject_modal(row, click.metadata(), self._reason_required))
+
+    def _open(self, row: Row, click: Click, view: Block) -> None:
         try:
             call_within(OPEN_SECONDS, self._client.views_open, trigger_id=click.trigger_id, view=view)
         except Exception as error:
@@ -156,23 +129,24 @@ class Listeners:
             log.warning("request=%s views_open=failed cause=%s", row.id, type(error).__name__)
             raise Sorry(blocks.NO_WINDOW, "no window") from error
 
-    def reject(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
+    def reject(self, body: Mapping[str, Any]) -> None:
         reason = text_at(body, "view", "state", "values", blocks.REASON, blocks.REASON, "value").strip()
-        if not blocks.inert(reason).strip() and self._reason_required:
-            return _errors(blocks.REASON_MISSING)
+        if not inert(reason).strip() and self._reason_required:
+            raise Wrong(blocks.REASON, blocks.REASON_MISSING)
         if len(reason) > blocks.REASON_CHARS:
-            return _errors(blocks.REASON_TOO_LONG)
+            raise Wrong(blocks.REASON, blocks.REASON_TOO_LONG)
         click = Click.of_modal(body)
         reviewer = self._reviewer(click)
         self._claim(self._waiting(click), click, REJECTING, reviewer, reason=reason)
-        return None
 
     def list_groups(self, ack: Ack, body: dict[str, Any]) -> None:
         """The groups that can be chosen on a card, as somebody types."""
         row = None
         try:
-            ts = text_at(body, "container", "message_ts")
-            row = self._ledger.find_by_card(text_at(body, "channel", "id"), ts) if ts else None
+            if kept := kept_by_modal(body):
+                row = self._ledger.find(text_at(kept, "request"))
+            elif ts := text_at(body, "container", "message_ts"):
+                row = self._ledger.find_by_card(text_at(body, "channel", "id"), ts)
             offered = self._ledger.access_groups(row.dataroom_id) if row else []
         except LedgerError as error:
             log.error("groups=unread cause=%r", str(error))
@@ -208,13 +182,33 @@ class Listeners:
     def _too_late(self, row: Row, click: Click) -> None:
         raise Sorry(blocks.already_decided(row, click.user_id), "too late", redraw=row.id)
 
-    def _chosen(self, row: Row, body: Mapping[str, Any]) -> list[AccessGroup]:
-        """The groups chosen on the card, each of which must be one that can be granted now."""
-        chosen = {
-            text_at(option, "value"): text_at(option, "text", "text")
-            for block in mapping_at(body, "state", "values").values()
-            for option in list_at(block, blocks.GROUPS, "selected_options")
-        }
+    def _not_to_revoke(self, row: Row, click: Click) -> None:
+        if row.state in (REVOKING, REVOKED):
+            self._too_late(row, click)
+        raise Sorry(blocks.NOTHING_TO_REVOKE, "nothing to revoke", redraw=row.id)
+
+    def _last_day(self, values: Mapping[str, Any]) -> str:
+        """The day after which access ends (YYYY-MM-DD, in UTC), or nothing if it does not."""
+        ends = text_at(values, blocks.ENDS, blocks.ENDS, "selected_option", "value")
+        day = text_at(values, blocks.DAY, blocks.DAY, "selected_date")
+        today = datetime.fromtimestamp(self._clock(), UTC).date()
+        if ends not in blocks.ENDINGS:
+            raise Wrong(blocks.ENDS, blocks.ENDS_MISSING)
+        if ends != blocks.DAY:
+            if day:
+                raise Wrong(blocks.DAY, blocks.DAY_UNUSED)
+            return "" if ends == blocks.NEVER else (today + timedelta(days=int(ends))).isoformat()
+        try:
+            chosen = date.fromisoformat(day)
+        except ValueError:
+            raise Wrong(blocks.DAY, blocks.DAY_MISSING) from None
+        if chosen < today:
+            raise Wrong(blocks.DAY, blocks.DAY_PAST)
+        return chosen.isoformat()
+
+    def _chosen(self, row: Row, values: Mapping[str, Any]) -> list[AccessGroup]:
+        """The groups that were chosen, each of which must be one that can be granted now."""
+        chosen = selected_groups(values)
         if not chosen:
             return []
         offered = {group.id: group for group in self._ledger.access_groups(row.dataroom_id)}
@@ -232,97 +226,3 @@ class Listeners:
         if row.state != PENDING:
             self._too_late(row, click)
         raise Sorry(blocks.ODD_CLICK, "not claimed")
-
-    # How it is answered
-
-    def _on_click(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
-        def listen(ack: Ack, body: dict[str, Any]) -> None:
-            sentence = self._attempt(step, body)[0]
-            if sentence:
-                self._pool.submit(
-                    self._tell, text_at(body, "user", "id"), text_at(body, "response_url"), sentence
-                )
-            ack()
-
-        return listen
-
-    def _on_submit(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
-        def listen(ack: Ack, body: dict[str, Any]) -> None:
-            sentence, answer = self._attempt(step, body)
-            if sentence:
-                answer = {"response_action": "update", "view": blocks.sentence_modal(sentence)}
-            ack(**(answer or {}))
-
-        return listen
-
-    def _attempt(self, step: Step, body: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
-        """What to tell the person, if anything, and how to answer Slack."""
-        try:
-            return "", step(body)
-        except Sorry as sorry:
-            user_id = text_at(body, "user", "id")
-            log.info("refused=%s user=%s", sorry.why.replace(" ", "_"), user_id)
-            return (sorry.sentence if self._is_new(body, user_id, sorry) else ""), None
-        except LedgerError as error:
-            log.error("click=not_recorded cause=%r", str(error))
-            return blocks.LEDGER_BUSY, None
-        except Exception:
-            reference = secrets.token_hex(4)
-            log.exception("reference=%s click=failed", reference)
-            return blocks.unexpected(reference), None
-
-    def _is_new(self, body: Mapping[str, Any], user_id: str, sorry: Sorry) -> bool:
-        """Whether this very click was not answered before: a copy of a signed request changes nothing."""
-        trigger_id = text_at(body, "trigger_id")
-        if not trigger_id:  # never from a person, and copies could not be told apart
-            return False
-        try:
-            if not self._ledger.refuse("", sorry.why, user_id, trigger_id, self._clock()):
-                return False
-            if sorry.redraw:
-                self._ledger.redraw(sorry.redraw, self._clock())
-        except LedgerError as error:
-            log.warning("refusal=not_recorded cause=%r", str(error))
-        return True
-
-    def _tell(self, user_id: str, response_url: str, sentence: str) -> None:
-        """Say it by the click's own address, which works wherever the card is seen; else in the channel."""
-        cause = "not an address of Slack's"
-        if response_url.startswith(self._answer_at):
-            try:
-                answer = requests.post(
-                    response_url,
-                    json={"response_type": "ephemeral", "replace_original": False, "text": sentence},
-                    timeout=TELL_SECONDS,
-                    allow_redirects=False,
-                )
-                if answer.status_code == 200:
-                    return
-                cause = str(answer.status_code)
-            except requests.RequestException as error:
-                cause = type(error).__name__  # its text holds the address, which is a secret
-        try:
-            self._channel.whisper(user_id, sentence)
-        except ChannelError as error:
-            log.warning("user=%s told=no cause=%r then=%r", user_id, cause, str(error))
-
-
-def _errors(sentence: str) -> dict[str, Any]:
-    return {"response_action": "errors", "errors": {blocks.REASON: sentence}}
-
-
-def mapping_at(source: Any, *keys: str) -> Mapping[str, Any]:
-    for key in keys:
-        source = source.get(key) if isinstance(source, Mapping) else None
-    return source if isinstance(source, Mapping) else {}
-
-
-def list_at(source: Any, *keys: str) -> list[Any]:
-    found = mapping_at(source, *keys[:-1]).get(keys[-1])
-    return found if isinstance(found, list) else []
-
-
-def text_at(source: Any, *keys: str) -> str:
-    """The string at the end of these keys; empty if anything else is there."""
-    found = mapping_at(source, *keys[:-1]).get(keys[-1])
-    return clean(found) if isinstance(found, str) else ""

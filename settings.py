@@ -10,7 +10,8 @@ from dotenv import dotenv_values
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-MAX_POLL_SECONDS = 3600.0
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
+MAX_HOURS = 8760.0
 
 
 class SettingsError(Exception):
@@ -34,6 +35,7 @@ class Settings:
     database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
     reviewers: tuple[str, ...] = ()
     reason_required: bool = True
+    remind_after_hours: float = 24.0
     conveyor_api_url: str = "https://api.conveyor.com/api/v2"
     slack_api_url: str = "https://slack.com/api/"
     log_level: str = "INFO"
@@ -73,7 +75,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     port = get("PORT", "8080")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         problems.append("PORT must be a whole number from 1 to 65535, such as 8080.")
-    poll_seconds = _seconds(get("POLL_SECONDS", "30"))
+    poll_seconds = _number(get("POLL_SECONDS", "30"), MIN_POLL_SECONDS, MAX_POLL_SECONDS)
     if poll_seconds is None:
         problems.append(f"POLL_SECONDS must be a number of seconds up to {MAX_POLL_SECONDS:.0f}, such as 30.")
     level = get("LOG_LEVEL", "INFO").upper()
@@ -82,6 +84,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     reason = get("REJECTION_REASON", "required").lower()
     if reason not in ("required", "optional"):
         problems.append("REJECTION_REASON must be “required” or “optional”.")
+    hours = _number(get("REMIND_AFTER_HOURS", "24"), 0, MAX_HOURS)
+    if hours is None:
+        problems.append(f"REMIND_AFTER_HOURS must be a number of hours up to {MAX_HOURS:.0f}; 0 means never.")
     reviewers = tuple(part for part in re.split(r"[\s,;]+", get("REVIEWERS")) if part)
     problems.extend(
         f"REVIEWERS has “{part}”, which is not an e-mail address, an @domain, "
@@ -100,7 +105,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         if not _is_web_address(address):
             problems.append(f"{name} must be a web address that starts with https:// or http://.")
 
-    if problems or poll_seconds is None or database_url is None:
+    if problems or poll_seconds is None or hours is None or database_url is None:
         raise SettingsError(problems)
     return Settings(
         conveyor_key=get("CONVEYOR_KEY"),
@@ -112,18 +117,19 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         database_url=database_url,
         reviewers=reviewers,
         reason_required=reason == "required",
+        remind_after_hours=hours,
         conveyor_api_url=addresses["CONVEYOR_API_URL"],
         slack_api_url=addresses["SLACK_API_URL"],
         log_level=level,
     )
 
 
-def _seconds(text: str) -> float | None:
+def _number(text: str, least: float, most: float) -> float | None:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
         return None
-    return seconds if 0 < seconds <= MAX_POLL_SECONDS else None
+    return number if least <= number <= most else None
 
 
 def _database_url(text: str) -> str | None:

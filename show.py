@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import blocks
 from channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent
-from conveyor_client import AccessGroup
 from database import LedgerError
-from ledger import Ledger, pause
+from elements import Message
+from ledger import OUTCOME, REMINDER, Ledger, pause
+from memory import Companies, Memory
 from tables import PENDING, FoundCard, Note, Row
 
 log = logging.getLogger(__name__)
@@ -26,10 +28,18 @@ class Show:
     """Keeps the channel true to the ledger: cards, and replies in their threads."""
 
     def __init__(
-        self, channel: Channel, ledger: Ledger, held: Callable[[], bool], clock: Callable[[], float]
+        self,
+        channel: Channel,
+        ledger: Ledger,
+        memory: Memory,
+        companies: Companies,
+        held: Callable[[], bool],
+        clock: Callable[[], float],
     ) -> None:
         self._channel = channel
         self._ledger = ledger
+        self._memory = memory
+        self._companies = companies
         self._held = held
         self._clock = clock
         self._not_before = {UPDATE: 0.0, POST: 0.0}
@@ -86,7 +96,7 @@ class Show:
             self._outages = 0
 
     def _update(self, row: Row) -> None:
-        message = blocks.card(row, self._offered(row))
+        message = self._draw(row)
         if self._held():
             self._channel.update(row, message)
             self._ledger.shown(row)
@@ -95,9 +105,11 @@ class Show:
         if row.posting_at is not None:
             self._find(row, row.posting_at)
             return
+        if row.company is None:
+            row = replace(row, company=self._companies.known(row.email))
         if not self._ledger.posting(row, self._channel.id, self._clock()):
             return
-        message = blocks.card(row, self._offered(row))
+        message = self._draw(row)
         if not self._held():
             return
         try:
@@ -131,14 +143,17 @@ class Show:
 
     def _reply(self, note: Note) -> None:
         row = self._ledger.find(note.request_id)
-        if row is None:
+        if row is None or (note.kind == REMINDER and row.state != PENDING):
             self._ledger.note_sent(note)
             return
-        if not row.card_ts or not self._held():
+        if not (row.card_ts or note.kind == OUTCOME) or not self._held():
             self._ledger.note_later(note, self._clock() + 1.0)
             return
         try:
-            self._channel.reply(row, blocks.note(note.kind, note.person_id, note.detail))
+            if note.kind == OUTCOME:
+                self._tell(row, note.person_id)
+            else:
+                self._channel.reply(row, blocks.note(note.kind, note.person_id, note.detail))
         except ChannelError as error:
             if not self._is_outage(error, POST):
                 log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
@@ -149,11 +164,26 @@ class Show:
         finally:
             self._pace()
 
+    def _tell(self, row: Row, person_id: str) -> None:
+        """Tell a watcher, who may have left the channel meanwhile and then is told nothing."""
+        identity = self._channel.identity
+        try:
+            if identity and person_id in self._channel.members():
+                permalink = identity.permalink(row.channel, row.card_ts) if row.card_ts else ""
+                self._channel.direct(person_id, blocks.outcome(row, permalink))
+        except SlackDown as error:
+            if error.retry_after:
+                raise
+            # It is this person or a missing scope, and no reason to keep cards from the channel.
+            raise CardRefused(str(error)) from error
+
     def _pace(self) -> None:
         self._not_before[POST] = max(self._not_before[POST], self._clock() + POST_SECONDS)
 
-    def _offered(self, row: Row) -> list[AccessGroup]:
-        return self._ledger.access_groups(row.dataroom_id) if row.state == PENDING else []
+    def _draw(self, row: Row) -> Message:
+        if row.state != PENDING:
+            return blocks.card(row)
+        return blocks.card(row, self._ledger.access_groups(row.dataroom_id), self._memory.past(row))
 
     def _is_outage(self, error: ChannelError, what: str) -> bool:
         """Whether no other message would get through either; then everything waits, in its order."""

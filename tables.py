@@ -274,3 +274,9 @@ def packed(groups: Iterable[AccessGroup] | None) -> str | None:
 
 def unpacked(groups: str | None) -> list[AccessGroup] | None:
     return None if groups is None else [AccessGroup(*pair) for pair in json.loads(groups)]
+
+
+def address_parts(email: str) -> tuple[str, str]:
+    """The address and its domain (empty if it has none), in small letters: what requests are found by."""
+    address = email.casefold()
+    return address, address.rpartition("@")[2] if "@" in address else ""

@@ -28,12 +28,14 @@ class Watch:
         ledger: Ledger,
         offer: Offer,
         poll_seconds: float,
+        remind_after_hours: float,
         clock: Callable[[], float],
     ) -> None:
         self._conveyor = conveyor
         self._ledger = ledger
         self._offer = offer
         self._poll_seconds = poll_seconds
+        self._remind_after_hours = remind_after_hours
         self._clock = clock
         self._failures = 0
         self._reappeared: set[tuple[str, int]] = set()
@@ -55,6 +57,9 @@ class Watch:
             return float(min(self._poll_seconds * 2 ** min(self._failures, 20), longest))
         self._failures = 0
         self._ledger.record_look("", self._clock())
+        if self._remind_after_hours:
+            # Only now is it known that they are still open.
+            self._ledger.remind(self._remind_after_hours, self._clock())
         return self._poll_seconds
 
     def _look(self) -> None:

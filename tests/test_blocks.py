@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from slack_sdk.models.blocks import Block
 from slack_sdk.models.views import View
 
 import blocks
+import elements
 from conveyor_client import AccessGroup
 from sandbox import limits
 from tables import (
@@ -22,6 +24,9 @@ from tables import (
     PENDING,
     REJECTED,
     REJECTING,
+    REVOKED,
+    REVOKING,
+    Past,
     Row,
     packed,
 )
@@ -62,17 +67,36 @@ GROUPS = st.lists(
     unique_by=lambda group: group.id,
 )
 TIMES = st.floats(0, 4e9)
-STATES = [PENDING, APPROVING, APPROVED, REJECTING, REJECTED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE]
+STATES = [
+    *(PENDING, APPROVING, APPROVED, REJECTING, REJECTED, REVOKING, REVOKED),
+    *(APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE),
+]
+PEOPLE = st.sampled_from(["", "U0ANN"])
+PASTS = st.builds(
+    Past,
+    email=OUTSIDE,
+    state=st.sampled_from([*STATES, "closed", "?"]),
+    at=TIMES,
+    reviewer_id=PEOPLE,
+    reviewer_name=OUTSIDE,
+    reason=OUTSIDE,
+    groups=st.one_of(st.none(), GROUPS.map(packed)),
+)
+COMPANIES = st.one_of(
+    st.sampled_from([None, {}, {"personal": True}]),
+    st.fixed_dictionaries(
+        {
+            "with_access": st.integers(0, 10**9),
+            "latest_activity_at": TIMES,
+            "crm_link": st.sampled_from(["", "https://crm.example/" + "x" * 1900]),
+        }
+    ),
+)
 
 
 @st.composite
 def rows(draw: st.DrawFn) -> Row:
-    previous = {
-        "state": draw(st.sampled_from([*STATES, "closed", "?"])),
-        "reviewer_id": draw(st.sampled_from(["", "U0ANN"])),
-        "reviewer_name": draw(OUTSIDE)[:300],
-        "at": draw(TIMES),
-    }
+    company = draw(COMPANIES)
     return Row(
         id=draw(st.text("abc-123", min_size=1, max_size=200)),
         round=draw(st.integers(1, 10_000)),
@@ -82,10 +106,17 @@ def rows(draw: st.DrawFn) -> Row:
         dataroom_id="room-1",
         link=draw(st.sampled_from(["", "https://app.example/" + "x" * 1980])),
         received_at=draw(TIMES),
-        previous=draw(st.sampled_from(["", json.dumps(previous)])),
+        previous=draw(st.one_of(st.just(""), PASTS.map(lambda past: json.dumps(asdict(past))))),
+        company=None if company is None else json.dumps(company),
         revision=draw(st.integers(1, 10_000)),
-        reviewer_id=draw(st.sampled_from(["", "U0ANN"])),
+        card_ts=draw(st.sampled_from(["", "1.2"])),
+        reviewer_id=draw(PEOPLE),
         reviewer_name=draw(OUTSIDE),
+        revoker_id=draw(PEOPLE),
+        revoker_name=draw(OUTSIDE),
+        revoked_at=draw(st.none() | TIMES),
+        nda_bypass=draw(st.integers(0, 1)),
+        expires_at=draw(st.sampled_from(["", "2027-01-31"])),
         groups=draw(st.one_of(st.none(), GROUPS.map(packed))),
         reason=draw(OUTSIDE)[: blocks.REASON_CHARS],
         claimed_at=draw(st.none() | TIMES),
@@ -94,7 +125,7 @@ def rows(draw: st.DrawFn) -> Row:
     )
 
 
-def check_message(message: blocks.Message) -> None:
+def check_message(message: elements.Message) -> None:
     assert limits.message_problems(message["text"], message["blocks"]) == []
     assert limits.block_text_length(message["blocks"]) <= limits.BLOCK_TEXT_BUDGET
     assert 0 < len(message["text"]) <= limits.TEXT_BUDGET
@@ -122,15 +153,15 @@ def no_raw_markup(text: str) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(rows(), GROUPS)
-def test_every_card_is_valid(row: Row, groups: list[AccessGroup]) -> None:
-    message = blocks.card(row, groups)
+@given(rows(), GROUPS, st.lists(PASTS, max_size=3))
+def test_every_card_is_valid(row: Row, groups: list[AccessGroup], past: list[Past]) -> None:
+    message = blocks.card(row, groups, past)
     check_message(message)
-    if row.state in (APPROVED, REJECTED):
+    if row.state in (APPROVED, REJECTED, REVOKED):
         assert message["text"].startswith(blocks.DECIDED[row.state][0])
-    reason = blocks.inert(row.reason).strip()
-    if row.state in (REJECTING, REJECTED):
-        assert blocks.reason_on_card(message["blocks"]) == blocks.cut(reason, blocks.REASON_CHARS)
+    reason = elements.inert(row.reason).strip()
+    if row.state != PENDING:
+        assert blocks.reason_on_card(message["blocks"]) == elements.cut(reason, blocks.REASON_CHARS)
 
 
 @settings(max_examples=150, deadline=None)
@@ -140,6 +171,39 @@ def test_every_rejection_modal_is_valid(row: Row, required: bool) -> None:
     view = blocks.reject_modal(row, metadata, required)
     assert limits.view_problems(view) == []
     assert View(**view).to_dict() == view
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows(), GROUPS, st.sets(st.integers(0, 13)))
+def test_every_approval_modal_is_valid(row: Row, groups: list[AccessGroup], chosen: set[int]) -> None:
+    ids = [group.id for number, group in enumerate(groups) if number in chosen]
+    view = blocks.approve_modal(row, '{"request": "x"}', groups, ids)
+    assert limits.view_problems(view) == []
+    assert View(**view).to_dict() == view
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(rows(), max_size=10),
+    OUTSIDE,
+    st.integers(0, 100_000),
+    st.sampled_from([None, "", "gated", "authorized", "revoked", "<new & odd>"]),
+    TIMES,
+)
+def test_every_answer_to_a_command_is_valid(
+    found: list[Row], typed: str, more: int, standing: str | None, now: float
+) -> None:
+    def permalink(row: Row) -> str:
+        return "https://ours.example/archives/C0/p12"
+
+    standings = {row.email: standing for row in found}
+    few = found[: blocks.ROOMS_MOST]
+    check_message(blocks.rooms_help("/rooms", typed))
+    check_message(blocks.rooms_answer(typed, few, len(few) + more, standings, now, permalink))
+    check_message(blocks.waiting_answer(found, len(found) + more, now, permalink))
+    check_message(blocks.watching_answer(found * 2, permalink))
+    for row in found:
+        check_message(blocks.outcome(row, permalink(row)))
 
 
 @settings(max_examples=150, deadline=None)
@@ -171,7 +235,7 @@ def test_every_sentence_is_valid(row: Row, names: list[str], detail: str) -> Non
 def test_the_options_that_are_offered_are_valid(names: list[str], typed: str) -> None:
     groups = [AccessGroup(f"id-{number}", name) for number, name in enumerate(names)]
     options = blocks.group_options(groups, typed)
-    assert len(options) <= blocks.OPTIONS
+    assert len(options) <= elements.OPTIONS
     assert limits.option_problems({"options": options}) == []
     assert len({option["value"] for option in options}) == len(options)
 
@@ -187,7 +251,7 @@ def test_a_group_is_found_among_two_thousand() -> None:
     [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("😀😀", 4, "😀😀"), ("😀😀😀", 4, "😀…"), ("", 1, "")],
 )
 def test_cut_counts_as_slack_may_count(text: str, most: int, expected: str) -> None:
-    assert blocks.cut(text, most) == expected
+    assert elements.cut(text, most) == expected
 
 
 def test_the_text_of_a_decision_holds_what_people_search_for() -> None:

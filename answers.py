@@ -1,0 +1,134 @@
+"""How a person gets an answer: in place, privately, or by what the card then shows. Nothing stays silent."""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import requests
+from slack_bolt import Ack
+
+import blocks
+from channel import Channel, ChannelError
+from database import LedgerError
+from elements import Message
+from ledger import Ledger
+from payloads import Sorry, Wrong, text_at, user_of
+
+log = logging.getLogger(__name__)
+
+TELL_SECONDS = 5.0
+TELL_AT_ONCE = 8
+# Where Slack lets clicks be answered, beside its API's own host: no payload makes this app call another one.
+ANSWER_AT = ("https://hooks.slack.com/", "https://hooks.slack-gov.com/")
+
+# What a listener does; it returns what the person is to be told, if anything.
+Step = Callable[[Mapping[str, Any]], str | Message | None]
+
+
+class Answers:
+    """Runs the steps of the listeners and makes sure that each ends in something that is seen."""
+
+    def __init__(self, ledger: Ledger, channel: Channel, slack_url: str, clock: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._channel = channel
+        self._clock = clock
+        self._answer_at = (*ANSWER_AT, slack_url.removesuffix("/").removesuffix("/api") + "/")
+        self._pool = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="tell")
+
+    def stop(self) -> None:
+        """Finish what is being told."""
+        self._pool.shutdown(wait=True)
+
+    def on_click(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
+        """A listener for a button: what there is to say is told after the outcome is fixed."""
+
+        def listen(ack: Ack, body: dict[str, Any]) -> None:
+            if said := self._attempt(step, body)[0]:
+                self._pool.submit(self._tell, body, said)
+            ack()
+
+        return listen
+
+    def on_submit(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
+        """A listener for a modal: what there is to say takes the modal's place."""
+
+        def listen(ack: Ack, body: dict[str, Any]) -> None:
+            said, errors = self._attempt(step, body)
+            if errors:
+                ack(response_action="errors", errors=errors)
+            elif isinstance(said, str) and said:
+                ack(response_action="update", view=blocks.sentence_modal(said))
+            else:
+                ack()
+
+        return listen
+
+    def on_command(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
+        """A listener for a question, whose answer may take longer than Slack waits."""
+
+        def listen(ack: Ack, body: dict[str, Any]) -> None:
+            self._pool.submit(self._answer, step, body)
+            ack()
+
+        return listen
+
+    def _answer(self, step: Step, body: dict[str, Any]) -> None:
+        if said := self._attempt(step, body)[0]:
+            self._tell(body, said)
+
+    def _attempt(self, step: Step, body: Mapping[str, Any]) -> tuple[str | Message | None, dict[str, str]]:
+        """What to tell the person, if anything, and what is wrong in the modal."""
+        try:
+            return step(body), {}
+        except Wrong as wrong:
+            return None, wrong.errors
+        except Sorry as sorry:
+            user_id = user_of(body)
+            log.info("refused=%s user=%s", sorry.why.replace(" ", "_"), user_id)
+            return (sorry.sentence if self._is_new(body, user_id, sorry) else None), {}
+        except LedgerError as error:
+            log.error("click=not_recorded cause=%r", str(error))
+            return blocks.LEDGER_BUSY, {}
+        except Exception:
+            reference = secrets.token_hex(4)
+            log.exception("reference=%s click=failed", reference)
+            return blocks.unexpected(reference), {}
+
+    def _is_new(self, body: Mapping[str, Any], user_id: str, sorry: Sorry) -> bool:
+        """Whether this very click was not answered before: a copy of a signed request changes nothing."""
+        trigger_id = text_at(body, "trigger_id")
+        if not trigger_id:  # never from a person, and copies could not be told apart
+            return False
+        try:
+            if not self._ledger.refuse("", sorry.why, user_id, trigger_id, self._clock()):
+                return False
+            if sorry.redraw:
+                self._ledger.redraw(sorry.redraw, self._clock())
+        except LedgerError as error:
+            log.warning("refusal=not_recorded cause=%r", str(error))
+        return True
+
+    def _tell(self, body: Mapping[str, Any], said: str | Message) -> None:
+        """Say it by the click's own address, which works wherever the card is seen; else in the channel."""
+        user_id, response_url = user_of(body), text_at(body, "response_url")
+        message: Mapping[str, Any] = {"text": said} if isinstance(said, str) else said
+        cause = "not an address of Slack's"
+        if response_url.startswith(self._answer_at):
+            try:
+                answer = requests.post(
+                    response_url,
+                    json={"response_type": "ephemeral", "replace_original": False, **message},
+                    timeout=TELL_SECONDS,
+                    allow_redirects=False,
+                )
+                if answer.status_code == 200:
+                    return
+                cause = str(answer.status_code)
+            except requests.RequestException as error:
+                cause = type(error).__name__  # its text holds the address, which is a secret
+        try:
+            self._channel.whisper(user_id, message)
+        except ChannelError as error:
+            log.warning("user=%s told=no cause=%r then=%r", user_id, cause, str(error))

@@ -1,0 +1,123 @@
+"""Small parts of Block Kit, with Slack's limits: what the messages in blocks.py are made of."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+# Slack's limits, and what we leave of them. https://docs.slack.dev/reference/block-kit
+SECTION_CHARS = 3000
+TEXT_CHARS = 3000  # of the top-level text; Slack shortens from about 4,000
+OPTION_CHARS = 75
+LABEL_CHARS = 75
+CHECKBOXES = 10
+OPTIONS = 100
+ADDRESS_CHARS = 254
+
+Block = dict[str, Any]
+
+
+class Message(TypedDict):
+    text: str
+    blocks: list[Block]
+
+
+def cut(text: str, most: int, ending: str = "…") -> str:
+    """At most so many characters as Slack counts them, which may be UTF-16 units: an emoji counts twice."""
+    if length(text) <= most:
+        return text
+    keep = 2 * (most - length(ending))
+    return text.encode("utf-16-le")[:keep].decode("utf-16-le", "ignore") + ending
+
+
+def inert(text: str) -> str:
+    """Without control characters, and without the marks that turn the direction of the text around them."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
+
+
+def one_line(text: str) -> str:
+    return " ".join(inert(text).split())
+
+
+def domain(email: str) -> str:
+    """The part after the last @, in lower case; what only looks like another one is spelled out in ASCII."""
+    found = cut(one_line(email).rpartition("@")[2], ADDRESS_CHARS, "") if "@" in email else ""
+    return ".".join(
+        label.lower() if label.isascii() else "xn--" + label.encode("punycode").decode()
+        for label in found.split(".")
+    )
+
+
+def length(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+def escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def message_of(text: str, blocks: list[Block]) -> Message:
+    text = escaped(text.strip())
+    if length(text) > TEXT_CHARS:
+        text = re.sub(r"&\w*$", "", cut(text, TEXT_CHARS - 1, "")) + "…"
+    return {"text": text, "blocks": blocks}
+
+
+def plain(text: str) -> Block:
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def header(text: str) -> Block:
+    return {"type": "header", "text": {"type": "plain_text", "text": text, "emoji": True}}
+
+
+def context(text: str) -> Block:
+    return {"type": "context", "elements": [plain(text)]}
+
+
+def rich(elements: list[Block]) -> Block:
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}
+
+
+def quote(label: str, text: str) -> Block:
+    """Words that are not the app's, behind a bar on every line."""
+    parts = []
+    while text:
+        parts.append(cut(text, SECTION_CHARS, ""))
+        text = text[len(parts[-1]) :]
+    said = {"type": "rich_text_section", "elements": [words(label)]}
+    return {
+        "type": "rich_text",
+        "elements": [said, {"type": "rich_text_quote", "elements": list(map(words, parts))}],
+    }
+
+
+def words(text: str, bold: bool = False) -> Block:
+    return {"type": "text", "text": text, **({"style": {"bold": True}} if bold else {})}
+
+
+def link(url: str, text: str) -> Block:
+    return {"type": "link", "url": url, "text": text}
+
+
+def date(at: float | None, format: str = "{date_short_pretty} at {time}") -> Block:
+    """A time in the reader's own zone."""
+    return {"type": "date", "timestamp": int(at or 0), "format": format, "fallback": utc(at)}
+
+
+def mrkdwn_date(at: float | None) -> str:
+    return f"<!date^{int(at or 0)}^{{date_short_pretty}} at {{time}}|{utc(at)}>"
+
+
+def utc(at: float | None) -> str:
+    return datetime.fromtimestamp(int(at or 0), UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def button(action_id: str, label: str, value: str, style: str, description: str) -> Block:
+    return {
+        "type": "button",
+        "action_id": action_id,
+        "text": plain(label),
+        "value": value,
+        **({"style": style} if style else {}),
+        "accessibility_label": cut(description, LABEL_CHARS),
+    }

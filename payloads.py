@@ -1,0 +1,125 @@
+"""What Slack sends, taken apart in one place. It came through a client: any part may be missing or odd."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import blocks
+from conveyor_client import clean
+from tables import Row
+
+
+class Sorry(Exception):
+    """Nothing was done; the person is told why, in a sentence that only they see.
+
+    `redraw` is the id of a request whose card showed them something else.
+    """
+
+    def __init__(self, sentence: str, why: str, redraw: str = "") -> None:
+        super().__init__(why)
+        self.sentence = sentence
+        self.why = why
+        self.redraw = redraw
+
+
+class Wrong(Exception):
+    """Something in a modal is to be mended, and the person is told beside it."""
+
+    def __init__(self, block_id: str, sentence: str) -> None:
+        super().__init__(block_id)
+        self.errors = {block_id: sentence}
+
+
+@dataclass(frozen=True)
+class Click:
+    """Who did something, with which card. All of it came through a client and is checked later on."""
+
+    user_id: str
+    trigger_id: str
+    request_id: str
+    round: int
+    channel: str
+    card_ts: str
+
+    @classmethod
+    def of_button(cls, body: Mapping[str, Any]) -> "Click":
+        actions = body.get("actions")
+        action = actions[0] if isinstance(actions, list) and actions else {}
+        round_text, _, request_id = text_at(action, "value").partition(" ")
+        ts = text_at(body, "container", "message_ts")
+        return cls._checked(body, request_id, round_text, text_at(body, "channel", "id"), ts)
+
+    @classmethod
+    def of_modal(cls, body: Mapping[str, Any]) -> "Click":
+        kept = kept_by_modal(body)
+        names = ("request", "round", "channel", "ts")
+        request_id, round_text, channel, ts = (text_at(kept, name) for name in names)
+        return cls._checked(body, request_id, round_text, channel, ts)
+
+    @classmethod
+    def _checked(
+        cls, body: Mapping[str, Any], request_id: str, round_text: str, channel: str, ts: str
+    ) -> "Click":
+        user_id, trigger_id = text_at(body, "user", "id"), text_at(body, "trigger_id")
+        is_number = round_text.isascii() and round_text.isdigit() and len(round_text) < 10
+        if not (user_id and trigger_id and request_id and is_number):
+            raise Sorry(blocks.ODD_CLICK, "odd click")
+        return cls(user_id, trigger_id, request_id, int(round_text), channel, ts)
+
+    @classmethod
+    def on_card(cls, body: Mapping[str, Any], row: Row | None) -> "Click":
+        """A click that names no request: it is about that of the card."""
+        channel, ts = text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
+        return cls._checked(body, row.id if row else "?", str(row.round) if row else "0", channel, ts)
+
+    def metadata(self) -> str:
+        """What a modal keeps of the click that opened it."""
+        return json.dumps(
+            {
+                "request": self.request_id,
+                "round": str(self.round),
+                "channel": self.channel,
+                "ts": self.card_ts,
+            }
+        )
+
+
+def kept_by_modal(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a modal kept of the click that opened it."""
+    try:
+        kept = json.loads(text_at(body, "view", "private_metadata"))
+    except (ValueError, RecursionError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def selected_groups(values: Mapping[str, Any]) -> dict[str, str]:
+    """Ids and names of the chosen groups."""
+    return {
+        text_at(option, "value"): text_at(option, "text", "text")
+        for block in values.values()
+        for option in list_at(block, blocks.GROUPS, "selected_options")
+    }
+
+
+def mapping_at(source: Any, *keys: str) -> Mapping[str, Any]:
+    for key in keys:
+        source = source.get(key) if isinstance(source, Mapping) else None
+    return source if isinstance(source, Mapping) else {}
+
+
+def list_at(source: Any, *keys: str) -> list[Any]:
+    found = mapping_at(source, *keys[:-1]).get(keys[-1])
+    return found if isinstance(found, list) else []
+
+
+def text_at(source: Any, *keys: str) -> str:
+    """The string at the end of these keys; empty if anything else is there."""
+    found = mapping_at(source, *keys[:-1]).get(keys[-1])
+    return clean(found) if isinstance(found, str) else ""
+
+
+def user_of(body: Mapping[str, Any]) -> str:
+    """Who did it; slash commands say so in another place."""
+    return text_at(body, "user", "id") or text_at(body, "user_id")

@@ -1,0 +1,127 @@
+"""The slash command: where does each request stand? And: tell me when it is decided."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from slack_bolt import App
+
+import blocks
+from answers import Answers
+from channel import Channel, ChannelError
+from conveyor_client import ConveyorClient, ConveyorError
+from deadline import DeadlineExceeded, call_within
+from elements import Message
+from memory import Memory
+from payloads import Sorry, list_at, text_at, user_of
+from tables import APPROVED, APPROVED_ELSEWHERE, REVOKED, SETTLED, Row
+
+log = logging.getLogger(__name__)
+
+CONVEYOR_SECONDS = 2.0  # for all that is asked of Conveyor for one answer
+WATCHED_MOST = 20
+
+
+class Rooms:
+    """Answers members of the channel that holds the cards, whoever they are in Conveyor."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        channel: Channel,
+        conveyor: ConveyorClient,
+        answers: Answers,
+        clock: Callable[[], float],
+    ) -> None:
+        self._memory = memory
+        self._channel = channel
+        self._conveyor = conveyor
+        self._answers = answers
+        self._clock = clock
+
+    def register(self, bolt: App) -> None:
+        # Whatever the command is called in the manifest.
+        bolt.command(re.compile("^/"))(self._answers.on_command(self.answer))
+        bolt.action(blocks.TELL_ME)(self._answers.on_click(self.watch))
+        bolt.action(blocks.STOP_TELLING)(self._answers.on_click(self.unwatch))
+
+    def answer(self, body: Mapping[str, Any]) -> Message:
+        self._member(body)
+        # Slack may have turned what was typed into a link: <mailto:jane@acme.com|jane@acme.com>.
+        typed = re.sub(r"<[^<>|]*\|([^<>|]*)>", r"\1", text_at(body, "text")).strip()
+        now = self._clock()
+        if not typed:
+            rows, total = self._memory.waiting(blocks.WAITING_MOST)
+            return blocks.waiting_answer(rows, total, now, self._permalink)
+        if typed.casefold() == "watching":
+            return blocks.watching_answer(
+                self._memory.watched_by(user_of(body), WATCHED_MOST), self._permalink
+            )
+        if re.fullmatch(r"[^@\s]+@[^@\s]+|[^@\s.]+(\.[^@\s.]+)+", typed):
+            rows, total = self._memory.asked(typed, blocks.ROOMS_MOST)
+            return blocks.rooms_answer(typed, rows, total, self._standings(rows), now, self._permalink)
+        unknown = "" if typed.casefold() == "help" else typed
+        return blocks.rooms_help(text_at(body, "command"), unknown)
+
+    def watch(self, body: Mapping[str, Any]) -> str:
+        person_id = self._member(body)
+        row = self._clicked(body)
+        if row.state in SETTLED:
+            return blocks.already_ended(row)
+        new = self._memory.watch(row.id, person_id, self._clock())
+        # It may have been decided in between, when nobody was told of it.
+        after = self._memory.find(row.id)
+        if after and after.state in SETTLED and self._memory.unwatch(row.id, person_id):
+            return blocks.already_ended(after)
+        return blocks.watched(row, new=new)
+
+    def unwatch(self, body: Mapping[str, Any]) -> str:
+        self._memory.unwatch(self._clicked(body).id, self._member(body))
+        return blocks.UNWATCHED
+
+    def _member(self, body: Mapping[str, Any]) -> str:
+        """Who asks, if they can see the cards: the answers contain internal reasons."""
+        if self._channel.identity is None:
+            raise Sorry(blocks.STILL_STARTING, "starting")
+        try:
+            members = self._channel.members()
+        except ChannelError as error:
+            log.warning("members=unknown cause=%r", str(error))
+            raise Sorry(blocks.MEMBERS_UNKNOWN, "members unknown") from error
+        if user_of(body) not in members:
+            raise Sorry(blocks.NOT_IN_CHANNEL, "not in the channel")
+        return user_of(body)
+
+    def _clicked(self, body: Mapping[str, Any]) -> Row:
+        actions = list_at(body, "actions")
+        row = self._memory.find(text_at(actions[0], "value")) if actions else None
+        if row is None:
+            raise Sorry(blocks.NOT_ASKED, "unknown request")
+        return row
+
+    def _permalink(self, row: Row) -> str:
+        identity = self._channel.identity
+        return identity.permalink(row.channel, row.card_ts) if identity else ""
+
+    def _standings(self, rows: Sequence[Row]) -> dict[str, str | None]:
+        """Conveyor's word for what each customer can see now; None where it could not be had in time."""
+        granted = [row for row in rows if row.state in (APPROVED, REVOKED, APPROVED_ELSEWHERE)]
+        found: dict[str, str | None] = dict.fromkeys((row.email for row in granted), None)
+
+        def ask() -> None:
+            for row in granted:
+                if found[row.email] is None:
+                    found[row.email] = self._standing(row)
+
+        try:
+            call_within(CONVEYOR_SECONDS, ask)
+        except (ConveyorError, DeadlineExceeded) as error:
+            log.warning("standing=unknown cause=%r", str(error))
+        return dict(found)
+
+    def _standing(self, row: Row) -> str:
+        for granted in self._conveyor.authorizations(row.email):
+            if granted.dataroom_id in ("", row.dataroom_id):
+                return granted.status
+        return ""

@@ -249,9 +249,9 @@ def _ended(past: Past) -> list[Block]:
 
 def _company(row: Row) -> list[Block]:
     """What is known of the customer's company, if Conveyor could say."""
-    if row.company is None:
+    known = json.loads(row.company or "{}")
+    if not known:
         return []
-    known = json.loads(row.company)
     name = cut(domain(row.email), ADDRESS_CHARS)
     if known.get("personal"):
         return [context(f"{name} is a personal mail provider.")]

@@ -101,6 +101,7 @@ def settings(port: int, folder: Path, slack: SlackStandIn, conveyor: ConveyorSta
         "POLL_SECONDS": "1",
         "REVIEWERS": f"{ANN},{BOB}",
         "REJECTION_REASON": "required",
+        "REMIND_AFTER_HOURS": "24",
         "LOG_LEVEL": "WARNING",
         "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port + 1}",
     }

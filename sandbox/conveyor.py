@@ -154,7 +154,18 @@ class ConveyorStandIn(StandIn):
 
     def revoke_here(self, authorization_id: str) -> None:
         """Somebody takes the access back in Conveyor's own pages."""
-        self._change(self.authorizations, authorization_id, status="revoked")
+        with self.lock:
+            self._revoke(self.authorizations[authorization_id])
+        self.touch()
+
+    def _revoke(self, authorization: Item) -> None:
+        if authorization["status"] != "revoked":
+            connection = next(
+                item for item in self.connections if item["id"] == authorization["connection_id"]
+            )
+            connection["authorizations_with_access_count"] -= 1
+            connection["authorizations_removed_count"] += 1
+        authorization.update(status="revoked", updated_at=self._stamp())
 
     # What arrives by HTTP.
 
@@ -248,9 +259,10 @@ class ConveyorStandIn(StandIn):
         if "access_group_ids" in arguments or "access_group_ids[]" in arguments:
             self._check_groups(decision.groups, authorization["dataroom_id"])
             changes["_embedded"] = self._embedded(decision.groups)
-        if arguments.get("status"):
-            changes["status"] = "revoked"
-        decision.effective = any(authorization[key] != value for key, value in changes.items())
+        revokes = bool(arguments.get("status")) and authorization["status"] != "revoked"
+        decision.effective = revokes or any(authorization[key] != value for key, value in changes.items())
+        if revokes:
+            self._revoke(authorization)
         self._change(self.authorizations, authorization_id, **changes)
         return authorization
 
@@ -352,6 +364,7 @@ class ConveyorStandIn(StandIn):
             }
             self.connections.append(connection)
         connection["authorizations_count"] += 1
+        connection["authorizations_with_access_count"] += 1
         connection["latest_activity_at"] = self._stamp()
         return connection
 

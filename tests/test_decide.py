@@ -12,6 +12,7 @@ from ledger import Ledger
 from sandbox.conveyor import ConveyorStandIn
 from tables import APPROVING, REJECTING, Reviewer, Row
 
+BOB = Reviewer("U0BOB", "Bob", "bob@harbor.example")
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
 POST = "POST /exchange/authorizations"
 READ = "GET /exchange/authorization_requests/*"
@@ -42,6 +43,15 @@ class Scene:
     def claim(self, state: str = APPROVING, trigger: str = "t1") -> None:
         groups = [AccessGroup(self.group, "Group")] if state == APPROVING else []
         assert self.ledger.claim(self.row, state, ANN, trigger, self.now, groups=groups, reason="why")
+
+    def approve(self) -> str:
+        """Approve the request; the id of what was granted."""
+        self.claim()
+        assert self.step().state == "approved"
+        return next(iter(self.conveyor.authorizations))
+
+    def revoke(self, trigger: str = "t2") -> None:
+        assert self.ledger.claim_revocation(self.row, BOB, trigger, self.now)
 
     def step(self) -> Row:
         """Let the time come for which the row waits, and do one step."""
@@ -270,3 +280,80 @@ def test_a_slow_decision_holds_up_nobody_else(scene: Scene) -> None:
     scene.decide.round()
     scene.conveyor.wait_for(lambda: scene.conveyor.decisions)
     assert scene.conveyor.decisions[0].request_id == quick
+
+
+# Revocation follows the same rules
+
+
+REVOKE = "PATCH /exchange/authorizations/*"
+
+
+@pytest.mark.parametrize(
+    "fault, patches",
+    [
+        ({"status": 500}, 2),
+        ({"status": 503, "after": True}, 1),
+        ({"drop": "before"}, 2),
+        ({"drop": "after"}, 1),
+        ({"status": 200, "body": {"id": "another", "status": "revoked"}}, 2),
+    ],
+    ids=str,
+)
+def test_a_doubtful_revocation_is_read_before_it_is_repeated(
+    scene: Scene, fault: dict[str, Any], patches: int
+) -> None:
+    granted = scene.approve()
+    scene.revoke()
+    scene.conveyor.fail(REVOKE, **fault)
+    assert scene.step().trouble == "unavailable"
+    while scene.row.state == "revoking":
+        scene.step()
+    assert scene.row.state == "revoked" and scene.conveyor.authorizations[granted]["status"] == "revoked"
+    assert len(scene.conveyor.calls(REVOKE)) == patches
+    assert scene.row.reviewer_name == "Ann" and scene.row.revoker_name == "Bob"
+    assert scene.row.revoked_at and scene.row.settled_at and scene.row.settled_at < scene.row.revoked_at + 1
+
+
+def test_a_revocation_that_was_never_sent_is_given_back(scene: Scene) -> None:
+    scene.approve()
+    scene.revoke()
+    scene.conveyor.fail("*", times=None, status=503)
+    while scene.step().state == "revoking":
+        pass
+    assert scene.row.state == "approved" and scene.notes() == ["revoke never sent"]
+    assert scene.row.reviewer_name == "Ann" and scene.row.revoker_id == ""
+    scene.conveyor.clear_faults()
+    scene.revoke("t3")  # and can be asked for again
+    assert scene.step().state == "revoked"
+
+
+def test_a_revocation_that_may_have_landed_is_not_given_back(scene: Scene) -> None:
+    scene.approve()
+    scene.revoke()
+    scene.conveyor.fail(REVOKE, drop="after")
+    scene.step()
+    scene.conveyor.fail("GET *", times=None, status=503)
+    for _ in range(20):
+        scene.now += 100
+        assert scene.step().state == "revoking"
+    assert scene.notes() == ["revoke unconfirmed"]
+    scene.conveyor.clear_faults()
+    assert scene.step().state == "revoked"
+
+
+def test_access_that_conveyor_does_not_list_is_not_called_revoked(scene: Scene) -> None:
+    scene.approve()
+    scene.revoke()
+    scene.conveyor.authorizations.clear()
+    assert scene.step().state == "revoking"  # once proves nothing
+    assert scene.step().state == "approved"
+    assert scene.notes() == ["revoke gone"]
+
+
+def test_one_click_revokes_once_and_an_older_one_not_at_all(scene: Scene) -> None:
+    scene.approve()
+    before = scene.row
+    scene.revoke()
+    assert not scene.ledger.claim_revocation(before, ANN, "t3", scene.now)
+    assert scene.step().state == "revoked"
+    assert not scene.ledger.claim_revocation(before, ANN, "t4", scene.now)

@@ -237,11 +237,11 @@ def _ended(past: Past) -> list[Block]:
     """How an earlier request ended: what, when, by whom, and why or with what."""
     word = DECIDED.get(past.state, ("decided", ""))[0]
     elements = [words(f"{word[0].lower() + word[1:]} on "), date(past.at, "{date}")]
-    if past.state in (APPROVED, REJECTED) and past.reviewer_id:
+    if past.state in (APPROVED, REJECTED, REVOKED) and past.reviewer_id:
         elements += [words(" by "), *_person(Reviewer(past.reviewer_id, past.reviewer_name, ""))]
     if past.state == APPROVED and past.group_list:
         elements.append(words(f", with {_names(past.group_list, PAST_CHARS)}"))
-    if past.state in (APPROVED, REJECTED) and one_line(past.reason):
+    if past.state in (APPROVED, REJECTED, REVOKED) and one_line(past.reason):
         label = "reason" if past.state == REJECTED else "note"
         elements.append(words(f"; {label}: {cut(one_line(past.reason), PAST_CHARS)}"))
     return [*elements, words(".")]

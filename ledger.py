@@ -42,7 +42,6 @@ from tables import (
     FoundCard,
     Look,
     Note,
-    Past,
     Reviewer,
     Row,
     address_parts,
@@ -238,21 +237,12 @@ class Ledger(Database):
 
     def reopen(self, row: Row, now: float) -> bool:
         """Start a new round, with a new card, for a settled request that is open again."""
-        previous = Past(
-            row.email,
-            row.state,
-            row.settled_at or 0.0,
-            row.reviewer_id,
-            row.reviewer_name,
-            row.reason,
-            row.groups,
-        )
         values = {
             **UNDECIDED,
             **_redraw(now),
             "state": PENDING,
             "round": row.round + 1,
-            "previous": json.dumps(asdict(previous)),
+            "previous": json.dumps(asdict(row.past)),
             "company": None,
             "waiting_since": now,
             "reminded_at": None,

@@ -39,18 +39,7 @@ class Memory:
         if domain and domain not in PERSONAL_DOMAINS:
             same = or_(same, REQUESTS.c.domain == domain)
         ended = and_(same, REQUESTS.c.id != row.id, REQUESTS.c.state.in_(SETTLED))
-        return [
-            Past(
-                found.email,
-                found.state,
-                found.settled_at or 0.0,
-                found.reviewer_id,
-                found.reviewer_name,
-                found.reason,
-                found.groups,
-            )
-            for found in self._rows(ended, REQUESTS.c.settled_at.desc(), PAST_MOST)
-        ]
+        return [found.past for found in self._rows(ended, REQUESTS.c.settled_at.desc(), PAST_MOST)]
 
     def asked(self, who: str, most: int) -> tuple[list[Row], int]:
         """The newest requests of an address or a domain, and how many there are."""

@@ -204,6 +204,13 @@ class Row:
         return Reviewer(self.reviewer_id, self.reviewer_name, self.reviewer_email)
 
     @property
+    def past(self) -> "Past":
+        """How it ended, once it has."""
+        at = self.revoked_at if self.state == REVOKED else self.settled_at
+        who = self.decider
+        return Past(self.email, self.state, at or 0.0, who.id, who.name, self.reason, self.groups)
+
+    @property
     def group_list(self) -> list[AccessGroup] | None:
         """The groups chosen, or granted once it is approved; None where nobody knows them."""
         return unpacked(self.groups)

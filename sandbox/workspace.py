@@ -21,6 +21,8 @@ NEEDED_SCOPES = (
     "chat:write",
     "channels:history",
     "groups:history",
+    "channels:read",
+    "groups:read",
     "users:read",
     "users:read.email",
     "usergroups:read",

@@ -17,7 +17,9 @@ export function listenToComposer() {
     event.preventDefault();
     const { trouble } = await act("say", { person: here.person, channel: here.channel, text: input.value });
     form.querySelector(".trouble").textContent = trouble || "";
-    if (!trouble) input.value = "";
+    if (trouble) return;
+    input.value = "";
+    at("messages").scrollTop = at("messages").scrollHeight; // where the answer will be
   });
 }
 

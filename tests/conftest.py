@@ -14,6 +14,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     made.close()
+    assert made.leaks() == []
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.start()
     yield made
     made.close()
+    assert made.leaks() == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test check run screenshots
+.PHONY: help demo test check fuzz audit run screenshots
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,14 @@ check: $(INSTALLED) ## Lint, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
+
+fuzz: $(INSTALLED) ## Send 10,000 odd bodies to the route that Slack calls
+	@FUZZ_BODIES=10000 $(BIN)/python -m pytest tests/test_fuzz.py
+
+audit: ## Look for known vulnerabilities in the pinned packages (needs the Internet)
+	@$(PYTHON) -m venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@$(VENV)-audit/bin/pip-audit -r requirements.txt
 
 run: $(INSTALLED) ## Run the app with the settings in .env
 	@$(BIN)/python app.py

@@ -15,6 +15,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     made.close()
+    assert made.leaks() == []
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.start()
     yield made
     made.close()
+    assert made.leaks() == []
 
 
 @pytest.fixture(scope="session")

@@ -119,3 +119,10 @@ def test_a_group_counts_while_its_members_were_read_a_minute_ago(slack: SlackSta
     clock.now += 61
     who.refresh()
     assert verdict(who, SAM) is NotListed
+
+
+def test_letters_that_fold_into_others_are_others(slack: SlackStandIn) -> None:
+    slack.users[ANN].email = "ann@gro\u00df.example"
+    assert verdict(reviewers(slack, "@gross.example", "ann@gross.example"), ANN) is NotListed
+    slack.users[ANN].email = "an\u212a@harbor.example"  # the sign for kelvin
+    assert verdict(reviewers(slack, "ank@harbor.example"), ANN) is NotListed

@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, text
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
+from tests.secrets import secrets_in
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,6 +126,14 @@ class World:
             self.process.wait()
         self.slack.stop()
         self.conveyor.stop()
+
+    def leaks(self) -> list[str]:
+        """The secrets that stand in the log, or in what people were told."""
+        told = [self.slack.text_of(private) for private in self.slack.private]
+        told += [message.text + str(message.blocks) for message in self.slack.messages]
+        told += [str(view.view) for view in self.slack.views.values()]
+        answers = [str(answer.body) for answer in self.slack.answers]
+        return [leak for text in (self.log(), *told, *answers) for leak in secrets_in(text)]
 
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from conveyor_client import AccessGroup, AuthorizationRequest
 from tables import (
@@ -52,6 +53,8 @@ from tables import (
 )
 
 BUSY_SECONDS = 2.0
+# The last one frees the rows that a process holds which was stopped in the middle of a transaction.
+POSTGRESQL_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s"
 LONGEST_PAUSE = 300.0
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
 PROGRESS_GRACE = 0.4  # a decision that is over sooner is shown once, as decided
@@ -107,22 +110,28 @@ class Ledger:
             options["connect_args"] = {"timeout": BUSY_SECONDS}
         else:
             options["pool_pre_ping"] = True
-            options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=5000"}
+            options["connect_args"] = {"connect_timeout": 5, "options": POSTGRESQL_OPTIONS}
         self._engine = create_engine(url, **options)
         if self._is_sqlite:
             event.listen(self._engine, "connect", _make_durable)
 
     def prepare(self) -> None:
         """Make the tables that are not there yet. Several processes may do so at once."""
-        with self._errors():
-            try:
-                METADATA.create_all(self._engine)
-            except SQLAlchemyError:
-                # Another process was making them at the same time: look again.
-                METADATA.create_all(self._engine)
+        try:
+            self._make_tables()
+        except LedgerError:
+            # PostgreSQL fails when another process was making them at the same time: now they are there.
+            self._make_tables()
         with self._write() as db:
             values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
             db.execute(self._insert_if_absent(LEASE, [values]))
+
+    def _make_tables(self) -> None:
+        with self._write() as db:
+            for table in METADATA.sorted_tables:
+                db.execute(CreateTable(table, if_not_exists=True))
+                for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                    db.execute(CreateIndex(index, if_not_exists=True))
 
     def close(self) -> None:
         self._engine.dispose()

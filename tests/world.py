@@ -135,7 +135,8 @@ class World:
 
     def ledger(self, query: str) -> list[tuple[object, ...]]:
         """Rows of the ledger, read beside the app."""
-        engine = create_engine(self.settings["DATABASE_URL"])
+        url = self.settings["DATABASE_URL"]
+        engine = create_engine(re.sub("^postgres(ql)?:", "postgresql+psycopg:", url))
         with engine.connect() as db:
             rows = [tuple(row) for row in db.execute(text(query))]
         engine.dispose()

@@ -20,6 +20,8 @@ from tables import (
     GONE,
     IGNORED_ELSEWHERE,
     IN_FLIGHT,
+    OUTAGE,
+    OUTAGE_OVER,
     PENDING,
     REJECTED,
     REJECTING,
@@ -63,6 +65,8 @@ def card(row: Row, groups: Sequence[AccessGroup]) -> Message:
         return _pending(row, groups)
     if row.state in IN_FLIGHT:
         return _in_progress(row)
+    if row.state in (OUTAGE, OUTAGE_OVER):
+        return _outage(row)
     return _decided(row)
 
 
@@ -138,6 +142,23 @@ DECIDED = {
     IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
     GONE: ("No longer in Conveyor", ":grey_question:"),
 }
+
+
+def _outage(row: Row) -> Message:
+    """Says that requests are not arriving; and later, in the same place, that they are again."""
+    began = _date(row.received_at)
+    if row.state == OUTAGE:
+        title = "Requests are not arriving"
+        symbol, said = ":warning:", [_text("I have not been able to read Conveyor's queue since "), began]
+        then = (
+            "I keep trying, and this message will say when they arrive again. "
+            "Whoever runs this app finds the cause at /readyz and in its log."
+        )
+    else:
+        title = "Requests are arriving again"
+        said = [_text("I could not read Conveyor's queue from "), began, _text(" to "), _date(row.settled_at)]
+        symbol, then = ":white_check_mark:", "The requests of that time get their cards now."
+    return _message_of(f"{title}. {then}", [_header(f"{symbol} {title}"), _rich([*said, _text(f". {then}")])])
 
 
 def _asked_again(previous: dict[str, Any]) -> list[Block]:

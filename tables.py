@@ -13,6 +13,9 @@ APPROVING, APPROVED = "approving", "approved"
 REJECTING, REJECTED = "rejecting", "rejected"
 APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE = "approved elsewhere", "ignored elsewhere", "gone"
 CLOSED = "closed"  # decided, but only its card knows how: the ledger was lost
+# Not a request: the message that requests are not arriving. As a row it gets what a card gets: it is posted
+# once, found again after a crash, and kept up to date.
+OUTAGE, OUTAGE_OVER = "outage", "outage over"
 IN_FLIGHT = (APPROVING, REJECTING)
 SETTLED = (APPROVED, REJECTED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE, CLOSED)
 

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import socketserver
-import sys
 import threading
 from itertools import cycle
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import flask
 
 from sandbox.stand_in import Exchange
-from tests.world import ROOT, World, eventually, free_port
+from tests.world import World, eventually, free_port
 
 
 class RoundRobin(socketserver.ThreadingTCPServer):
@@ -61,7 +60,7 @@ class Replicas:
             "STOP_FILE": str(self.stop_file),
         }
         if constants:
-            self.world.command = [sys.executable, str(ROOT / "tests" / "altered_app.py"), *constants]
+            self.world.alter(*constants)
         self.each = [self._replica(f"app{number}") for number in range(count)]
         self.proxy = RoundRobin([replica.port for replica in self.each])
         self.world.slack.app_url = self.proxy.url

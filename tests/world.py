@@ -81,6 +81,10 @@ class World:
             "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{self.port}",
         }
 
+    def alter(self, *constants: str) -> None:
+        """Let the app be started with other constants, such as worker.LEASE_SECONDS=2."""
+        self.command = [sys.executable, str(ROOT / "tests" / "altered_app.py"), *constants]
+
     def launch(self, **settings: str) -> subprocess.Popen[bytes]:
         """Start the app with these settings in addition; returns at once."""
         environment = {"PATH": os.environ["PATH"], **self.settings, **settings}

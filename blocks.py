@@ -46,6 +46,8 @@ from tables import (
     GONE,
     IGNORED_ELSEWHERE,
     IN_FLIGHT,
+    OUTAGE,
+    OUTAGE_OVER,
     PENDING,
     REJECTED,
     REJECTING,
@@ -92,6 +94,8 @@ def card(row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = ()
         return _pending(row, groups, past)
     if row.state in IN_FLIGHT:
         return _in_progress(row)
+    if row.state in (OUTAGE, OUTAGE_OVER):
+        return _outage(row)
     return _decided(row)
 
 
@@ -267,6 +271,23 @@ def _company(row: Row) -> list[Block]:
     if known.get("crm_link"):
         elements += [words(" "), link(known["crm_link"], "Open in the CRM")]
     return [rich(elements)]
+
+
+def _outage(row: Row) -> Message:
+    """Says that requests are not arriving; and later, in the same place, that they are again."""
+    began = date(row.received_at)
+    if row.state == OUTAGE:
+        title = "Requests are not arriving"
+        symbol, said = ":warning:", [words("I have not been able to read Conveyor's queue since "), began]
+        then = (
+            "I keep trying, and this message will say when they arrive again. "
+            "Whoever runs this app finds the cause at /readyz and in its log."
+        )
+    else:
+        title = "Requests are arriving again"
+        said = [words("I could not read Conveyor's queue from "), began, words(" to "), date(row.settled_at)]
+        symbol, then = ":white_check_mark:", "The requests of that time get their cards now."
+    return message_of(f"{title}. {then}", [header(f"{symbol} {title}"), rich([*said, words(f". {then}")])])
 
 
 def _granted(row: Row) -> str:

@@ -12,11 +12,13 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from tables import LEASE, METADATA
 
 BUSY_SECONDS = 2.0
+# The last one frees the rows that a process holds which was stopped in the middle of a transaction.
+POSTGRESQL_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s"
 
 
 class LedgerError(Exception):
@@ -38,34 +40,33 @@ class Database:
             options["connect_args"] = {"timeout": BUSY_SECONDS}
         else:
             options["pool_pre_ping"] = True
-            options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=5000"}
+            options["connect_args"] = {"connect_timeout": 5, "options": POSTGRESQL_OPTIONS}
         self._engine = create_engine(url, **options)
         if self._is_sqlite:
             event.listen(self._engine, "connect", _make_durable)
 
     def prepare(self) -> None:
         """Make what is not there yet, in a ledger of an earlier version too. Several processes may do so."""
-        with self._errors():
-            try:
-                self._make_tables()
-            except SQLAlchemyError:
-                # Another process was making them at the same time: look again.
-                self._make_tables()
+        try:
+            self._make_tables()
+        except LedgerError:
+            # Another process was making the same at the same time: now it is there.
+            self._make_tables()
         with self.write() as db:
             values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
             db.execute(self.insert_if_absent(LEASE, [values]))
 
     def _make_tables(self) -> None:
-        METADATA.create_all(self._engine)
-        for table in METADATA.sorted_tables:
-            there = {column["name"] for column in inspect(self._engine).get_columns(table.name)}
-            for column in table.columns:
-                if column.name not in there:
-                    definition = CreateColumn(column).compile(self._engine)
-                    with self._engine.begin() as db:
+        with self.write() as db:
+            for table in METADATA.sorted_tables:
+                db.execute(CreateTable(table, if_not_exists=True))
+                there = {column["name"] for column in inspect(db).get_columns(table.name)}
+                for column in table.columns:
+                    if column.name not in there:
+                        definition = CreateColumn(column).compile(db)
                         db.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
-            for index in table.indexes:
-                index.create(self._engine, checkfirst=True)
+                for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                    db.execute(CreateIndex(index, if_not_exists=True))
 
     def close(self) -> None:
         self._engine.dispose()

@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     func,
     literal,
+    not_,
     or_,
     select,
     update,
@@ -31,6 +32,8 @@ from tables import (
     IN_FLIGHT,
     LEASE,
     NOTES,
+    OUTAGE,
+    OUTAGE_OVER,
     PENDING,
     REJECTED,
     REQUESTS,
@@ -49,6 +52,7 @@ from tables import (
 )
 
 LONGEST_PAUSE = 300.0
+OUTAGE_SECONDS = 600.0  # after which the channel is told that requests are not arriving
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
 REMINDERS = 3  # of one card
 OUTCOME, REMINDER = "outcome", "reminder"  # notes that are no answer to a decision
@@ -119,10 +123,23 @@ class Ledger(Database):
             row = db.execute(select(LEASE)).one()
             return Look(row.adopted_at, row.looked_at, row.look_trouble, row.groups_at)
 
-    def record_look(self, trouble: str, now: float) -> None:
-        """Remember how the last look at Conveyor's queue went; an empty trouble means complete."""
+    def record_look(self, trouble: str, now: float, *, arriving: bool) -> None:
+        """Remember how the last look at Conveyor went; an empty trouble means complete.
+
+        `arriving` says whether its queue could be read. The channel is told if that takes too long to change.
+        """
         values = {"look_trouble": trouble} if trouble else {"look_trouble": "", "looked_at": now}
-        self.update(update(LEASE).values(**values))
+        outage = REQUESTS.c.state == OUTAGE
+        untold = and_(outage, REQUESTS.c.card_ts == "", REQUESTS.c.posting_at.is_(None))
+        with self.write() as db:
+            db.execute(update(LEASE).values(**values))
+            if arriving:
+                db.execute(REQUESTS.delete().where(untold))
+                over = {"state": OUTAGE_OVER, "settled_at": now, **_redraw(now)}
+                db.execute(update(REQUESTS).where(outage).values(**over))
+            elif db.scalar(select(REQUESTS.c.id).where(outage)) is None:
+                values = {**_fresh(f"outage {now:.3f}", now), **_addressed(""), "state": OUTAGE}
+                db.execute(REQUESTS.insert().values({**values, "show_at": now + OUTAGE_SECONDS}))
 
     # Access groups
 
@@ -406,7 +423,9 @@ class Ledger(Database):
 
     def next_post(self, now: float) -> Row | None:
         """The oldest request without a card. A few failures of that one do not change the order."""
-        row = self._next(REQUESTS.c.card_ts == "", None, REQUESTS.c.received_at, REQUESTS.c.id)
+        early = and_(REQUESTS.c.state == OUTAGE, REQUESTS.c.show_at > now)
+        missing = and_(REQUESTS.c.card_ts == "", not_(early))
+        row = self._next(missing, None, REQUESTS.c.received_at, REQUESTS.c.id)
         if row and (row.show_at or 0.0) > now and row.show_failures >= MANY_FAILURES:
             row = self._next(REQUESTS.c.card_ts == "", now, REQUESTS.c.received_at, REQUESTS.c.id)
         return row if row and (row.show_at or 0.0) <= now else None
@@ -537,6 +556,8 @@ class Ledger(Database):
                         "show_at": None,
                         "adopted": 1,
                     }
+                elif card.state == OUTAGE:
+                    values |= {"show_at": None}
                 elif card.state != PENDING:
                     values |= {"state": CLOSED, "settled_at": now, "show_at": None}
                 db.execute(self.insert_if_absent(REQUESTS, [values]))

@@ -73,7 +73,8 @@ class Show:
             if row := self._ledger.next_post(now):
                 self._attempt(row, POST, self._post)
                 return 0.0
-        return min(IDLE_SECONDS, max(0.01, max(self._not_before.values()) - now))
+        wait = max(self._not_before.values()) - now
+        return min(wait, IDLE_SECONDS) if wait > 0 else IDLE_SECONDS
 
     def _attempt(self, row: Row, what: str, draw: Callable[[Row], None]) -> None:
         try:

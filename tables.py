@@ -17,6 +17,9 @@ APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE = "approved elsewhere", "ignored els
 CLOSED = "closed"  # decided, but only its card knows how: the ledger was lost
 IN_FLIGHT = (APPROVING, REJECTING, REVOKING)
 SETTLED = (APPROVED, REJECTED, REVOKED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE, CLOSED)
+# Not a request: the message that requests are not arriving. As a row it gets what a card gets: it is posted
+# once, found again after a crash, and kept up to date.
+OUTAGE, OUTAGE_OVER = "outage", "outage over"
 
 
 class CleanText(TypeDecorator[str]):

@@ -45,24 +45,27 @@ class Watch:
         if self._ledger.look().adopted_at is None:
             return 0.1  # nothing is recorded before the channel was read
         try:
-            self._look()
-        except ConveyorError as error:
-            self._failures += 1
-            trouble = str(error)
-            if isinstance(error, NotAllowed):
-                trouble = f"Conveyor does not accept CONVEYOR_KEY ({error})"
-            log.warning("look=incomplete failures=%d cause=%r", self._failures, trouble)
-            self._ledger.record_look(trouble, self._clock())
-            longest = max(LONGEST_PAUSE, self._poll_seconds)
-            return float(min(self._poll_seconds * 2 ** min(self._failures, 20), longest))
-        self._failures = 0
-        self._ledger.record_look("", self._clock())
-        if self._remind_after_hours:
-            # Only now is it known that they are still open.
-            self._ledger.remind(self._remind_after_hours, self._clock())
-        return self._poll_seconds
+            error, arriving = self._look(), True
+        except ConveyorError as failed:
+            error, arriving = failed, False
+        if error is None:
+            self._failures = 0
+            self._ledger.record_look("", self._clock(), arriving=True)
+            if self._remind_after_hours:
+                # Only now is it known that they are still open.
+                self._ledger.remind(self._remind_after_hours, self._clock())
+            return self._poll_seconds
+        self._failures += 1
+        trouble = str(error)
+        if isinstance(error, NotAllowed):
+            trouble = f"Conveyor does not accept CONVEYOR_KEY ({error})"
+        log.warning("look=incomplete failures=%d cause=%r", self._failures, trouble)
+        self._ledger.record_look(trouble, self._clock(), arriving=arriving)
+        longest = max(LONGEST_PAUSE, self._poll_seconds)
+        return float(min(self._poll_seconds * 2 ** min(self._failures, 20), longest))
 
-    def _look(self) -> None:
+    def _look(self) -> ConveyorError | None:
+        """Read the whole queue, or raise ConveyorError; what comes back is why the groups were not read."""
         begun = self._clock()
         groups_error: ConveyorError | None = None
         try:
@@ -84,8 +87,7 @@ class Watch:
         # Only here is the pass complete, so that it says something about what it does not have.
         self._read_missing(seen)
         self._find_reappeared(seen, reappeared, begun)
-        if groups_error:
-            raise groups_error
+        return groups_error
 
     def _read_groups(self) -> None:
         groups = self._conveyor.access_groups()

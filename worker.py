@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -27,6 +28,7 @@ IDLE_SECONDS = 0.5
 FAILED_SECONDS = 5.0
 GREET_SECONDS = 30.0  # half of what the reviewers' answers may be old
 GREET_AGAIN_SECONDS = 2.0
+ALARM_SECONDS = 1.0
 
 
 class Lease:
@@ -42,6 +44,11 @@ class Lease:
 
     def held(self) -> bool:
         return self._monotonic() < self._held_until
+
+    def seconds_left(self) -> float:
+        """Until another process may take the lease, if it is ours; else 0."""
+        left = self._held_until + LEASE_SECONDS - HELD_SECONDS - self._monotonic()
+        return max(left, 0.0) if self.held() else 0.0
 
     def tend(self) -> None:
         """Raise the beat if the lease is ours; take it if it is free or its owner is silent."""
@@ -99,6 +106,7 @@ class Worker:
         self._rounds: dict[str, float] = {}
         self._threads = [
             threading.Thread(target=self._beat, name="beat", daemon=True),
+            threading.Thread(target=self._set_alarm, name="alarm", daemon=True),
             *(
                 threading.Thread(target=self._run, args=args, name=args[0], daemon=True)
                 for args in (
@@ -129,7 +137,7 @@ class Worker:
         return not self._stuck()
 
     def _stuck(self) -> list[str]:
-        """The loops that died or finished no round for too long."""
+        """The loops that died, or finished no round for too long after it was due."""
         oldest = time.monotonic() - STUCK_SECONDS
         return [
             thread.name
@@ -151,6 +159,18 @@ class Worker:
                 os._exit(1)
             self._stopping.wait(BEAT_SECONDS if self._lease.held() else IDLE_SECONDS)
 
+    def _set_alarm(self) -> None:
+        """Let the kernel end this process if it is stopped until another may work.
+
+        A look at the lease before a write is not enough: a process can be stopped right after the look. When
+        it wakes up, the alarm ends it before it does anything more.
+        """
+        while not self._stopping.is_set():
+            signal.setitimer(signal.ITIMER_REAL, self._lease.seconds_left())
+            self._rounds["alarm"] = time.monotonic()
+            self._stopping.wait(ALARM_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
     def _run(self, name: str, loop: Loop, needs_lease: bool, wait: Callable[[float], object] | None) -> None:
         while not self._stopping.is_set():
             changes = self._ledger.changes
@@ -158,7 +178,7 @@ class Worker:
             try:
                 if not needs_lease or self._lease.held():
                     seconds = loop.round()
-                self._rounds[name] = time.monotonic()
+                self._rounds[name] = time.monotonic() + seconds
             except LedgerError as error:
                 log.error("loop=%s cause=%r", name, str(error))
                 self._rounds[name] = time.monotonic()

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from tests.requirements import find
@@ -69,12 +69,10 @@ class Postgres:
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement as the server's administrator."""
-        engine = create_engine(self._url("postgres"))
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+        engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as db:
             result = db.execute(text(statement))
-            rows = [tuple(row) for row in result] if result.returns_rows else []
-        engine.dispose()
-        return rows
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     def _url(self, database: str) -> str:
         return f"postgresql+psycopg://app@127.0.0.1:{self.port}/{database}"

@@ -46,6 +46,21 @@ def row(ledger: Ledger, request_id: str = "r1") -> Row:
     return found
 
 
+def test_many_processes_may_make_the_tables_at_once(database_url: str) -> None:
+    ledgers = [Ledger(database_url) for _ in range(8)]
+    start = threading.Barrier(len(ledgers))
+
+    def prepare(made: Ledger) -> tuple[str, int]:
+        start.wait()
+        made.prepare()
+        return made.lease()
+
+    with ThreadPoolExecutor(len(ledgers)) as pool:
+        assert set(pool.map(prepare, ledgers)) == {("", 0)}
+    for made in ledgers:
+        made.close()
+
+
 def test_a_request_is_recorded_once(ledger: Ledger) -> None:
     assert ledger.record([asked(), asked("r2")], 10.0) == 2
     assert ledger.record([asked(), asked("r2")], 11.0) == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import blocks
+import elements
 from app import OneLine
 from sandbox.workspace import ANN, BOB, SAM
 from tests.world import World, eventually
@@ -150,4 +150,4 @@ def test_a_record_is_one_line_of_visible_characters() -> None:
     ],
 )
 def test_a_domain_that_only_looks_like_another_is_spelled_out(address: str, shown: str) -> None:
-    assert blocks.domain(address) == shown
+    assert elements.domain(address) == shown

@@ -82,6 +82,10 @@ class World:
             "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{self.port}",
         }
 
+    def alter(self, *constants: str) -> None:
+        """Let the app be started with other constants, such as worker.LEASE_SECONDS=2."""
+        self.command = [sys.executable, str(ROOT / "tests" / "altered_app.py"), *constants]
+
     def launch(self, **settings: str) -> subprocess.Popen[bytes]:
         """Start the app with these settings in addition; returns at once."""
         environment = {"PATH": os.environ["PATH"], **self.settings, **settings}
@@ -144,7 +148,8 @@ class World:
 
     def ledger(self, query: str) -> list[tuple[object, ...]]:
         """Rows of the ledger, read (or changed) beside the app."""
-        engine = create_engine(self.settings["DATABASE_URL"])
+        url = self.settings["DATABASE_URL"]
+        engine = create_engine(re.sub("^postgres(ql)?:", "postgresql+psycopg:", url))
         with engine.begin() as db:
             result = db.execute(text(query))
             rows = [tuple(row) for row in result] if result.returns_rows else []

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test check run screenshots
+.PHONY: help demo test check run bench screenshots
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ check: $(INSTALLED) ## Lint, format and types
 
 run: $(INSTALLED) ## Run the app with the settings in .env
 	@$(BIN)/python app.py
+
+bench: $(INSTALLED) ## Measure how fast it is, into bench/results.md (QUICK=1: a first look)
+	@$(BIN)/python -m bench
 
 screenshots: $(INSTALLED) ## Make the pictures in docs/images again (needs chromium)
 	@$(BIN)/python -m sandbox.screenshots

@@ -20,6 +20,7 @@ from slack_sdk.signature import SignatureVerifier
 import blocks
 import health
 from channel import Channel
+from clicks import Clicks
 from conveyor_client import ConveyorClient
 from decide import Decide
 from ledger import Ledger
@@ -74,13 +75,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     reviewers = Reviewers(quick, settings.reviewers)
     listeners = Listeners(ledger, reviewers, channel, quick, settings.reason_required, time.time)
     conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
-    lease = Lease(ledger)
+    lease, clicks = Lease(ledger), Clicks()
     worker = Worker(
         ledger,
+        clicks,
         lease,
         Greet(channel, reviewers),
         Watch(conveyor, ledger, blocks.offer, settings.poll_seconds, time.time),
-        Decide(conveyor, ledger, lease.held, time.time),
+        Decide(conveyor, ledger, lease.held, time.time, clicks.let_pass),
         Show(channel, ledger, lease.held, time.time),
     )
     bolt = _bolt(quick, settings)
@@ -90,7 +92,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["conveyor_for_slack"] = Parts(settings, ledger, channel, listeners, worker)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     verifier = SignatureVerifier(settings.slack_signing_secret)
-    app.post("/slack/events", endpoint="slack_events")(lambda: receive(bolt, verifier, channel))
+    app.post("/slack/events", endpoint="slack_events")(lambda: receive(bolt, verifier, channel, clicks))
     app.get("/healthz", endpoint="healthz")(lambda: _health(worker.is_alive()))
     app.get("/readyz", endpoint="readyz")(lambda: _readiness(health.readiness(settings, ledger, channel)))
     return app
@@ -102,7 +104,7 @@ def parts(app: Flask) -> Parts:
     return found
 
 
-def receive(bolt: App, verifier: SignatureVerifier, channel: Channel) -> Response:
+def receive(bolt: App, verifier: SignatureVerifier, channel: Channel, clicks: Clicks) -> Response:
     """Hand what Slack signed to Bolt; everything else ends here, without a trace of its content."""
     try:
         text = request.get_data(cache=False).decode("utf-8")
@@ -123,7 +125,8 @@ def receive(bolt: App, verifier: SignatureVerifier, channel: Channel) -> Respons
     try:
         # Given the parsed body, Bolt does not parse it again: its own parser mistakes a form that contains
         # the word "payload" anywhere for an interaction. Only the mode of its sockets takes a parsed body.
-        answer = bolt.dispatch(BoltRequest(body=payload, mode="socket_mode"))
+        with clicks.answering():
+            answer = bolt.dispatch(BoltRequest(body=payload, mode="socket_mode"))
     except Exception as error:
         answer = _odd_payload(error)
     return Response(answer.body, answer.status, {name: values[0] for name, values in answer.headers.items()})

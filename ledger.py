@@ -29,6 +29,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from conveyor_client import AccessGroup, AuthorizationRequest
+from fair_lock import FairLock
 from tables import (
     ACCESS_GROUPS,
     APPROVED,
@@ -98,7 +99,7 @@ class Ledger:
     def __init__(self, database_url: str) -> None:
         url = make_url(database_url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
-        self._write_lock = threading.Lock()
+        self._write_lock = FairLock()
         self._changed = threading.Condition()
         self._changes = 0
         options: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": BUSY_SECONDS}

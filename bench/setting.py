@@ -55,5 +55,5 @@ class Setting:
 
     def wait_until_quiet(self) -> None:
         """Wait until every decision is carried out and every card is drawn."""
-        busy = "SELECT count(*) FROM requests WHERE decide_at IS NOT NULL OR show_at IS NOT NULL"
+        busy = "SELECT count(*) FROM requests WHERE decide_at >= 0 OR show_at >= 0"
         servers.wait_until(lambda: self.ledger(busy) == 0, QUIET_SECONDS)

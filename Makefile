@@ -22,7 +22,7 @@ check: $(INSTALLED) ## Lint, format and types
 run: $(INSTALLED) ## Run the app with the settings in .env
 	@$(BIN)/python app.py
 
-bench: $(INSTALLED) ## Measure how fast it is, into bench/results.md (QUICK=1: a first look)
+bench: $(INSTALLED) ## Measure how fast it is, into bench/results.md (QUICK=1: a first look, only printed)
 	@$(BIN)/python -m bench
 
 screenshots: $(INSTALLED) ## Make the pictures in docs/images again (needs chromium)

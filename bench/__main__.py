@@ -1,4 +1,4 @@
-"""`python -m bench`: every experiment, a table of each, and `bench/results.md`."""
+"""`python -m bench`: every experiment, a table of each; after a whole run they are in `bench/results.md`."""
 
 import os
 import platform
@@ -45,7 +45,8 @@ def main() -> int:
     took = f"All of this took {time.monotonic() - started:.0f} s.\n"
     print(promises, took, sep="\n")
     parts = [head, promises, *(section.markdown() for section in sections), took]
-    RESULTS.write_text("\n".join(parts), encoding="utf-8")
+    if not quick:
+        RESULTS.write_text("\n".join(parts), encoding="utf-8")
     return 0
 
 

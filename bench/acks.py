@@ -89,7 +89,7 @@ def _section(volleys: dict[tuple[str, int], list[Volley]], unproven: int) -> Sec
         "the decision is in a SQLite file synced to disk before the answer, and the same process carries "
         "it out at the same time.",
         "*Unanswered* counts, over all runs, what got no 200 within Slack's three seconds. *Client busy* is "
-        "the share of its processor that the client used: far from 100 %, it did not hold up the servers.",
+        "the share of a processor that the client used: far below 100 % it does not hold up the servers.",
         f"*Hangs* means that every answer takes {HANG_SECONDS:.0f} s. When it is Slack, nobody knows who "
         f"clicked: nothing may be claimed. Claimed all the same: {unproven}.",
     ]

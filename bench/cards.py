@@ -21,7 +21,7 @@ PACE_SECONDS = 1.1  # the app posts one card a second
 WHY = {
     "users.info": "who clicked and whether they may decide; the answer is kept for 60 s",
     "GET request": "is it still open? Somebody may have decided it in Conveyor itself",
-    "POST authorizations": "the decision (a rejection: `PATCH request`); its answer says what was granted",
+    "POST authorizations": "the decision (a rejection: `PATCH request`); its answer says what was granted, or one more read does",
     "chat.update": "the card says what was decided",
 }
 

@@ -33,7 +33,7 @@ def measure(setting: Setting) -> Section:
 
 
 def _decide_many(setting: Setting, section: Section) -> None:
-    """Five times as many decisions in one process: after the first time, nothing may grow."""
+    """Five times as many decisions in one process: after the first time, nothing is to grow."""
     rounds, each = (5, 60) if setting.quick else (5, 2_000)
     database = setting.new_ledger(rounds * each)
     sizes = []
@@ -50,7 +50,7 @@ def _decide_many(setting: Setting, section: Section) -> None:
     section.remarks = [
         "The memory is that of the process that answers, as the system counts it (RSS).",
         f"The app with {rounds * each:,} open requests: {idle:.0f} MB, then with decisions: {steps}. "
-        "The first ones make the threads and fill the caches that are kept; from there on nothing grows.",
+        "The first ones make the threads and fill the caches that are kept; the promise is about what comes after.",
         f"A decision costs {cpu * 1000:.1f} ms of CPU in all, from the click to the decided card.",
     ]
     section.targets = [

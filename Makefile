@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test check fuzz audit run screenshots
+.PHONY: help demo test check fuzz audit run bench screenshots
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ audit: ## Look for known vulnerabilities in the pinned packages (needs the Inter
 
 run: $(INSTALLED) ## Run the app with the settings in .env
 	@$(BIN)/python app.py
+
+bench: $(INSTALLED) ## Measure how fast it is, into bench/results.md (QUICK=1: a first look, only printed)
+	@$(BIN)/python -m bench
 
 screenshots: $(INSTALLED) ## Make the pictures in docs/images again (needs chromium)
 	@$(BIN)/python -m sandbox.screenshots

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import ssl
 import sys
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import blocks
 import health
 from answers import Answers
 from channel import Channel
+from clicks import Clicks
 from conveyor_client import ConveyorClient
 from decide import Decide
 from ledger import Ledger
@@ -67,8 +69,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     log_to_stderr(settings.log_level)
     ledger = Ledger(settings.database_url)
     ledger.prepare()
+    # Given once, or each call would read all trusted certificates anew: 20 ms of a click.
+    options: dict[str, Any] = {"ssl": ssl.create_default_context(), "retry_handlers": []}
     quick, patient = (
-        WebClient(settings.slack_bot_token, settings.slack_api_url, timeout=seconds, retry_handlers=[])
+        WebClient(settings.slack_bot_token, settings.slack_api_url, timeout=seconds, **options)
         for seconds in (LISTENER_SECONDS, BACKGROUND_SECONDS)
     )
     channel = Channel(patient, settings.slack_channel_id)
@@ -78,13 +82,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
     memory = Memory(ledger)
     rooms = Rooms(memory, channel, conveyor, answers, time.time)
-    lease = Lease(ledger)
+    lease, clicks = Lease(ledger), Clicks()
     worker = Worker(
         ledger,
+        clicks,
         lease,
         Greet(channel, reviewers),
         Watch(conveyor, ledger, blocks.offer, settings.poll_seconds, settings.remind_after_hours, time.time),
-        Decide(conveyor, ledger, lease.held, time.time),
+        Decide(conveyor, ledger, lease.held, time.time, clicks.let_pass),
         Show(channel, ledger, memory, Companies(conveyor), lease.held, time.time),
     )
     bolt = _bolt(quick, settings)
@@ -95,7 +100,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["conveyor_for_slack"] = Parts(settings, ledger, channel, answers, worker)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     verifier = SignatureVerifier(settings.slack_signing_secret)
-    app.post("/slack/events", endpoint="slack_events")(lambda: receive(bolt, verifier, channel))
+    app.post("/slack/events", endpoint="slack_events")(lambda: receive(bolt, verifier, channel, clicks))
     app.get("/healthz", endpoint="healthz")(lambda: _health(worker.is_alive()))
     app.get("/readyz", endpoint="readyz")(lambda: _readiness(health.readiness(settings, ledger, channel)))
     return app
@@ -107,7 +112,7 @@ def parts(app: Flask) -> Parts:
     return found
 
 
-def receive(bolt: App, verifier: SignatureVerifier, channel: Channel) -> Response:
+def receive(bolt: App, verifier: SignatureVerifier, channel: Channel, clicks: Clicks) -> Response:
     """Hand what Slack signed to Bolt; everything else ends here, without a trace of its content."""
     try:
         text = request.get_data(cache=False).decode("utf-8")
@@ -128,7 +133,8 @@ def receive(bolt: App, verifier: SignatureVerifier, channel: Channel) -> Respons
     try:
         # Given the parsed body, Bolt does not parse it again: its own parser mistakes a form that contains
         # the word "payload" anywhere for an interaction. Only the mode of its sockets takes a parsed body.
-        answer = bolt.dispatch(BoltRequest(body=payload, mode="socket_mode"))
+        with clicks.answering():
+            answer = bolt.dispatch(BoltRequest(body=payload, mode="socket_mode"))
     except Exception as error:
         answer = _odd_payload(error)
     return Response(answer.body, answer.status, {name: values[0] for name, values in answer.headers.items()})

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
+from fair_lock import FairLock
 from tables import LEASE, METADATA
 
 BUSY_SECONDS = 2.0
@@ -31,7 +32,7 @@ class Database:
     def __init__(self, database_url: str) -> None:
         url = make_url(database_url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
-        self._write_lock = threading.Lock()
+        self._write_lock = FairLock()
         self._changed = threading.Condition()
         self._changes = 0
         options: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": BUSY_SECONDS}

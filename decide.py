@@ -54,11 +54,13 @@ class Decide:
         ledger: Ledger,
         held: Callable[[], bool],
         clock: Callable[[], float],
+        let_pass: Callable[[], object] = lambda: None,
     ) -> None:
         self._conveyor = conveyor
         self._ledger = ledger
         self._held = held
         self._clock = clock
+        self._let_pass = let_pass
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="decide")
         self._busy: set[str] = set()
 
@@ -80,6 +82,7 @@ class Decide:
 
     def _run(self, row: Row) -> None:
         try:
+            self._let_pass()
             self.carry_out(row)
         except Exception:
             log.exception("request=%s decision=failed", row.id)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from channel import Channel
+from clicks import Clicks
 from database import LedgerError
 from decide import Decide
 from ledger import Ledger
@@ -97,9 +98,17 @@ class Worker:
     """The threads of one process: `greet` runs in every one, the loops only in that which holds the lease."""
 
     def __init__(
-        self, ledger: Ledger, lease: Lease, greet: Loop, watch: Loop, decide: Decide, show: Loop
+        self,
+        ledger: Ledger,
+        clicks: Clicks,
+        lease: Lease,
+        greet: Loop,
+        watch: Loop,
+        decide: Decide,
+        show: Loop,
     ) -> None:
         self._ledger = ledger
+        self._clicks = clicks
         self._decide = decide
         self._lease = lease
         self._stopping = threading.Event()
@@ -173,6 +182,7 @@ class Worker:
 
     def _run(self, name: str, loop: Loop, needs_lease: bool, wait: Callable[[float], object] | None) -> None:
         while not self._stopping.is_set():
+            self._clicks.let_pass()
             changes = self._ledger.changes
             seconds = IDLE_SECONDS
             try:

@@ -1,0 +1,1 @@
+"""How fast the app is, beside two floors: `make bench`."""

@@ -1,0 +1,86 @@
+"""`python -m bench`: every experiment, a table of each; after a whole run they are in `bench/results.md`."""
+
+import os
+import platform
+import sqlite3
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+from bench import acks, cards, footprint, growth
+from bench.report import Section, milliseconds, targets_table
+from bench.services import Services
+from bench.setting import Setting
+
+RESULTS = Path(__file__).parent / "results.md"
+SECTIONS = (acks, cards, growth, footprint)  # each has `measure(setting)`
+SYNCS = 200
+
+
+def main() -> int:
+    """Run everything; the exit status. A slow machine is no error."""
+    if not sys.platform.startswith("linux"):
+        print("The figures are read from /proc: please run this on Linux.", file=sys.stderr)
+        return 1
+    quick = bool(os.environ.get("QUICK"))
+    started = time.monotonic()
+    sections: list[Section] = []
+    with (
+        tempfile.TemporaryDirectory(prefix=".ledger-", dir=RESULTS.parent) as folder,
+        Services() as services,
+        ProcessPoolExecutor(1, get_context("spawn")) as client,
+    ):
+        setting = Setting(1 if quick else 5, quick, Path(folder), services, client)
+        head = _head(setting)
+        print(head, flush=True)
+        for experiment in SECTIONS:
+            section = experiment.measure(setting)
+            print(section.markdown(), flush=True)
+            sections.append(section)
+    promises = targets_table(sections)
+    took = f"All of this took {time.monotonic() - started:.0f} s.\n"
+    print(promises, took, sep="\n")
+    parts = [head, promises, *(section.markdown() for section in sections), took]
+    if not quick:
+        RESULTS.write_text("\n".join(parts), encoding="utf-8")
+    return 0
+
+
+def _head(setting: Setting) -> str:
+    """Where and how this was measured."""
+    busy = os.getloadavg()[0]
+    lines = [
+        "# How fast it is",
+        "",
+        f"`make bench{' QUICK=1' if setting.quick else ''}`, {time.strftime('%Y-%m-%d')}: "
+        + ("one short run, for a first look. " if setting.quick else "medians of five runs. ")
+        + "The floors are measured in the same run, on the same machine, with the same settings of gunicorn "
+        "(one process, 100 threads): a bare Flask route that only checks Slack's signature, and a bare Bolt "
+        "app whose listener only acknowledges.",
+        "",
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.system()} "
+        f"{platform.release()}, {os.cpu_count()} processors, which server, client and both services share; "
+        f"load {busy:.1f} at the start. Writing 4 kB and syncing it to disk takes "
+        f"{milliseconds(_sync_seconds(setting.folder))} here.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _sync_seconds(folder: Path) -> float:
+    seconds = []
+    with (folder / "sync").open("wb", buffering=0) as file:
+        for _ in range(SYNCS):
+            started = time.perf_counter()
+            file.write(b"x" * 4096)
+            os.fsync(file.fileno())
+            seconds.append(time.perf_counter() - started)
+    return median(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

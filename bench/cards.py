@@ -1,0 +1,101 @@
+"""How long a request takes to its card, and a click to the decided card."""
+
+import random
+import time
+from statistics import median
+from typing import Any
+
+from bench import servers
+from bench.report import Section, Target
+from bench.setting import Setting
+from tables import APPROVED, PENDING
+
+TITLE = "Cards: from request to card, from click to decided card"
+POLL_SECONDS = 1.0
+ALLOWED_BEYOND_POLL = 0.2
+CALL_SECONDS = 0.1
+ALLOWED_BEYOND_CALLS = 0.1
+PACE_SECONDS = 1.1  # the app posts one card a second
+
+# The calls of an approval in the order in which they are made, and why each is needed.
+WHY = {
+    "users.info": "who clicked and whether they may decide; the answer is kept for 60 s",
+    "GET request": "is it still open? Somebody may have decided it in Conveyor itself",
+    "POST authorizations": "the decision, a `PATCH` for a rejection; its answer, or one more read, says what "
+    "was granted",
+    "chat.update": "the card says what was decided",
+}
+
+
+def measure(setting: Setting) -> Section:
+    """Single requests at any moment between two looks; single clicks with every call taking 100 ms."""
+    trials = 3 if setting.quick else 5
+    to_card: list[list[float]] = []
+    to_decided: list[list[float]] = []
+    calls: list[list[str]] = []
+    for _ in range(setting.runs):
+        database = setting.new_ledger(trials)
+        setting.services.set(pauses={})
+        with setting.app(database, POLL_SECONDS=str(POLL_SECONDS)) as app:
+            servers.wait_until(app.is_ready)
+            to_card.append([_ask(setting, trials + number) for number in range(trials)])
+            setting.services.set(pauses={"Slack": CALL_SECONDS, "Conveyor": CALL_SECONDS})
+            to_decided.append([])
+            for number in range(trials):
+                seconds, called = _decide(setting, app.port, number)
+                to_decided[-1].append(seconds)
+                calls.append(called)
+    # A decision that takes longer than the app hopes for is shown on its way as well.
+    return _section(to_card, to_decided, min(calls, key=len))
+
+
+def _ask(setting: Setting, number: int) -> float:
+    """Seconds from a request in Conveyor to its card in Slack."""
+    time.sleep(PACE_SECONDS + random.uniform(0, POLL_SECONDS))  # noqa: S311 - any moment between two looks
+    setting.services.set(forget=True)
+    asked_at = time.time()
+    setting.services.set(ask=number)
+    return _until(setting, "chat.postMessage", PENDING)[0] - asked_at
+
+
+def _decide(setting: Setting, port: int, number: int) -> tuple[float, list[str]]:
+    """Seconds from a click to the decided card, and the calls in between."""
+    click = setting.clicks(number, 1)
+    setting.services.set(forget=True)
+    clicked_at = time.time()
+    setting.fire(port, 1, click)
+    decided_at, calls = _until(setting, "chat.update", APPROVED)
+    return decided_at - clicked_at, [call for call in calls if call in WHY]
+
+
+def _until(setting: Setting, call: str, state: str) -> tuple[float, list[str]]:
+    """When a card in this state was drawn by this call, and all calls up to then."""
+    found: list[list[Any]] = []
+
+    def is_there() -> bool:
+        found[:] = setting.services.set()["calls"]
+        return any((name, shown) == (call, state) for name, shown, _ in found)
+
+    servers.wait_until(is_there)
+    at = next(at for name, shown, at in found if (name, shown) == (call, state))
+    return at, [name for name, *_ in found]
+
+
+def _section(to_card: list[list[float]], to_decided: list[list[float]], calls: list[str]) -> Section:
+    section = Section(TITLE, ("", "median", "slowest", "allowed"))
+    in_sequence = len(calls) * CALL_SECONDS
+    for name, runs, allowed in (
+        (f"request → card, POLL_SECONDS={POLL_SECONDS:g}", to_card, POLL_SECONDS + ALLOWED_BEYOND_POLL),
+        ("click → decided card, each call 100 ms", to_decided, in_sequence + ALLOWED_BEYOND_CALLS),
+    ):
+        slowest = median(max(run) for run in runs)
+        middle = median(median(run) for run in runs)
+        section.rows.append((name, f"{middle:.3f} s", f"{slowest:.3f} s", f"{allowed:.3f} s"))
+        section.targets.append(Target(name, slowest, allowed, "s"))
+    section.remarks = [
+        f"{len(to_card[0])} requests and as many clicks a run; *slowest* is the median of the runs' slowest.",
+        f"A decision costs {len(calls)} calls, one after another: "
+        + "; ".join(f"`{call}` ({WHY[call]})" for call in calls)
+        + ".",
+    ]
+    return section

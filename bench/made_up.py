@@ -1,0 +1,164 @@
+"""Made-up requests: as Conveyor lists them, as the ledger keeps them, and as Slack sends clicks."""
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from sqlalchemy import Table, create_engine, update
+
+import blocks
+from conveyor_client import AccessGroup
+from ledger import Ledger
+from tables import (
+    ACCESS_GROUPS,
+    APPROVED,
+    APPROVING,
+    LEASE,
+    PENDING,
+    REJECTED,
+    REJECTING,
+    REQUESTS,
+    TRAIL,
+    Row,
+)
+
+CHANNEL, TEAM = "C0BENCH", "T0BENCH"
+BOT_TOKEN, API_KEY, SIGNING_SECRET = "xoxb-bench", "bench-key", "0123456789abcdef0123456789abcdef"
+GROUPS = [AccessGroup(f"grp-{number}", f"Documents, part {number}", "room-1") for number in range(4)]
+MESSAGE = "Hello, we are evaluating your product and would like to read your security documents. " * 3
+BATCH = 5_000
+STARTED = 1_700_000_000.0
+
+
+def conveyor_request(number: int) -> dict[str, Any]:
+    """An open request in Conveyor's own words."""
+    return {
+        "id": f"req-{number}",
+        "_type": "AuthorizationRequest",
+        "_links": {"self": {"href": f"https://app.conveyor.com/requests/req-{number}"}},
+        "created_at": "2026-01-02T03:04:05.678Z",
+        "updated_at": "2026-01-02T03:04:05.678Z",
+        "requested_at": "2026-01-02T03:04:05.678Z",
+        "dataroom_id": "room-1",
+        "email": f"person{number}@customer{number % 5000}.com",
+        "message": MESSAGE,
+        "status": "requested",
+        "crm_link": None,
+    }
+
+
+def row(number: int, state: str = PENDING) -> dict[str, Any]:
+    """The same request in the ledger, its card posted and up to date."""
+    at = STARTED + number
+    values: dict[str, Any] = {
+        "id": f"req-{number}",
+        "round": 1,
+        "state": state,
+        "email": f"person{number}@customer{number % 5000}.com",
+        "message": MESSAGE,
+        "dataroom_id": "room-1",
+        "link": f"https://app.conveyor.com/requests/req-{number}",
+        "received_at": at,
+        "channel": CHANNEL,
+        "card_ts": f"{at:.0f}.{number:06d}",
+        "show_at": None,
+    }
+    if state != PENDING:
+        values |= {
+            "reviewer_id": f"U0R{number % 20}",
+            "reviewer_name": f"Reviewer {number % 20}",
+            "reviewer_email": f"reviewer{number % 20}@example.com",
+            "groups": json.dumps([["grp-1", "Documents, part 1"]]) if state == APPROVED else None,
+            "reason": "They compete with us." if state == REJECTED else "",
+            "claimed_at": at + 60,
+            "sent_at": at + 61,
+            "settled_at": at + 62,
+        }
+    return values
+
+
+def fill(database_url: str, waiting: int, decided: int) -> None:
+    """A ledger with requests 0 … waiting - 1 open, and as many decided ones after them, trail included."""
+    ledger = Ledger(database_url)
+    ledger.prepare()
+    ledger.close()
+    engine = create_engine(database_url)
+    with engine.begin() as db:
+        groups = [
+            {"position": position, "id": group.id, "name": group.name, "dataroom_id": group.dataroom_id}
+            for position, group in enumerate(GROUPS)
+        ]
+        db.execute(ACCESS_GROUPS.insert(), groups)
+        db.execute(update(LEASE).values(adopted_at=STARTED))
+
+        def insert(table: Table, rows: list[dict[str, Any]]) -> None:
+            if rows:
+                db.execute(table.insert(), rows)
+
+        for start in range(0, waiting, BATCH):
+            numbers = range(start, min(start + BATCH, waiting))
+            insert(REQUESTS, [row(number) for number in numbers])
+            insert(TRAIL, [_event(number, "asked") for number in numbers])
+        for start in range(waiting, waiting + decided, BATCH):
+            numbers = range(start, min(start + BATCH, waiting + decided))
+            insert(REQUESTS, [row(number, (APPROVED, REJECTED)[number % 2]) for number in numbers])
+            insert(TRAIL, [_event(number, what) for number in numbers for what in _story(number)])
+    engine.dispose()
+
+
+def _story(number: int) -> Sequence[str]:
+    return ("asked", REJECTING, REJECTED) if number % 2 else ("asked", APPROVING, APPROVED)
+
+
+def _event(number: int, what: str) -> dict[str, Any]:
+    by = "" if what == "asked" else f"U0R{number % 20}"
+    return {
+        "at": STARTED + number,
+        "event": what,
+        "request_id": f"req-{number}",
+        "round": 1,
+        "person_id": by,
+        "person_email": by and f"reviewer{number % 20}@example.com",
+        "detail": "",
+        "trigger_id": f"{number}.trigger" if what in (APPROVING, REJECTING) else None,
+    }
+
+
+def click(number: int, user_id: str, response_url: str) -> bytes:
+    """Somebody approves: the whole HTTP request, signed now."""
+    shown = Row(**row(number))
+    message = blocks.card(shown, GROUPS)
+    payload = {
+        "type": "block_actions",
+        "user": {"id": user_id, "username": "bench", "name": "bench", "team_id": TEAM},
+        "team": {"id": TEAM, "domain": "bench"},
+        "api_app_id": "A0BENCH",
+        "token": "made-up",
+        "trigger_id": f"{number}.{secrets.token_hex(16)}",
+        "container": {"type": "message", "message_ts": shown.card_ts, "channel_id": CHANNEL},
+        "channel": {"id": CHANNEL, "name": "requests"},
+        "message": {"ts": shown.card_ts, "text": message["text"], "blocks": message["blocks"]},
+        "state": {"values": {}},
+        "response_url": response_url,
+        "actions": [{"type": "button", "action_id": blocks.APPROVE, "value": f"1 req-{number}"}],
+    }
+    return signed({"payload": json.dumps(payload)})
+
+
+def signed(form: dict[str, str]) -> bytes:
+    """A whole HTTP request from Slack with this form, signed now. It is good for five minutes."""
+    body = urlencode(form).encode()
+    moment = int(time.time())
+    text = b"v0:%d:%s" % (moment, body)
+    digest = hmac.new(SIGNING_SECRET.encode(), text, hashlib.sha256).hexdigest()
+    head = (
+        "POST /slack/events HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
+        f"X-Slack-Request-Timestamp: {moment}\r\nX-Slack-Signature: v0={digest}\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,68 @@
+"""What an experiment hands back, and how it is printed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise, and what was measured; `limit` and `figure` in the same unit."""
+
+    promise: str
+    figure: float
+    limit: float
+    unit: str
+
+    @property
+    def is_met(self) -> bool:
+        return self.figure <= self.limit
+
+
+@dataclass
+class Section:
+    """One experiment: a table, remarks below it, and the promises that it puts to the test."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        lines = [f"## {self.title}", "", *table(self.columns, self.rows), ""]
+        return "\n".join([*lines, *(f"- {remark}" for remark in self.remarks), ""])
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table: Markdown whose columns are even in a terminal as well."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = (
+            cell.ljust(width) if not place else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "| " + " | ".join([first, *others]) + " |"
+
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return [line(columns), line(rule), *map(line, rows)]
+
+
+def targets_table(sections: Sequence[Section]) -> str:
+    """Every promise in one table."""
+    rows = [
+        (
+            target.promise,
+            f"{target.figure:.3g} {target.unit}".strip(),
+            f"{target.limit:.3g} {target.unit}".strip(),
+            "yes" if target.is_met else "**NO**",
+        )
+        for section in sections
+        for target in section.targets
+    ]
+    lines = ["## Promises", "", *table(("promise", "measured", "at most", "kept"), rows), ""]
+    return "\n".join(lines)
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"

@@ -1,0 +1,128 @@
+"""The app and the floors, each behind a gunicorn of its own with the same settings."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from bench.made_up import API_KEY, BOT_TOKEN, CHANNEL, SIGNING_SECRET
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOK_SECONDS = 0.05
+START_SECONDS = 60.0
+
+
+class Server:
+    """A gunicorn for as long as the `with` block lasts; its first answer came after `started_in` seconds."""
+
+    def __init__(self, command: list[str], settings: dict[str, str], log: Path) -> None:
+        self.port = _free_port()
+        self._command = [sys.executable, "-m", "gunicorn", *command]
+        bind = f"--bind 127.0.0.1:{self.port}"
+        kept = {"PATH": os.environ["PATH"], "GUNICORN_CMD_ARGS": bind, "PORT": str(self.port)}
+        self._environment = {**kept, **settings}
+        self._log = log
+        self.started_in = 0.0
+
+    def __enter__(self) -> "Server":
+        started = time.perf_counter()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_until(self._answers, every=0.005)
+        self.started_in = time.perf_counter() - started
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        # Not asked to stop: it would finish its calls first, and some of them hang.
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def resident(self) -> float:
+        """Megabytes of resident memory of the process that answers."""
+        return _resident(self._worker)
+
+    def cpu(self) -> float:
+        """CPU seconds spent by the process that answers."""
+        fields = Path(f"/proc/{self._worker}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def is_ready(self) -> bool:
+        """Whether the app knows Slack and has looked at Conveyor."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
+                return True
+        except HTTPError:
+            return False
+
+    @property
+    def _worker(self) -> int:
+        master = self._process.pid
+        return int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
+
+    def _answers(self) -> bool:
+        """Whether there is an answer to anything, be it a 404."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the server has ended, see {self._log}")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status > 0
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+
+def floor(name: str, log: Path) -> Server:
+    """A function of bench/floors.py, served."""
+    secrets = {"SLACK_SIGNING_SECRET": SIGNING_SECRET, "SLACK_BOT_TOKEN": BOT_TOKEN}
+    return Server(["-c", "bench/gunicorn_floor.py", f"bench.floors:{name}()"], secrets, log)
+
+
+def app(database_url: str, services: str, log: Path, **settings: str) -> Server:
+    """The app itself, between the services at this address."""
+    own = {
+        "CONVEYOR_KEY": API_KEY,
+        "SLACK_BOT_TOKEN": BOT_TOKEN,
+        "SLACK_SIGNING_SECRET": SIGNING_SECRET,
+        "SLACK_CHANNEL_ID": CHANNEL,
+        "CONVEYOR_API_URL": services + "/api/v2",
+        "SLACK_API_URL": services + "/api/",
+        "DATABASE_URL": database_url,
+        "REVIEWERS": "@example.com",
+    }
+    return Server(["-c", "gunicorn.conf.py", "app:create_app()"], {**own, **settings}, log)
+
+
+def wait_until(
+    check: Callable[[], bool], seconds: float = START_SECONDS, every: float = LOOK_SECONDS
+) -> None:
+    until = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not within {seconds:.0f} s")
+        time.sleep(every)
+
+
+def _resident(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("a process without memory")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

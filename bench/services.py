@@ -1,0 +1,189 @@
+"""Slack and Conveyor, lean: every call is answered after a pause that can be set, and remembered.
+
+The stand-ins in `sandbox/` check everything, which takes more time than the app itself does. These run in a
+process of their own: `python -m bench.services` prints its port.
+"""
+
+import asyncio
+import json
+import math
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.request import urlopen
+
+from bench.made_up import CHANNEL, GROUPS, TEAM, conveyor_request
+
+CONVEYOR = "/api/v2/exchange"
+KEPT_CALLS = 1_000
+
+
+class Answers:
+    """What both services know: who asks in Conveyor, and what was called when."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, dict[str, Any]] = {}
+        self.pauses: dict[str, float] = {}
+        self.counts: Counter[str] = Counter()
+        self.calls: list[tuple[str, str, float]] = []
+        self._queue: list[dict[str, Any]] | None = None
+        self._messages = 0
+
+    def name(self, method: str, path: str) -> str:
+        """What a call is called: `users.info`, `GET queue`, `PATCH request`."""
+        if not path.startswith(CONVEYOR):
+            return path.rpartition("/")[2]
+        what, _, one = path.removeprefix(CONVEYOR + "/").partition("/")
+        short = {"authorization_request_queue": "queue", "access_groups": "groups"}
+        return f"{method} {'request' if one else short.get(what, what)}"
+
+    def pause(self, name: str) -> float:
+        """Seconds before the answer: its own, or those of its service."""
+        service = "Conveyor" if " " in name else "Slack"
+        return self.pauses.get(name, self.pauses.get(service, 0.0))
+
+    def answer(self, name: str, path: str, fields: dict[str, str]) -> Any:
+        match name:
+            case "auth.test":
+                return {"ok": True, "url": "https://x/", "team_id": TEAM, "user_id": "UBOT", "bot_id": "BBOT"}
+            case "users.info":
+                user_id = fields["user"]
+                profile = {"real_name": f"Reviewer {user_id}", "email": f"{user_id.lower()}@example.com"}
+                return {"ok": True, "user": {"id": user_id, "team_id": TEAM, "profile": profile}}
+            case "conversations.history":
+                return {"ok": True, "messages": [], "has_more": False}
+            case "chat.postMessage" | "chat.update":
+                self._messages += 1
+                ts = fields.get("ts") or f"{time.time():.0f}.{self._messages % 1_000_000:06d}"
+                return {"ok": True, "channel": CHANNEL, "ts": ts}
+            case "GET groups":
+                groups = [vars(group) for group in GROUPS]
+                return {"access_groups": groups, "page": 1, "per_page": 100, "total_pages": 1}
+            case "GET queue":
+                return self._page(int(fields["page"]), int(fields["per_page"]))
+            case "GET request":
+                return conveyor_request(_number(path.rpartition("/")[2]))
+            case "PATCH request":
+                request = conveyor_request(_number(path.rpartition("/")[2]))
+                self._decided(request["id"])
+                return {**request, "status": "ignored"}
+            case "POST authorizations":
+                request = conveyor_request(_number(self._decided(fields["request_id"])))
+                granted = {"id": f"auth-{request['id']}", "email": request["email"], "status": "authorized"}
+                return {**granted, "dataroom_id": "room-1", "_embedded": {"access_groups": []}}
+        return {"ok": True}
+
+    def set_waiting(self, numbers: Iterable[int]) -> None:
+        self.waiting = {number: conveyor_request(number) for number in numbers}
+        self._queue = None
+
+    def ask(self, number: int) -> None:
+        self.waiting[number] = conveyor_request(number)
+        self._queue = None
+
+    def _decided(self, request_id: str) -> str:
+        self.waiting.pop(_number(request_id), None)
+        self._queue = None
+        return request_id
+
+    def _page(self, page: int, per_page: int) -> dict[str, Any]:
+        if self._queue is None:
+            self._queue = list(self.waiting.values())
+        shown = self._queue[(page - 1) * per_page : page * per_page]
+        total = max(1, math.ceil(len(self._queue) / per_page))
+        return {"authorization_requests": shown, "page": page, "per_page": per_page, "total_pages": total}
+
+    def control(self, fields: dict[str, Any]) -> Any:
+        """What the bench itself asks for; the calls since it asked last."""
+        if "pauses" in fields:
+            self.pauses = fields["pauses"]
+        if "waiting" in fields:
+            self.set_waiting(range(*fields["waiting"]))
+        if "ask" in fields:
+            self.ask(fields["ask"])
+        told = {"calls": self.calls, "counts": self.counts}
+        if fields.get("forget"):
+            self.calls, self.counts = [], Counter()
+        return told
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request and its answer."""
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            method, target, _ = head.split(" ", 2)
+            length = next(
+                (line[15:] for line in head.lower().split("\r\n") if line.startswith("content-length:")), "0"
+            )
+            body = await reader.readexactly(int(length))
+            path = urlsplit(target).path
+            fields = dict(parse_qsl(urlsplit(target).query)) | _fields(body)
+            if path == "/bench":
+                answer = self.control(fields)
+            else:
+                name = self.name(method, path)
+                if pause := self.pause(name):
+                    await asyncio.sleep(pause)
+                answer = self.answer(name, path, fields)
+                self.counts[name] += 1
+                self.calls.append((name, _shown(fields), time.time()))
+                del self.calls[:-KEPT_CALLS]
+            content = json.dumps(answer).encode()
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
+            )
+            await writer.drain()
+        writer.close()
+
+
+def _number(request_id: str) -> int:
+    return int(request_id.removeprefix("req-"))
+
+
+def _shown(fields: dict[str, Any]) -> str:
+    """The state that a card shows, for a call that draws one."""
+    metadata = fields.get("metadata")
+    return str(metadata["event_payload"]["state"]) if isinstance(metadata, dict) else ""
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    if body.startswith(b"{"):
+        found: dict[str, Any] = json.loads(body)
+        return found
+    return {name: values[0] for name, values in parse_qs(body.decode()).items()}
+
+
+class Services:
+    """Both services in their process, for as long as the `with` block lasts."""
+
+    def __enter__(self) -> "Services":
+        self._process = subprocess.Popen([sys.executable, "-m", "bench.services"], stdout=subprocess.PIPE)
+        assert self._process.stdout  # noqa: S101 - for the type checker
+        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def set(self, **fields: Any) -> dict[str, Any]:
+        """Change what is given (`pauses`, `waiting`, `ask`, `forget`); the calls up to now."""
+        with urlopen(self.url + "/bench", json.dumps(fields).encode(), timeout=30) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return told
+
+
+async def _main() -> None:
+    server = await asyncio.start_server(Answers().serve, "127.0.0.1", 0, backlog=1000)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,59 @@
+"""What every experiment is given: how often to repeat, a folder for ledgers, the two services, a client."""
+
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import load, made_up, servers
+from bench.services import Services
+
+QUIET_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    runs: int
+    quick: bool
+    folder: Path
+    services: Services
+    client: ProcessPoolExecutor
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "servers.log"
+
+    def new_ledger(self, waiting: int, decided: int = 0) -> str:
+        """The address of a new ledger; its open requests are open in Conveyor as well."""
+        for file in self.folder.glob("ledger.db*"):
+            file.unlink()
+        url = f"sqlite:///{self.folder}/ledger.db"
+        made_up.fill(url, waiting, decided)
+        self.services.set(waiting=[0, waiting])
+        return url
+
+    def app(self, database_url: str, **settings: str) -> servers.Server:
+        return servers.app(database_url, self.services.url, self.log, LOG_LEVEL="WARNING", **settings)
+
+    def fire(self, port: int, at_once: int, requests: Sequence[bytes]) -> load.Volley:
+        """Send requests from the client's own process."""
+        return self.client.submit(load.fire, port, at_once, list(requests)).result()
+
+    def clicks(self, first: int, count: int, people: int = 1_000_000) -> list[bytes]:
+        """Approvals of so many requests, by so many people in turn, or each by somebody else."""
+        address = self.services.url + "/respond"
+        numbers = range(first, first + count)
+        return [made_up.click(number, f"U0N{number % people}", address) for number in numbers]
+
+    def ledger(self, query: str) -> int:
+        """The number that a query of the ledger answers, read beside the app."""
+        with sqlite3.connect(self.folder / "ledger.db") as db:
+            found = db.execute(query).fetchone()[0]
+        db.close()
+        return int(found)
+
+    def wait_until_quiet(self) -> None:
+        """Wait until every decision is carried out and every card is drawn."""
+        busy = "SELECT count(*) FROM requests WHERE decide_at >= 0 OR show_at >= 0"
+        servers.wait_until(lambda: self.ledger(busy) == 0, QUIET_SECONDS)

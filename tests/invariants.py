@@ -156,7 +156,7 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
         doubtful[request_id] = not refused
     effective = Counter(d.request_id for d in world.conveyor.decisions if d.effective)
     for request_id, number in effective.items():
-        rounds = 1 + sum(1 for asked, _ in world.asked_again if asked == request_id)
+        rounds = 1 + world.asked_again.count(request_id)
         if number > rounds:
             found.append(f"{number} decisions took effect for {request_id} in {rounds} rounds")
     return found

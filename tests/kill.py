@@ -148,7 +148,9 @@ def moments(scenario: str, folder: Path) -> list[Kill]:
 def runs(wanted: str, folder: Path) -> Iterator[Run]:
     scenario, _, ledger = wanted.partition(":")
     for name in [scenario] if scenario else SCENARIOS:
-        points = moments(name, folder)
+        own = folder / name.replace(" ", "-")
+        own.mkdir()
+        points = moments(name, own)
         print(f"{name}: {len(points)} moments to die", flush=True)
         for kept in [ledger] if ledger else LEDGERS:
             yield from (Run(name, kept, kill) for kill in points)

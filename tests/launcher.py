@@ -149,7 +149,9 @@ def pause(failures: int) -> float:
     return min(0.05 * 2.0 ** min(failures, 20), LONGEST_PAUSE)
 
 
-def serve(environment: Mapping[str, str], log: Path, event_log: Path, kill: Kill | None) -> None:
+def serve(
+    environment: Mapping[str, str], waits: Mapping[str, float], log: Path, event_log: Path, kill: Kill | None
+) -> None:
     """Be the app, in a session of its own."""
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -158,7 +160,7 @@ def serve(environment: Mapping[str, str], log: Path, event_log: Path, kill: Kill
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)
-    values: dict[str, Any] = {**SHORT, "decide.pause": pause, "show.pause": pause}
+    values: dict[str, Any] = {**waits, "decide.pause": pause, "show.pause": pause}
     for name, value in values.items():
         module, _, constant = name.partition(".")
         found = importlib.import_module(module)
@@ -169,10 +171,13 @@ def serve(environment: Mapping[str, str], log: Path, event_log: Path, kill: Kill
     gunicorn.run()
 
 
-def launch(environment: Mapping[str, str], log: Path, event_log: Path, kill: Kill | None) -> BaseProcess:
+def launch(
+    environment: Mapping[str, str], waits: Mapping[str, float], log: Path, event_log: Path, kill: Kill | None
+) -> BaseProcess:
     """The app's process, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.launcher"])
-    process = context.Process(target=serve, args=(dict(environment), log, event_log, kill), daemon=True)
+    arguments = (dict(environment), dict(waits), log, event_log, kill)
+    process = context.Process(target=serve, args=arguments, daemon=True)
     process.start()
     return process

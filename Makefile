@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test check run screenshots
+.PHONY: help demo test check kill chaos run screenshots
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,13 @@ check: $(INSTALLED) ## Lint, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
+
+kill: $(INSTALLED) ## Kill the app at every commit and call of each scenario
+	@$(BIN)/python -m tests.kill $(SCENARIO)
+
+SEEDS ?= 1-200
+chaos: $(INSTALLED) ## Live through random schedules (SEEDS=1-200, SEEDS=17)
+	@$(BIN)/python -m tests.chaos $(SEEDS)
 
 run: $(INSTALLED) ## Run the app with the settings in .env
 	@$(BIN)/python app.py

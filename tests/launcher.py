@@ -50,7 +50,7 @@ SHORT: dict[str, float] = {
     "show.SWEEP_SECONDS": 1.0,
     "watch.LONGEST_PAUSE": 0.8,
     "watch.READ_AGAIN_SECONDS": 1.0,
-    "worker.BEAT_SECONDS": 0.1,
+    "worker.BEAT_SECONDS": 0.2,
     "worker.FAILED_SECONDS": 0.2,
     "worker.GREET_AGAIN_SECONDS": 0.2,
     "worker.HELD_SECONDS": 0.6,

@@ -4,11 +4,14 @@ python -m tests.chaos 1-200      these schedules, several at once
 python -m tests.chaos 17         this one
 """
 
+import os
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -23,6 +26,7 @@ from sandbox.workspace import ANN, BOB, SAM
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill
 from tests.mortal import MortalWorld
+from tests.world import eventually
 
 AT_ONCE = 6
 STEPS = 45
@@ -101,7 +105,7 @@ class Step:
 class Chaos(MortalWorld):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.waits["decide.TRYING_SECONDS"] = 2.5
+        self.waits |= {"decide.TRYING_SECONDS": 2.5, "show.SWEEP_SECONDS": 1.0}
         self.found: list[str] = []
         self.people = ThreadPoolExecutor(6)
         self.busy: list[Future[None]] = []
@@ -248,6 +252,16 @@ def die(chaos: Chaos, appointed: int, number: int, when: int) -> None:
     chaos.begin(kill)
 
 
+def stop(chaos: Chaos, _: int, __: int, ___: int) -> None:
+    """SIGTERM, and a new start."""
+    if chaos.running is not None and chaos.running.pid and not chaos.is_dead():
+        with suppress(ProcessLookupError):
+            os.kill(chaos.running.pid, signal.SIGTERM)
+        eventually(chaos.is_dead, 40, "the app stops")
+        chaos.appointed = False
+        chaos.begin()
+
+
 def revive(chaos: Chaos, _: int, __: int, ___: int) -> None:
     if chaos.is_dead():
         chaos.appointed = False
@@ -267,6 +281,7 @@ DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "break slack": (6, break_slack),
     "stop service": (1, stop_service),
     "die": (3, die),
+    "stop": (1, stop),
     "revive": (4, revive),
 }
 

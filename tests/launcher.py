@@ -47,7 +47,7 @@ SHORT: dict[str, float] = {
     "show.LONGEST_OUTAGE_PAUSE": 0.8,
     "show.LOOK_AGAIN_SECONDS": 1.0,
     "show.POST_SECONDS": 0.05,
-    "show.SWEEP_SECONDS": 1.0,
+    "show.SWEEP_SECONDS": 3.0,
     "watch.LONGEST_PAUSE": 0.8,
     "watch.READ_AGAIN_SECONDS": 1.0,
     "worker.BEAT_SECONDS": 0.2,

@@ -138,7 +138,7 @@ class MortalWorld(World):
         if self.is_dead():
             return "the app is dead"
         try:
-            rows = self.ledger("SELECT id, state, show_at, decide_at FROM requests")
+            rows = self.ledger("SELECT id, state, show_at, decide_at, card_ts FROM requests")
             notes = self.ledger("SELECT kind, request_id FROM notes")
             (lease,) = self.ledger("SELECT adopted_at, looked_at, look_trouble FROM lease")
         except (OperationalError, ValueError):
@@ -149,6 +149,8 @@ class MortalWorld(World):
             return f"due: {due}"
         if notes:
             return f"notes to send: {notes}"
+        if bare := [row[0] for row in rows if row[1] == "pending" and not self.slack.find(str(row[4]))]:
+            return f"without a card: {bare}"
         with self.conveyor.lock:
             is_open = {key for key, item in self.conveyor.requests.items() if item["status"] in OPEN}
         waiting = {row[0] for row in rows if row[1] == "pending"}

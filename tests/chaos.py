@@ -29,8 +29,10 @@ from tests.mortal import MortalWorld
 from tests.world import eventually
 
 AT_ONCE = 6
-STEPS = 45
+STEPS = 50
 MEAN_PAUSE = 0.08
+LULL_SECONDS = 4.0
+PATIENCE = 3.0  # how long somebody waits for buttons to click
 PEOPLE = (ANN, BOB, SAM)  # Sam may not decide
 LONGEST_LIFE = 120  # commits and calls until an appointed death
 
@@ -46,8 +48,8 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"drop": "before"},
     {"drop": "after"},
     {"delay": 0.3},
-    {"delay": 0.7},
-    {"delay_after": 0.9},
+    {"delay": 1.1},
+    {"delay_after": 1.3},
     {"trickle": 0.002},
     {"trickle": 0.05},
 )
@@ -105,9 +107,9 @@ class Step:
 class Chaos(MortalWorld):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.waits |= {"decide.TRYING_SECONDS": 2.5, "show.SWEEP_SECONDS": 1.0}
+        self.waits |= {"decide.TRYING_SECONDS": 4.0, "show.SWEEP_SECONDS": 1.0}
         self.found: list[str] = []
-        self.people = ThreadPoolExecutor(6)
+        self.people = ThreadPoolExecutor(12)
         self.busy: list[Future[None]] = []
         self.witnessed = False
         self.appointed = False
@@ -159,6 +161,10 @@ class Chaos(MortalWorld):
             )
         ]
 
+    def has_buttons(self, request_id: str) -> bool:
+        cards = self.cards(request_id)
+        return bool(cards) and any(block["type"] == "actions" for block in cards[-1].blocks)
+
     def requests_that_are(self, *statuses: str) -> list[str]:
         with self.conveyor.lock:
             return [key for key, item in self.conveyor.requests.items() if item["status"] in statuses]
@@ -204,11 +210,19 @@ def change_groups(chaos: Chaos, which: int, how: int, number: int) -> None:
 
 
 def click(chaos: Chaos, which: int, who: int, what: int) -> None:
-    """Somebody decides a request, or tries to: often one of the newest."""
-    asked = list(chaos.conveyor.requests)[-3:]
-    if asked:
-        person, action = PEOPLE[who % 3], ("approve", "reject")[what % 2]
-        chaos.busy.append(chaos.people.submit(chaos.does, person, asked[which % len(asked)], action))
+    """Somebody waits for the buttons of a request, often one of the newest, and decides it."""
+    waiting = (chaos.requests_that_are(*OPEN) or list(chaos.conveyor.requests))[-3:]
+    request_id, person = waiting[which % len(waiting)], PEOPLE[who % 3]
+    action = ("approve", "reject")[what % 2]
+
+    def decide() -> None:
+        try:
+            eventually(lambda: chaos.has_buttons(request_id), PATIENCE)
+        except AssertionError:
+            return
+        chaos.does(person, request_id, action)
+
+    chaos.busy.append(chaos.people.submit(decide))
 
 
 def rush(chaos: Chaos, which: int, who: int, what: int) -> None:
@@ -223,10 +237,10 @@ def delete_card(chaos: Chaos, which: int, _: int, __: int) -> None:
 
 
 def break_conveyor(chaos: Chaos, which: int, how: int, times: int) -> None:
-    if which % 2:
-        call, faults = CONVEYOR_READS[which // 2 % len(CONVEYOR_READS)], FAULTS
+    if which % 3 == 0:
+        call, faults = CONVEYOR_READS[which // 3 % len(CONVEYOR_READS)], FAULTS
     else:
-        call, faults = CONVEYOR_WRITES[which // 2 % len(CONVEYOR_WRITES)], FAULTS + WRITE_FAULTS
+        call, faults = CONVEYOR_WRITES[which // 3 % len(CONVEYOR_WRITES)], FAULTS + WRITE_FAULTS
     chaos.conveyor.fail(call, 1 + times % 3, **faults[how % len(faults)])
 
 
@@ -262,6 +276,13 @@ def stop(chaos: Chaos, _: int, __: int, ___: int) -> None:
         chaos.begin()
 
 
+def lull(chaos: Chaos, _: int, __: int, ___: int) -> None:
+    """Nothing new happens for a while, so that the app gets on with its work."""
+    revive(chaos, 0, 0, 0)
+    with suppress(AssertionError):
+        eventually(lambda: not chaos.unrest(), LULL_SECONDS)
+
+
 def revive(chaos: Chaos, _: int, __: int, ___: int) -> None:
     if chaos.is_dead():
         chaos.appointed = False
@@ -270,26 +291,27 @@ def revive(chaos: Chaos, _: int, __: int, ___: int) -> None:
 
 # How often each happens, and what it does.
 DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
-    "ask": (7, ask),
-    "ask again": (4, ask_again),
+    "ask": (5, ask),
+    "ask again": (3, ask_again),
     "handle here": (2, handle_here),
-    "change groups": (2, change_groups),
-    "click": (8, click),
-    "rush": (3, rush),
+    "change groups": (1, change_groups),
+    "click": (10, click),
+    "rush": (4, rush),
     "delete card": (1, delete_card),
     "break conveyor": (6, break_conveyor),
-    "break slack": (6, break_slack),
+    "break slack": (5, break_slack),
     "stop service": (1, stop_service),
     "die": (3, die),
     "stop": (1, stop),
-    "revive": (4, revive),
+    "lull": (6, lull),
+    "revive": (3, revive),
 }
 
 
 def schedule(seed: int) -> list[Step]:
     random = Random(seed)
     names, weights = list(DEEDS), [weight for weight, _ in DEEDS.values()]
-    return [Step("ask", 0.0, (0, 0, 0))] + [
+    return [Step("ask", 0.0, (0, 0, 0)), Step("ask", 0.0, (0, 0, 0)), Step("lull", 0.0, (0, 0, 0))] + [
         Step(
             random.choices(names, weights)[0],
             min(random.expovariate(1 / MEAN_PAUSE), 1.0),

@@ -31,21 +31,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The app's waits in seconds, short enough for hundreds of runs, in the same order of length.
 SHORT: dict[str, float] = {
-    "app.LISTENER_SECONDS": 0.5,
-    "app.BACKGROUND_SECONDS": 0.6,
-    "channel.CALL_SECONDS": 0.8,
-    "conveyor_client.CALL_SECONDS": 0.8,
-    "conveyor_client.READ_SECONDS": 0.6,
-    "decide.CONFIRM_SECONDS": 1.0,
+    "app.LISTENER_SECONDS": 1.0,
+    "app.BACKGROUND_SECONDS": 1.0,
+    "channel.CALL_SECONDS": 1.2,
+    "conveyor_client.CALL_SECONDS": 1.2,
+    "conveyor_client.READ_SECONDS": 1.0,
+    "decide.CONFIRM_SECONDS": 1.4,
     "decide.TRYING_SECONDS": 6.0,
     "decide.IDLE_SECONDS": 0.05,
     "ledger.PROGRESS_GRACE": 0.1,
-    "listeners.OPEN_SECONDS": 0.5,
+    "listeners.OPEN_SECONDS": 1.0,
     "listeners.TELL_SECONDS": 1.0,
-    "reviewers.LOOKUP_SECONDS": 0.5,
+    "reviewers.LOOKUP_SECONDS": 1.0,
     "show.IDLE_SECONDS": 0.05,
     "show.LONGEST_OUTAGE_PAUSE": 0.8,
-    "show.LOOK_AGAIN_SECONDS": 1.0,
+    "show.LOOK_AGAIN_SECONDS": 1.4,
     "show.POST_SECONDS": 0.05,
     "show.SWEEP_SECONDS": 3.0,
     "watch.LONGEST_PAUSE": 0.8,
@@ -53,9 +53,9 @@ SHORT: dict[str, float] = {
     "worker.BEAT_SECONDS": 0.2,
     "worker.FAILED_SECONDS": 0.2,
     "worker.GREET_AGAIN_SECONDS": 0.2,
-    "worker.HELD_SECONDS": 0.6,
+    "worker.HELD_SECONDS": 0.75,
     "worker.IDLE_SECONDS": 0.05,
-    "worker.LEASE_SECONDS": 0.8,
+    "worker.LEASE_SECONDS": 1.0,
 }
 LONGEST_PAUSE = 0.8
 

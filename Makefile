@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test check fuzz audit run bench screenshots
+.PHONY: help demo test check kill chaos fuzz audit run bench screenshots
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,13 @@ audit: ## Look for known vulnerabilities in the pinned packages (needs the Inter
 	@$(PYTHON) -m venv $(VENV)-audit
 	@$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	@$(VENV)-audit/bin/pip-audit -r requirements.txt
+
+kill: $(INSTALLED) ## Kill the app at every commit and call of each scenario
+	@$(BIN)/python -m tests.kill $(SCENARIO)
+
+SEEDS ?= 1-200
+chaos: $(INSTALLED) ## Live through random schedules (SEEDS=1-200, SEEDS=17)
+	@$(BIN)/python -m tests.chaos $(SEEDS)
 
 run: $(INSTALLED) ## Run the app with the settings in .env
 	@$(BIN)/python app.py

@@ -273,7 +273,8 @@ def _error(name: str, answer: Any) -> ChannelError:
         headers = {key.lower(): value for key, value in (getattr(answer, "headers", None) or {}).items()}
         retry_after = str(headers.get("retry-after", "1"))
         return SlackDown(text, retry_after=min(float(retry_after), 300.0) if retry_after.isdigit() else 1.0)
-    if not error or status >= 500 or error in MAYBE_DONE:
+    # What is not a word of Slack's (the SDK puts a page that is no JSON there) says nothing about the work.
+    if not error.replace("_", "").isalnum() or status >= 500 or error in MAYBE_DONE:
         return SlackSilent(text, maybe_done=True)
     if error in NOT_THE_MESSAGE:
         return SlackDown(text)

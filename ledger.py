@@ -456,9 +456,10 @@ class Ledger(Database):
             drawn = and_(_card_of(row), REQUESTS.c.revision == row.revision)
             db.execute(update(REQUESTS).where(drawn).values(show_at=None))
 
-    def shown(self, row: Row) -> None:
+    def shown(self, row: Row, again_at: float | None = None) -> None:
+        """The card is up to date, or has to be drawn once more at that time, unless the row has changed."""
         drawn = and_(_card_of(row), REQUESTS.c.revision == row.revision)
-        self.update(update(REQUESTS).where(drawn).values(show_at=None, show_failures=0), changed=False)
+        self.update(update(REQUESTS).where(drawn).values(show_at=again_at, show_failures=0), changed=False)
 
     def found_card(self, row: Row, channel: str, ts: str) -> None:
         """A card whose posting was in doubt is there; it is drawn again, since it may be an older picture."""

@@ -45,6 +45,7 @@ class Show:
         self._not_before = {UPDATE: 0.0, POST: 0.0}
         self._sweep_at = clock() + SWEEP_SECONDS
         self._outages = 0
+        self._doubtful: dict[str, float] = {}  # when an update was sent that got no answer
 
     def round(self) -> float:
         """Write one message, if one is due; seconds until there may be another."""
@@ -98,9 +99,22 @@ class Show:
 
     def _update(self, row: Row) -> None:
         message = self._draw(row)
-        if self._held():
+        if not self._held():
+            return
+        sent_at = self._clock()
+        try:
             self._channel.update(row, message)
-            self._ledger.shown(row)
+        except SlackSilent as error:
+            if error.maybe_done:
+                self._doubtful[row.id] = sent_at
+            raise
+        # An older picture that got no answer may still be on its way, and would hide this one.
+        again_at = self._doubtful.get(row.id, 0.0) + LOOK_AGAIN_SECONDS
+        if sent_at < again_at:
+            self._ledger.shown(row, again_at)
+            return
+        self._doubtful.pop(row.id, None)
+        self._ledger.shown(row)
 
     def _post(self, row: Row) -> None:
         if row.posting_at is not None:

@@ -31,31 +31,31 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The app's waits in seconds, short enough for hundreds of runs, in the same order of length.
 SHORT: dict[str, float] = {
-    "app.LISTENER_SECONDS": 0.5,
-    "app.BACKGROUND_SECONDS": 0.6,
-    "channel.CALL_SECONDS": 0.8,
-    "conveyor_client.CALL_SECONDS": 0.8,
-    "conveyor_client.READ_SECONDS": 0.6,
-    "decide.CONFIRM_SECONDS": 1.0,
+    "app.LISTENER_SECONDS": 1.0,
+    "app.BACKGROUND_SECONDS": 1.0,
+    "channel.CALL_SECONDS": 1.2,
+    "conveyor_client.CALL_SECONDS": 1.2,
+    "conveyor_client.READ_SECONDS": 1.0,
+    "decide.CONFIRM_SECONDS": 1.4,
     "decide.TRYING_SECONDS": 6.0,
     "decide.IDLE_SECONDS": 0.05,
     "ledger.PROGRESS_GRACE": 0.1,
-    "listeners.OPEN_SECONDS": 0.5,
+    "listeners.OPEN_SECONDS": 1.0,
     "listeners.TELL_SECONDS": 1.0,
-    "reviewers.LOOKUP_SECONDS": 0.5,
+    "reviewers.LOOKUP_SECONDS": 1.0,
     "show.IDLE_SECONDS": 0.05,
     "show.LONGEST_OUTAGE_PAUSE": 0.8,
-    "show.LOOK_AGAIN_SECONDS": 1.0,
+    "show.LOOK_AGAIN_SECONDS": 1.4,
     "show.POST_SECONDS": 0.05,
-    "show.SWEEP_SECONDS": 1.0,
+    "show.SWEEP_SECONDS": 3.0,
     "watch.LONGEST_PAUSE": 0.8,
     "watch.READ_AGAIN_SECONDS": 1.0,
-    "worker.BEAT_SECONDS": 0.1,
+    "worker.BEAT_SECONDS": 0.2,
     "worker.FAILED_SECONDS": 0.2,
     "worker.GREET_AGAIN_SECONDS": 0.2,
-    "worker.HELD_SECONDS": 0.6,
+    "worker.HELD_SECONDS": 0.75,
     "worker.IDLE_SECONDS": 0.05,
-    "worker.LEASE_SECONDS": 0.8,
+    "worker.LEASE_SECONDS": 1.0,
 }
 LONGEST_PAUSE = 0.8
 
@@ -149,7 +149,9 @@ def pause(failures: int) -> float:
     return min(0.05 * 2.0 ** min(failures, 20), LONGEST_PAUSE)
 
 
-def serve(environment: Mapping[str, str], log: Path, event_log: Path, kill: Kill | None) -> None:
+def serve(
+    environment: Mapping[str, str], waits: Mapping[str, float], log: Path, event_log: Path, kill: Kill | None
+) -> None:
     """Be the app, in a session of its own."""
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -158,7 +160,7 @@ def serve(environment: Mapping[str, str], log: Path, event_log: Path, kill: Kill
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)
-    values: dict[str, Any] = {**SHORT, "decide.pause": pause, "show.pause": pause}
+    values: dict[str, Any] = {**waits, "decide.pause": pause, "show.pause": pause}
     for name, value in values.items():
         module, _, constant = name.partition(".")
         found = importlib.import_module(module)
@@ -169,10 +171,13 @@ def serve(environment: Mapping[str, str], log: Path, event_log: Path, kill: Kill
     gunicorn.run()
 
 
-def launch(environment: Mapping[str, str], log: Path, event_log: Path, kill: Kill | None) -> BaseProcess:
+def launch(
+    environment: Mapping[str, str], waits: Mapping[str, float], log: Path, event_log: Path, kill: Kill | None
+) -> BaseProcess:
     """The app's process, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.launcher"])
-    process = context.Process(target=serve, args=(dict(environment), log, event_log, kill), daemon=True)
+    arguments = (dict(environment), dict(waits), log, event_log, kill)
+    process = context.Process(target=serve, args=arguments, daemon=True)
     process.start()
     return process

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from sandbox.conveyor import OPEN
 from sandbox.slack import Refused
 from sandbox.workspace import Answer
-from tests.launcher import Kill, launch
+from tests.launcher import SHORT, Kill, launch
 from tests.world import World, eventually
 
 POLL_SECONDS = "0.1"
@@ -49,12 +50,14 @@ class MortalWorld(World):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.settings["POLL_SECONDS"] = POLL_SECONDS
+        self.waits = dict(SHORT)
         self.running: BaseProcess | None = None
         self.starts: list[float] = []
         self.ends: list[float] = []  # when the app was seen to be dead
         self.deeds: list[Deed] = []
         self.closed_here: list[tuple[str, str | None]] = []  # by people in Conveyor: request, status
-        self.asked_again: list[tuple[str, float]] = []
+        self.asked_again: list[str] = []
+        self.outages: list[tuple[float, float]] = []  # of a service, from when to when
         self.ledger_lost_at = 0.0
         self._dying = threading.Lock()
 
@@ -62,7 +65,7 @@ class MortalWorld(World):
         """Start the app; returns at once."""
         self.starts.append(time.time())
         environment = {"PATH": os.environ["PATH"], **self.settings}
-        self.running = launch(environment, self.log_file, self.event_log, kill)
+        self.running = launch(environment, self.waits, self.log_file, self.event_log, kill)
 
     @property
     def event_log(self) -> Path:
@@ -90,10 +93,15 @@ class MortalWorld(World):
         return not any("Slack" in reason for reason in reasons)
 
     def kill(self) -> None:
-        if self.running is not None and not self.is_dead():
-            assert self.running.pid
-            os.killpg(self.running.pid, signal.SIGKILL)
-            eventually(self.is_dead)
+        """SIGKILL, master and worker at once."""
+
+        def is_gone() -> bool:
+            if self.running is not None and self.running.pid:
+                with suppress(ProcessLookupError):  # dead already, or so young that it has no group yet
+                    os.killpg(self.running.pid, signal.SIGKILL)
+            return self.is_dead()
+
+        eventually(is_gone)
 
     def close(self) -> None:
         self.kill()
@@ -118,9 +126,10 @@ class MortalWorld(World):
         return len(ours) + self.closed_here.count((request_id, status))
 
     def was_down(self, begun: float, ended: float) -> bool:
-        """Whether the app died or started in this time, or shortly before or after."""
+        """Whether the app died or started in this time, or a service was out, or shortly before or after."""
         died = any(begun - 0.5 <= end <= ended + 1.5 for end in self.ends)
-        return died or any(begun - 3.0 <= start <= ended for start in self.starts)
+        began = any(begun - 3.0 <= start <= ended for start in self.starts)
+        return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in self.outages)
 
     # Waiting
 
@@ -129,7 +138,7 @@ class MortalWorld(World):
         if self.is_dead():
             return "the app is dead"
         try:
-            rows = self.ledger("SELECT id, state, show_at, decide_at FROM requests")
+            rows = self.ledger("SELECT id, state, show_at, decide_at, card_ts FROM requests")
             notes = self.ledger("SELECT kind, request_id FROM notes")
             (lease,) = self.ledger("SELECT adopted_at, looked_at, look_trouble FROM lease")
         except (OperationalError, ValueError):
@@ -140,6 +149,8 @@ class MortalWorld(World):
             return f"due: {due}"
         if notes:
             return f"notes to send: {notes}"
+        if bare := [row[0] for row in rows if row[1] == "pending" and not self.slack.find(str(row[4]))]:
+            return f"without a card: {bare}"
         with self.conveyor.lock:
             is_open = {key for key, item in self.conveyor.requests.items() if item["status"] in OPEN}
         waiting = {row[0] for row in rows if row[1] == "pending"}
@@ -192,7 +203,9 @@ def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
 def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     asked = Deed(user, request_id, "ask why")
     world.attempt(asked, lambda: world.slack.click(user, ts, "reject"))
-    view = world.slack.open_view(user)
+    with world.slack.lock:
+        mine = [view for view in world.slack.views.values() if view.user == user]
+    view = next((each for each in mine if f'"{request_id}"' in each.view.get("private_metadata", "")), None)
     if view is None:
         return
     asked.seen = "a modal"

@@ -56,6 +56,15 @@ def test_bolt_is_not_led_astray_by_its_own_variables(world: World) -> None:
     world.shows(request_of(card), "Approved by")
 
 
+@pytest.mark.parametrize("after", [True, False], ids=["posted", "not posted"])
+def test_a_page_instead_of_an_answer_leaves_one_card(world: World, after: bool) -> None:
+    world.slack.fail("chat.postMessage", status=200, body="<!doctype html>Sign in", after=after)
+    world.start()
+    request_id = world.conveyor.ask("jane@acme.com", "Hello")
+    eventually(lambda: world.ledger("SELECT 1 FROM requests WHERE card_ts != ''"), seconds=30)
+    assert len(world.cards(request_id)) == 1
+
+
 def test_a_deleted_card_is_posted_again_while_its_request_is_open(world: World) -> None:
     world.start()
     card = posted(world)

@@ -1,0 +1,370 @@
+"""Random schedules: customers, reviewers, faults of both services, deaths of the app. A seed is a schedule.
+
+python -m tests.chaos 1-200      these schedules, several at once
+python -m tests.chaos 17         this one
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from sandbox.conveyor import OPEN
+from sandbox.stand_in import StandIn
+from sandbox.workspace import ANN, BOB, SAM
+from tests.invariants import broken, watch_each_step
+from tests.launcher import Kill
+from tests.mortal import MortalWorld
+from tests.world import eventually
+
+AT_ONCE = 6
+STEPS = 50
+MEAN_PAUSE = 0.08
+LULL_SECONDS = 4.0
+PATIENCE = 3.0  # how long somebody waits for buttons to click
+PEOPLE = (ANN, BOB, SAM)  # Sam may not decide
+LONGEST_LIFE = 120  # commits and calls until an appointed death
+
+HTML = "<!doctype html><title>Sign in</title>"
+# Stalls are longer than the app waits, and shorter than its second look at what it could not confirm.
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"status": 500},
+    {"status": 503, "after": True},
+    {"status": 302, "headers": {"Location": "http://127.0.0.1:9/elsewhere"}},
+    {"status": 429, "headers": {"Retry-After": "1"}, "body": {"ok": False, "error": "ratelimited"}},
+    {"status": 200, "body": HTML},
+    {"status": 200, "body": HTML, "after": True},
+    {"drop": "before"},
+    {"drop": "after"},
+    {"delay": 0.3},
+    {"delay": 1.1},
+    {"delay_after": 1.3},
+    {"trickle": 0.002},
+    {"trickle": 0.05},
+)
+WRITE_FAULTS: tuple[dict[str, Any], ...] = (
+    {"status": 422, "body": {"error": "No seats left"}},
+    {"status": 409, "body": {"error": "Already approved"}, "after": True},
+    {"status": 403, "body": ""},
+)
+CONVEYOR_READS = (
+    "GET /exchange/authorization_request_queue",
+    "GET /exchange/access_groups",
+    "GET /exchange/authorization_requests/*",
+    "GET /exchange/authorizations",
+)
+CONVEYOR_WRITES = ("POST /exchange/authorizations", "PATCH /exchange/authorization_requests/*")
+# Not chat.postEphemeral: it is the last way to tell somebody something.
+SLACK_CALLS = (
+    "chat.postMessage",
+    "chat.update",
+    "conversations.history",
+    "users.info",
+    "views.open",
+    "auth.test",
+    "response_url",
+)
+
+# Every change of a row's state, as the database itself saw it.
+WITNESS = (
+    "CREATE TABLE IF NOT EXISTS witness (id TEXT, old_round INT, old TEXT, new_round INT, new TEXT)",
+    "CREATE TRIGGER IF NOT EXISTS witness_state AFTER UPDATE OF state, round ON requests"
+    " WHEN old.state != new.state OR old.round != new.round BEGIN INSERT INTO witness VALUES"
+    " (old.id, old.round, old.state, new.round, new.state); END",
+)
+ELSEWHERE = ("approved elsewhere", "ignored elsewhere", "gone")
+BECOMES: dict[str, tuple[str, ...]] = {
+    "pending": ("approving", "rejecting", *ELSEWHERE),
+    "approving": ("approved", "pending", *ELSEWHERE),
+    "rejecting": ("rejected", "pending", *ELSEWHERE),
+}
+SETTLED = ("approved", "rejected", *ELSEWHERE)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something happens; `numbers` choose to whom and how, among what there is at that time."""
+
+    name: str
+    pause: float
+    numbers: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return f"{self.pause:.2f} s, {self.name} {self.numbers}"
+
+
+class Chaos(MortalWorld):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.waits |= {"decide.TRYING_SECONDS": 4.0, "show.SWEEP_SECONDS": 1.0}
+        self.found: list[str] = []
+        self.people = ThreadPoolExecutor(12)
+        self.busy: list[Future[None]] = []
+        self.witnessed = False
+        self.appointed = False
+        watch_each_step(self, self.found)
+        for name in ("Penetration test", "Source code"):
+            self.conveyor.add_group(name)
+
+    def live(self, steps: list[Step]) -> None:
+        """Let it all happen, then end all faults and wait for rest."""
+        self.begin()
+        for step in steps:
+            time.sleep(step.pause)
+            DEEDS[step.name][1](self, *step.numbers)
+            self.witness()
+        for future in self.busy:
+            future.result()
+        for stand_in in (self.slack, self.conveyor):
+            stand_in.clear_faults()
+        if self.is_dead():
+            self.begin()
+        self.rest(40)
+        if self.appointed:
+            self.kill()  # so that no death is left for later
+            self.begin()
+            self.rest(40)
+
+    def witness(self) -> None:
+        if self.witnessed:
+            return
+        engine = create_engine(self.settings["DATABASE_URL"])
+        try:
+            with engine.begin() as db:
+                for statement in WITNESS:
+                    db.execute(text(statement))
+            self.witnessed = True
+        except OperationalError:
+            pass  # there is no ledger yet, or it is busy
+        finally:
+            engine.dispose()
+
+    def turns(self) -> list[str]:
+        """What a row became that it could not become from what it was."""
+        return [
+            f"{row_id} became {new} (round {new_round}) from {old} (round {old_round})"
+            for row_id, old_round, old, new_round, new in self.ledger("SELECT * FROM witness")
+            if not (
+                (new in BECOMES.get(str(old), ()) and new_round == old_round)
+                or (old in SETTLED and new == "pending" and new_round == int(str(old_round)) + 1)
+            )
+        ]
+
+    def has_buttons(self, request_id: str) -> bool:
+        cards = self.cards(request_id)
+        return bool(cards) and any(block["type"] == "actions" for block in cards[-1].blocks)
+
+    def requests_that_are(self, *statuses: str) -> list[str]:
+        with self.conveyor.lock:
+            return [key for key, item in self.conveyor.requests.items() if item["status"] in statuses]
+
+
+def ask(chaos: Chaos, number: int, _: int, __: int) -> None:
+    count = len(chaos.conveyor.requests)
+    chaos.conveyor.ask(f"p{count}@acme.com", f"Hello <{number}>")
+
+
+def ask_again(chaos: Chaos, which: int, _: int, __: int) -> None:
+    if closed := chaos.requests_that_are("approved", "ignored"):
+        request_id = closed[which % len(closed)]
+        chaos.asked_again.append(request_id)
+        chaos.conveyor.ask_again(request_id)
+
+
+def handle_here(chaos: Chaos, which: int, how: int, group: int) -> None:
+    with chaos.conveyor.lock:
+        waiting = chaos.requests_that_are(*OPEN)
+        if not waiting:
+            return
+        request_id = waiting[which % len(waiting)]
+        status = ("approved", "ignored", None)[min(how % 7, 2)] if how % 7 < 3 else "ignored"
+        chaos.closed_here.append((request_id, status))
+        if status == "approved":
+            groups = sorted(chaos.conveyor.groups)
+            chaos.conveyor.approve_here(request_id, groups[: group % 2])
+        elif status == "ignored":
+            chaos.conveyor.ignore_here(request_id)
+        else:
+            chaos.conveyor.remove(request_id)
+
+
+def change_groups(chaos: Chaos, which: int, how: int, number: int) -> None:
+    groups = sorted(chaos.conveyor.groups)
+    if how % 3 == 0 or not groups:
+        chaos.conveyor.add_group(f"Group {number}")
+    elif how % 3 == 1:
+        chaos.conveyor.rename_group(groups[which % len(groups)], f"New name {number}")
+    else:
+        chaos.conveyor.delete_group(groups[which % len(groups)])
+
+
+def click(chaos: Chaos, which: int, who: int, what: int) -> None:
+    """Somebody waits for the buttons of a request, often one of the newest, and decides it."""
+    waiting = (chaos.requests_that_are(*OPEN) or list(chaos.conveyor.requests))[-3:]
+    request_id, person = waiting[which % len(waiting)], PEOPLE[who % 3]
+    action = ("approve", "reject")[what % 2]
+
+    def decide() -> None:
+        try:
+            eventually(lambda: chaos.has_buttons(request_id), PATIENCE)
+        except AssertionError:
+            return
+        chaos.does(person, request_id, action)
+
+    chaos.busy.append(chaos.people.submit(decide))
+
+
+def rush(chaos: Chaos, which: int, who: int, what: int) -> None:
+    """Several people do so at the same moment."""
+    for more in range(3):
+        click(chaos, which, who + more, what // (1 + more))
+
+
+def delete_card(chaos: Chaos, which: int, _: int, __: int) -> None:
+    if cards := chaos.slack.cards():
+        chaos.slack.delete(cards[which % len(cards)].ts)
+
+
+def break_conveyor(chaos: Chaos, which: int, how: int, times: int) -> None:
+    if which % 3 == 0:
+        call, faults = CONVEYOR_READS[which // 3 % len(CONVEYOR_READS)], FAULTS
+    else:
+        call, faults = CONVEYOR_WRITES[which // 3 % len(CONVEYOR_WRITES)], FAULTS + WRITE_FAULTS
+    chaos.conveyor.fail(call, 1 + times % 3, **faults[how % len(faults)])
+
+
+def break_slack(chaos: Chaos, which: int, how: int, times: int) -> None:
+    chaos.slack.fail(SLACK_CALLS[which % len(SLACK_CALLS)], 1 + times % 3, **FAULTS[how % len(FAULTS)])
+
+
+def stop_service(chaos: Chaos, which: int, how_long: int, _: int) -> None:
+    """Nothing listens there for a moment."""
+    stand_in: StandIn = (chaos.slack, chaos.conveyor)[which % 2]
+    begun = time.time()
+    stand_in.stop()
+    time.sleep(0.1 + how_long % 100 / 100)
+    stand_in.serve(stand_in.port)
+    chaos.outages.append((begun, time.time()))
+
+
+def die(chaos: Chaos, appointed: int, number: int, when: int) -> None:
+    """The app is killed now and started again, perhaps with an appointment to die once more."""
+    chaos.kill()
+    kill = Kill("", 1 + number % LONGEST_LIFE, "before" if when % 2 else "after") if appointed % 2 else None
+    chaos.appointed = kill is not None
+    chaos.begin(kill)
+
+
+def stop(chaos: Chaos, _: int, __: int, ___: int) -> None:
+    """SIGTERM, and a new start."""
+    if chaos.running is not None and chaos.running.pid and not chaos.is_dead():
+        with suppress(ProcessLookupError):
+            os.kill(chaos.running.pid, signal.SIGTERM)
+        eventually(chaos.is_dead, 40, "the app stops")
+        chaos.appointed = False
+        chaos.begin()
+
+
+def lull(chaos: Chaos, _: int, __: int, ___: int) -> None:
+    """Nothing new happens for a while, so that the app gets on with its work."""
+    revive(chaos, 0, 0, 0)
+    with suppress(AssertionError):
+        eventually(lambda: not chaos.unrest(), LULL_SECONDS)
+
+
+def revive(chaos: Chaos, _: int, __: int, ___: int) -> None:
+    if chaos.is_dead():
+        chaos.appointed = False
+        chaos.begin()
+
+
+# How often each happens, and what it does.
+DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
+    "ask": (5, ask),
+    "ask again": (3, ask_again),
+    "handle here": (2, handle_here),
+    "change groups": (1, change_groups),
+    "click": (10, click),
+    "rush": (4, rush),
+    "delete card": (1, delete_card),
+    "break conveyor": (6, break_conveyor),
+    "break slack": (5, break_slack),
+    "stop service": (1, stop_service),
+    "die": (3, die),
+    "stop": (1, stop),
+    "lull": (6, lull),
+    "revive": (3, revive),
+}
+
+
+def schedule(seed: int) -> list[Step]:
+    random = Random(seed)
+    names, weights = list(DEEDS), [weight for weight, _ in DEEDS.values()]
+    return [Step("ask", 0.0, (0, 0, 0)), Step("ask", 0.0, (0, 0, 0)), Step("lull", 0.0, (0, 0, 0))] + [
+        Step(
+            random.choices(names, weights)[0],
+            min(random.expovariate(1 / MEAN_PAUSE), 1.0),
+            (random.randrange(10**6), random.randrange(10**6), random.randrange(10**6)),
+        )
+        for _ in range(STEPS)
+    ]
+
+
+def perform(seed: int, folder: Path) -> list[str]:
+    """What was broken by this schedule."""
+    chaos = Chaos(folder)
+    try:
+        chaos.live(schedule(seed))
+        found = chaos.found + broken(chaos) + chaos.turns()
+    except AssertionError as error:
+        found = [*chaos.found, str(error)]
+    finally:
+        chaos.people.shutdown()
+        chaos.close()
+    if found:
+        found.append(f"the app's log: {chaos.log_file}")
+    return found
+
+
+def seeds(wanted: str) -> list[int]:
+    """The numbers in, for instance, “1-20,77”."""
+    found: list[int] = []
+    for part in wanted.split(","):
+        first, _, last = part.partition("-")
+        found.extend(range(int(first), int(last or first) + 1))
+    return found
+
+
+def main() -> None:
+    wanted = seeds(sys.argv[1] if len(sys.argv) > 1 else "1-20")
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    began = time.monotonic()
+
+    def one(seed: int) -> bool:
+        own = folder / str(seed)
+        own.mkdir()
+        if found := perform(seed, own):
+            print(
+                f"BROKEN by seed {seed}; again: python -m tests.chaos {seed}", *found, sep="\n  ", flush=True
+            )
+        return not found
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        good = sum(pool.map(one, wanted))
+    print(f"{good} of {len(wanted)} schedules did no harm, in {time.monotonic() - began:.0f} s")
+    sys.exit(good != len(wanted))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The app dies at any moment and is started again: nothing is lost, nothing done twice, nothing untrue shown.
+
+Here are some of the moments, spread evenly over every scenario; `make kill` tries all of them.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.kill import Run, perform
+from tests.launcher import Kill
+
+READ = "GET /exchange/authorization_requests/req-4"
+SOME = [
+    Run("post", "kept", Kill("commit record", 1, "after")),
+    Run("post", "kept", Kill("POST chat.postMessage", 1, "before")),
+    Run("post", "kept", Kill("POST chat.postMessage", 1, "after")),
+    Run("post", "lost", Kill("POST chat.postMessage", 1, "after")),
+    Run("post", "lost", Kill("commit adopt", 1, "before")),
+    Run("approve", "kept", Kill("commit prepare", 2, "after")),
+    Run("approve", "kept", Kill("commit claim", 1, "before")),
+    Run("approve", "kept", Kill("commit claim", 1, "after")),
+    Run("approve", "lost", Kill("commit claim", 1, "after")),
+    Run("approve", "kept", Kill("commit mark_sent", 1, "after")),
+    Run("approve", "kept", Kill("POST /exchange/authorizations", 1, "before")),
+    Run("approve", "kept", Kill("POST /exchange/authorizations", 1, "after")),
+    Run("approve", "lost", Kill("POST /exchange/authorizations", 1, "after")),
+    Run("approve", "kept", Kill("commit settle", 1, "after")),
+    Run("approve", "lost", Kill("POST chat.update", 1, "after")),
+    Run("reject", "kept", Kill("POST views.open", 1, "after")),
+    Run("reject", "kept", Kill("commit claim", 1, "after")),
+    Run("reject", "kept", Kill(f"PATCH {READ.removeprefix('GET ')}", 1, "after")),
+    Run("reject", "lost", Kill(f"PATCH {READ.removeprefix('GET ')}", 1, "before")),
+    Run("reject", "kept", Kill("POST chat.update", 1, "before")),
+    Run("rivals", "kept", Kill("POST users.info", 2, "after")),
+    Run("rivals", "kept", Kill("commit claim", 1, "after")),
+    Run("rivals", "kept", Kill(READ, 1, "after")),
+    Run("rivals", "lost", Kill("commit settle", 1, "before")),
+    Run("three clicks", "kept", Kill("commit claim", 1, "after")),
+    Run("three clicks", "kept", Kill("commit refuse", 1, "after")),
+]
+
+
+@pytest.mark.parametrize("run", SOME, ids=str)
+def test_a_kill_does_no_harm(run: Run, tmp_path: Path) -> None:
+    assert perform(run, tmp_path) == []

@@ -1,0 +1,87 @@
+"""The pictures of a card, one after another, with the time in our hands."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slack_sdk import WebClient
+
+from channel import Channel
+from conveyor_client import AuthorizationRequest
+from ledger import Ledger
+from sandbox.slack import SlackStandIn
+from show import LOOK_AGAIN_SECONDS, Show
+from tables import APPROVING, Reviewer, Row
+from tests.world import eventually
+
+ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
+PATIENCE = 0.3
+
+
+class Scene:
+    """A card that waits for a decision, and the loop that draws it."""
+
+    def __init__(self, slack: SlackStandIn, folder: Path) -> None:
+        self.now = 1_000_000.0
+        self.slack = slack
+        self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+        self.ledger.prepare()
+        self.ledger.adopt([], self.now)
+        client = WebClient(slack.bot_token, slack.api_url, timeout=PATIENCE, retry_handlers=[])  # type: ignore[arg-type] # seconds may be fractions
+        channel = Channel(client, slack.channel_id)
+        assert channel.greet()
+        self.show = Show(channel, self.ledger, lambda: True, lambda: self.now)
+        request = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "", "", self.now)
+        self.ledger.record([request], self.now)
+        self.draw()
+        assert self.slack.cards()
+
+    @property
+    def row(self) -> Row:
+        found = self.ledger.find("r1")
+        assert found
+        return found
+
+    @property
+    def shown(self) -> str:
+        return self.slack.text_of(self.slack.cards()[0])
+
+    def draw(self, seconds: float = 2.0) -> None:
+        """Let some time pass, and draw what is due."""
+        self.now += seconds
+        self.show.round()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    slack = SlackStandIn()
+    slack.serve()
+    made = Scene(slack, tmp_path)
+    yield made
+    made.ledger.close()
+    slack.stop()
+
+
+def test_an_older_picture_that_arrives_late_does_not_stay(scene: Scene) -> None:
+    assert scene.ledger.claim(scene.row, APPROVING, ANN, "t1", scene.now)
+    late = scene.slack.fail("chat.update", delay=8 * PATIENCE)
+    scene.draw()
+    assert late.used
+    assert scene.ledger.settle(scene.row, scene.now, [])
+    scene.draw()
+    assert "Approved" in scene.shown
+    eventually(lambda: "Approving" in scene.shown, what="the older picture arrives")
+    scene.draw(LOOK_AGAIN_SECONDS)
+    assert "Approved" in scene.shown
+    assert scene.row.show_at is None
+
+
+def test_a_new_picture_does_not_wait_because_an_older_one_may_be_late(scene: Scene) -> None:
+    assert scene.ledger.claim(scene.row, APPROVING, ANN, "t1", scene.now)
+    scene.slack.fail("chat.update", drop="after")
+    scene.draw()
+    scene.draw()
+    assert "Approving" in scene.shown and scene.row.show_at
+    assert scene.ledger.settle(scene.row, scene.now, [])
+    scene.draw(0.1)
+    assert "Approved" in scene.shown

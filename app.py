@@ -178,10 +178,11 @@ def _plainly(status: int, sentence: str) -> Response:
 
 
 class OneLine(logging.Formatter):
-    """Each record on one line, so that nobody's text can pass for a record of its own."""
+    """Each record on one line of what can be seen, so that nobody's text can pass for a record of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
+        line = super().format(record)
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def log_to_stderr(level: str) -> None:

@@ -290,7 +290,7 @@ def sentence_modal(sentence: str) -> Block:
 REASON_MISSING = "Please say why, in a few words that a colleague will understand."
 REASON_TOO_LONG = f"Please keep it to {REASON_CHARS:,} characters."
 
-# Private sentences (mrkdwn). They hold no words of outsiders.
+# Private sentences (mrkdwn). They hold no words of outsiders, except in code.
 
 STILL_STARTING = "I am still starting: Slack has not told me who I am yet. Please try again in a minute."
 READING_THE_CHANNEL = (
@@ -319,7 +319,9 @@ def unexpected(reference: str) -> str:
 
 
 def groups_not_offered(names: Sequence[str]) -> str:
-    listed = ", ".join(f"“{_escaped(cut(one_line(name), 80))}”" for name in names[:10])
+    # In code nothing formats, and no address becomes a link.
+    plain = (cut(one_line(name.replace("`", "")), 80) or "?" for name in names[:10])
+    listed = ", ".join(f"`{_escaped(name)}`" for name in plain)
     return (
         f"Nothing was granted: {listed} cannot be chosen for this request any more. "
         "The card has the current groups now; please choose again."
@@ -415,8 +417,12 @@ def one_line(text: str) -> str:
 
 
 def domain(email: str) -> str:
-    """The part after the last @, in lower case."""
-    return one_line(email).rpartition("@")[2].casefold() if "@" in email else ""
+    """The part after the last @, in lower case; what only looks like another one is spelled out in ASCII."""
+    found = cut(one_line(email).rpartition("@")[2], ADDRESS_CHARS, "") if "@" in email else ""
+    return ".".join(
+        label.lower() if label.isascii() else "xn--" + label.encode("punycode").decode()
+        for label in found.split(".")
+    )
 
 
 def _length(text: str) -> int:

@@ -132,6 +132,7 @@ class Channel:
             channel=row.channel,
             ts=row.card_ts,
             metadata=_metadata(row),
+            parse="none",  # here, unlike for a post, the default is to find more in the text than its markup
             **message,
         )
 

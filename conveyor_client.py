@@ -99,6 +99,15 @@ class Authorization:
 
 
 @dataclass(frozen=True)
+class Company:
+    """What Conveyor knows of a domain: how many of its people have access, and when they were last active."""
+
+    with_access: int
+    latest_activity_at: float
+    crm_link: str
+
+
+@dataclass(frozen=True)
 class Page:
     """One page of the open queue; `malformed` counts entries that could not be read."""
 
@@ -140,15 +149,25 @@ class ConveyorClient:
         return request
 
     def approve(
-        self, request: AuthorizationRequest, reviewer_email: str, group_ids: Sequence[str]
+        self,
+        request: AuthorizationRequest,
+        reviewer_email: str,
+        group_ids: Sequence[str],
+        nda_bypass: bool = False,
+        expires_at: str = "",
     ) -> Authorization:
-        """Grant access and say what was granted. Raises Unavailable if that is not certain."""
-        body = {
+        """Grant access, until a day (YYYY-MM-DD) if one is given, and say what was granted.
+
+        Raises Unavailable if that is not certain.
+        """
+        body: dict[str, object] = {
             "request_id": request.id,
             "reviewer_email": reviewer_email,
             "access_group_ids": list(group_ids),
-            "nda_bypass": False,
+            "nda_bypass": nda_bypass,
         }
+        if expires_at:
+            body["expires_at"] = expires_at
         answer = self._call("POST", "/exchange/authorizations", write=body)
         granted = _authorization(answer.get("authorization", answer))
         if granted is None or granted.email.casefold() != request.email.casefold():
@@ -162,6 +181,22 @@ class ConveyorClient:
         request = _request(answer.get("authorization_request", answer))
         if request is None or request.id != request_id or request.status != "ignored":
             raise Unavailable(f"PATCH {path}: the answer does not say that it is ignored")
+
+    def revoke(self, authorization_id: str) -> None:
+        """Take access back. Raises Unavailable if it is not certain that it is."""
+        path = f"/exchange/authorizations/{quote(authorization_id, safe='')}"
+        answer = self._call("PATCH", path, write={"status": "revoked"})
+        granted = _authorization(answer.get("authorization", answer))
+        if granted is None or granted.id != authorization_id or granted.status != "revoked":
+            raise Unavailable(f"PATCH {path}: the answer does not say that it is revoked")
+
+    def company(self, domain: str) -> Company | None:
+        """What is known of the people of this domain; None if Conveyor knows nobody there."""
+        answer = self._call("GET", "/exchange/connections", {"domain": domain})
+        for item in _objects(answer, "connections"):
+            if _text(item.get("domain")).casefold() == domain.casefold():
+                return _company(item)
+        return None
 
     def authorizations(self, email: str) -> list[Authorization]:
         """What this address was granted, latest change first."""
@@ -299,7 +334,7 @@ def _request(item: object) -> AuthorizationRequest | None:
         email=email,
         message=_text(item.get("message")),
         dataroom_id=_text(item.get("dataroom_id")),
-        link=link if link.startswith("https://") and len(link) <= 2000 else "",
+        link=_web_address(link),
         received_at=_timestamp(item.get("requested_at")) or _timestamp(item.get("created_at")),
     )
 
@@ -327,6 +362,20 @@ def _authorization(item: object) -> Authorization | None:
         groups=tuple(filter(None, map(_group, listed))) if isinstance(listed, list) else None,
         updated_at=_timestamp(item.get("updated_at")),
     )
+
+
+def _company(item: Mapping[str, Any]) -> Company:
+    count = item.get("authorizations_with_access_count")
+    link = _text(item.get("crm_link"))
+    return Company(
+        with_access=count if isinstance(count, int) and 0 < count < 10**9 else 0,
+        latest_activity_at=_timestamp(item.get("latest_activity_at")),
+        crm_link=_web_address(link),
+    )
+
+
+def _web_address(link: str) -> str:
+    return link if link.startswith("https://") and len(link) <= 2000 else ""
 
 
 def _reason(response: requests.Response, body: bytes) -> str:

@@ -8,7 +8,7 @@ apart, that both say "open".
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from conveyor_client import (
     CLOSED_STATUSES,
@@ -22,7 +22,7 @@ from conveyor_client import (
     Unavailable,
 )
 from ledger import Ledger, pause
-from tables import APPROVING, GONE, Row
+from tables import APPROVING, GONE, REJECTING, REVOKING, Row
 from watch import ELSEWHERE
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,18 @@ AT_ONCE = 8
 CONFIRM_SECONDS = 10.0
 TRYING_SECONDS = 900.0
 IDLE_SECONDS = 0.5
-WANTED = {APPROVING: "approved"}
+WANTED = {APPROVING: "approved", REJECTING: "ignored"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a decision stands in Conveyor: still to be made, or closed, and if so whether as asked."""
+
+    status: str
+    is_closed: bool
+    as_asked: bool
+    request: AuthorizationRequest | None = None
+    access: tuple[str, ...] = ()  # ids of the authorizations that a revocation is to take back
 
 
 class Decide:
@@ -53,8 +64,12 @@ class Decide:
 
     def round(self) -> float:
         """Start what is due; seconds until the next look."""
-        for row in self._ledger.decisions_due(self._clock(), 10 * AT_ONCE):
-            if row.id not in self._busy:
+        # Copied before the ledger is read: of a decision that ends in between, the row is an old one.
+        busy = set(self._busy)
+        if len(busy) >= AT_ONCE:
+            return IDLE_SECONDS  # the first to end wakes this loop
+        for row in self._ledger.decisions_due(self._clock(), 2 * AT_ONCE):
+            if row.id not in busy:
                 self._busy.add(row.id)
                 self._pool.submit(self._run, row)
         return IDLE_SECONDS
@@ -98,19 +113,15 @@ class Decide:
                 return
             row = replace(row, sent_at=now, open_since=None)
         try:
-            request = self._conveyor.request(row.id)
+            found = self._look(row)
         except NotFound:
             self._missing(row, first)
             return
         except ConveyorError as error:
             self._wait(row, first, error)
             return
-        if row.adopted:
-            self._ledger.learn(request, now)
-        if request.status in CLOSED_STATUSES:
-            self._closed(row, request, ours=not first)
-        elif not request.is_open:
-            self._wait(row, first, Unavailable(f"unknown status {request.status!r}"))
+        if found.is_closed:
+            self._closed(row, found, ours=not first)
         elif not may_write:
             since = row.open_since if row.open_since is not None else self._clock()
             self._ledger.put_off(
@@ -121,16 +132,51 @@ class Decide:
         elif not first and self._is_late(row):
             self._give_back(row, "still open")
         else:
-            self._write(row, request, first)
+            self._write(row, found, first)
 
-    def _write(self, row: Row, request: AuthorizationRequest, first: bool) -> None:
+    def _look(self, row: Row) -> Found:
+        """What Conveyor says of the decision now. Raises ConveyorError."""
+        request = None
+        if row.state != REVOKING or row.adopted:
+            request = self._conveyor.request(row.id)
+        if request and row.adopted:
+            self._ledger.learn(request, self._clock())
+        if row.state == REVOKING:
+            return self._look_at_access(row, request)
+        assert request  # noqa: S101 - for the type checker
+        is_closed = request.status in CLOSED_STATUSES
+        if not (is_closed or request.is_open):
+            raise Unavailable(f"unknown status {request.status!r}")
+        return Found(request.status, is_closed, request.status == WANTED.get(row.state), request)
+
+    def _look_at_access(self, row: Row, request: AuthorizationRequest | None) -> Found:
+        """Whether there is still access to take back."""
+        customer = request or row
+        grants = [
+            granted
+            for granted in self._conveyor.authorizations(customer.email)
+            if granted.dataroom_id in ("", customer.dataroom_id)
+        ]
+        if not grants:
+            raise NotFound("this address has no authorization")
+        if row.adopted:
+            self._ledger.learn_groups(row, grants[0].groups)
+        active = tuple(granted.id for granted in grants if granted.status != "revoked")
+        return Found("active" if active else "revoked", not active, not active, access=active)
+
+    def _write(self, row: Row, found: Found, first: bool) -> None:
         if not self._held():
             return
         groups: Sequence[AccessGroup] | None = None
         try:
-            if row.state == APPROVING:
+            if row.state == REVOKING:
+                for authorization_id in found.access:
+                    self._conveyor.revoke(authorization_id)
+            elif row.state == APPROVING and found.request:
                 chosen = [group.id for group in row.group_list or []]
-                granted = self._conveyor.approve(request, row.reviewer_email, chosen)
+                granted = self._conveyor.approve(
+                    found.request, row.reviewer_email, chosen, bool(row.nda_bypass), row.expires_at
+                )
                 groups = granted.groups
             else:
                 self._conveyor.ignore(row.id, row.reviewer_email)
@@ -143,20 +189,18 @@ class Decide:
             now = self._clock()
             self._ledger.put_off(row, now, now, "unavailable")
             return
-        self._settle(row, request, groups)
+        self._settle(row, found, groups)
 
-    def _settle(
-        self, row: Row, request: AuthorizationRequest, groups: Sequence[AccessGroup] | None = None
-    ) -> None:
+    def _settle(self, row: Row, found: Found, groups: Sequence[AccessGroup] | None = None) -> None:
         """Conveyor said yes. What was granted is what Conveyor lists, not what was asked for."""
-        if row.state == APPROVING and groups is None:
+        if row.state == APPROVING and found.request and groups is None:
             try:
-                groups = self._granted(request)
+                groups = self._granted(found.request)
             except ConveyorError as error:
                 self._wait(row, False, error)
                 return
         if self._ledger.settle(row, self._clock(), groups):
-            log.info("request=%s round=%d done=%s by=%s", row.id, row.round, row.state, row.reviewer_id)
+            log.info("request=%s round=%d done=%s by=%s", row.id, row.round, row.state, row.decider.id)
 
     def _granted(self, request: AuthorizationRequest) -> Sequence[AccessGroup] | None:
         for granted in self._conveyor.authorizations(request.email):
@@ -164,27 +208,27 @@ class Decide:
                 return granted.groups
         return None
 
-    def _closed(self, row: Row, request: AuthorizationRequest, *, ours: bool) -> None:
-        wanted = WANTED.get(row.state, "ignored")
-        if ours and request.status == wanted:
-            self._settle(row, request)
-        elif self._ledger.handled_elsewhere(row, ELSEWHERE[request.status], self._clock(), "elsewhere"):
-            log.info("request=%s elsewhere=%s", row.id, request.status)
+    def _closed(self, row: Row, found: Found, *, ours: bool) -> None:
+        if ours and found.as_asked:
+            self._settle(row, found)
+        elif row.state == REVOKING:
+            if self._ledger.revoked_elsewhere(row, self._clock()):
+                log.info("request=%s elsewhere=revoked", row.id)
+        elif self._ledger.handled_elsewhere(row, ELSEWHERE[found.status], self._clock(), "elsewhere"):
+            log.info("request=%s elsewhere=%s", row.id, found.status)
 
     def _refused(self, row: Row, first: bool, error: ConveyorError) -> None:
-        """Conveyor said no to the write: believe what the request itself says now."""
+        """Conveyor said no to the write: believe what it says now of the decision."""
         log.warning("request=%s write=refused cause=%r", row.id, str(error))
         try:
-            request = self._conveyor.request(row.id)
+            found = self._look(row)
         except NotFound:
             self._missing(row, first)
         except ConveyorError as unread:
             self._wait(row, first, unread)
         else:
-            if request.status in CLOSED_STATUSES:
-                self._closed(row, request, ours=not first)
-            elif not request.is_open:
-                self._wait(row, first, Unavailable(f"unknown status {request.status!r}"))
+            if found.is_closed:
+                self._closed(row, found, ours=not first)
             elif isinstance(error, Refused):
                 self._give_back(row, "refused", error.reason)
             else:
@@ -192,12 +236,14 @@ class Decide:
 
     def _give_back(self, row: Row, note: str, detail: str = "") -> None:
         if self._ledger.give_back(row, self._clock(), note, detail):
-            log.warning("request=%s given_back=%r reviewer=%s", row.id, note, row.reviewer_id)
+            log.warning("request=%s given_back=%r reviewer=%s", row.id, note, row.decider.id)
 
     def _missing(self, row: Row, first: bool) -> None:
         """One 404 may be a mistake; the second is believed."""
         now = self._clock()
-        if row.not_found:
+        if row.not_found and row.state == REVOKING:
+            self._give_back(row, "gone")
+        elif row.not_found:
             if self._ledger.handled_elsewhere(row, GONE, now, "gone"):
                 log.info("request=%s gone=yes", row.id)
         else:

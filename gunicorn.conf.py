@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ledger import Ledger, LedgerError
+from database import LedgerError
+from ledger import Ledger
 from settings import SettingsError, load
 
 try:

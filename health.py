@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from channel import Channel
-from ledger import Ledger, LedgerError
+from database import LedgerError
+from ledger import Ledger
 from settings import Settings
 
 EVERYBODY_MAY_DECIDE = (

@@ -5,30 +5,23 @@ no network inside it. That is what makes one winner of two clicks, on SQLite as 
 """
 
 import json
-import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Table,
     and_,
-    create_engine,
-    event,
+    func,
+    literal,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from conveyor_client import AccessGroup, AuthorizationRequest
+from database import Database
 from tables import (
     ACCESS_GROUPS,
     APPROVED,
@@ -37,42 +30,37 @@ from tables import (
     GONE,
     IN_FLIGHT,
     LEASE,
-    METADATA,
     NOTES,
     PENDING,
     REJECTED,
     REQUESTS,
+    REVOKED,
+    REVOKING,
     SETTLED,
     TRAIL,
+    WATCHERS,
     FoundCard,
     Look,
     Note,
+    Past,
     Reviewer,
     Row,
+    packed,
 )
 
-BUSY_SECONDS = 2.0
 LONGEST_PAUSE = 300.0
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
+REMINDERS = 3  # of one card
+OUTCOME, REMINDER = "outcome", "reminder"  # notes that are no answer to a decision
 PROGRESS_GRACE = 0.4  # a decision that is over sooner is shown once, as decided
 
 
-class LedgerError(Exception):
-    """The ledger cannot be read or written now; nothing was recorded."""
-
-
 ROW_COLUMNS = [REQUESTS.c[field.name] for field in fields(Row)]
-# What a decision leaves behind on a row that is open again.
-UNDECIDED: dict[str, Any] = {
-    "reviewer_id": "",
-    "reviewer_name": "",
-    "reviewer_email": "",
-    "groups": None,
-    "reason": "",
+# A decision that nobody has begun to carry out.
+NOT_BEGUN: dict[str, Any] = {
     "claimed_at": None,
     "sent_at": None,
     "open_since": None,
-    "settled_at": None,
     "decide_at": None,
     "decide_failures": 0,
     "trouble": "",
@@ -81,6 +69,21 @@ UNDECIDED: dict[str, Any] = {
     "read_at": None,
     "not_found": 0,
 }
+NO_REVOKER = {"revoker_id": "", "revoker_name": "", "revoker_email": ""}
+# A request that nobody has decided.
+UNDECIDED: dict[str, Any] = {
+    "reviewer_id": "",
+    "reviewer_name": "",
+    "reviewer_email": "",
+    "groups": None,
+    "nda_bypass": 0,
+    "expires_at": "",
+    "reason": "",
+    **NO_REVOKER,
+    "revoked_at": None,
+    "settled_at": None,
+    **NOT_BEGUN,
+}
 
 
 def pause(failures: int) -> float:
@@ -88,80 +91,44 @@ def pause(failures: int) -> float:
     return float(min(2 ** min(failures, 20), LONGEST_PAUSE))
 
 
-def packed(groups: Iterable[AccessGroup] | None) -> str | None:
-    return None if groups is None else json.dumps([[group.id, group.name] for group in groups])
-
-
-class Ledger:
+class Ledger(Database):
     """The database behind the app. Every method may raise LedgerError."""
-
-    def __init__(self, database_url: str) -> None:
-        url = make_url(database_url)
-        self._is_sqlite = url.get_backend_name() == "sqlite"
-        self._write_lock = threading.Lock()
-        self._changed = threading.Condition()
-        self._changes = 0
-        options: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": BUSY_SECONDS}
-        if self._is_sqlite:
-            _make_private_file(url.database or "")
-            options["connect_args"] = {"timeout": BUSY_SECONDS}
-        else:
-            options["pool_pre_ping"] = True
-            options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=5000"}
-        self._engine = create_engine(url, **options)
-        if self._is_sqlite:
-            event.listen(self._engine, "connect", _make_durable)
-
-    def prepare(self) -> None:
-        """Make the tables that are not there yet. Several processes may do so at once."""
-        with self._errors():
-            try:
-                METADATA.create_all(self._engine)
-            except SQLAlchemyError:
-                # Another process was making them at the same time: look again.
-                METADATA.create_all(self._engine)
-        with self._write() as db:
-            values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
-            db.execute(self._insert_if_absent(LEASE, [values]))
-
-    def close(self) -> None:
-        self._engine.dispose()
 
     # Who works
 
     def lease(self) -> tuple[str, int]:
         """The owner and the beat."""
-        with self._read() as db:
+        with self.read() as db:
             owner, beat = db.execute(select(LEASE.c.owner, LEASE.c.beat)).one()
             return owner, beat
 
     def take_lease(self, owner: str, seen_owner: str, seen_beat: int) -> bool:
         """Whether the lease, unchanged since it was seen, is now this owner's."""
         seen = and_(LEASE.c.owner == seen_owner, LEASE.c.beat == seen_beat)
-        return self._update(update(LEASE).where(seen).values(owner=owner, beat=LEASE.c.beat + 1))
+        return self.update(update(LEASE).where(seen).values(owner=owner, beat=LEASE.c.beat + 1))
 
     def beat(self, owner: str) -> bool:
         """Whether this owner still has the lease; if so, the others see that it lives."""
-        return self._update(update(LEASE).where(LEASE.c.owner == owner).values(beat=LEASE.c.beat + 1))
+        return self.update(update(LEASE).where(LEASE.c.owner == owner).values(beat=LEASE.c.beat + 1))
 
     def release_lease(self, owner: str) -> None:
-        self._update(update(LEASE).where(LEASE.c.owner == owner).values(owner=""))
+        self.update(update(LEASE).where(LEASE.c.owner == owner).values(owner=""))
 
     def look(self) -> Look:
-        with self._read() as db:
+        with self.read() as db:
             row = db.execute(select(LEASE)).one()
             return Look(row.adopted_at, row.looked_at, row.look_trouble, row.groups_at)
 
     def record_look(self, trouble: str, now: float) -> None:
         """Remember how the last look at Conveyor's queue went; an empty trouble means complete."""
         values = {"look_trouble": trouble} if trouble else {"look_trouble": "", "looked_at": now}
-        self._update(update(LEASE).values(**values))
+        self.update(update(LEASE).values(**values))
 
     # Access groups
 
     def access_groups(self, dataroom_id: str | None = None) -> list[AccessGroup]:
         """The last list read from Conveyor: all, or those that can be granted in one data room."""
-        with self._read() as db:
+        with self.read() as db:
             rows = db.execute(select(ACCESS_GROUPS).order_by(ACCESS_GROUPS.c.position))
             groups = [AccessGroup(row.id, row.name, row.dataroom_id) for row in rows]
         return groups if dataroom_id is None else [group for group in groups if group.is_in(dataroom_id)]
@@ -170,7 +137,7 @@ class Ledger:
         self, groups: Sequence[AccessGroup], changed_rooms: Sequence[str], now: float
     ) -> None:
         """Keep the list, and let the open cards of the rooms whose offer changed follow it."""
-        with self._write() as db:
+        with self.write() as db:
             db.execute(update(LEASE).values(groups_at=now))
             db.execute(ACCESS_GROUPS.delete())
             if groups:
@@ -181,11 +148,11 @@ class Ledger:
                 db.execute(update(REQUESTS).where(stale).values(**_redraw(now)))
 
     def groups_are_current(self, now: float) -> None:
-        self._update(update(LEASE).values(groups_at=now))
+        self.update(update(LEASE).values(groups_at=now))
 
     def open_rooms(self) -> list[str]:
         """The data rooms of the requests that wait."""
-        with self._read() as db:
+        with self.read() as db:
             query = select(REQUESTS.c.dataroom_id).where(REQUESTS.c.state == PENDING).distinct()
             return list(db.scalars(query))
 
@@ -193,7 +160,7 @@ class Ledger:
 
     def record(self, requests: Sequence[AuthorizationRequest], now: float) -> int:
         """How many of these open requests are new; the details of the known ones that wait are kept fresh."""
-        with self._read() as db:
+        with self.read() as db:
             known = {
                 row.id: row
                 for row in db.execute(
@@ -207,30 +174,30 @@ class Ledger:
         new = [request for request in requests if request.id not in known]
         if not new:
             return 0
-        with self._write() as db:
+        with self.write() as db:
             values = [
                 {
-                    **_fresh(request.id, request.email, now),
-                    **dict(zip(_DETAILS, _details(request), strict=True)),
+                    **_fresh(request.id, now),
+                    **_learnt(request),
                     "received_at": request.received_at or now,
                 }
                 for request in new
             ]
-            db.execute(self._insert_if_absent(REQUESTS, values))
+            db.execute(self.insert_if_absent(REQUESTS, values))
             for request in new:
                 self._log(db, now, "asked", request.id, 1)
         return len(new)
 
     def learn(self, request: AuthorizationRequest, now: float) -> None:
         """Keep what Conveyor says of a request now, and show it."""
-        values: dict[str, Any] = dict(zip(_DETAILS, _details(request), strict=True))
+        values = _learnt(request)
         if request.received_at:
             values["received_at"] = request.received_at
-        self._update(update(REQUESTS).where(REQUESTS.c.id == request.id).values(**values, **_redraw(now)))
+        self.update(update(REQUESTS).where(REQUESTS.c.id == request.id).values(**values, **_redraw(now)))
 
     def missing(self, seen: set[str], again_before: float, most: int) -> list[Row]:
         """Waiting requests that are not among the seen ones and were not read since, longest unread first."""
-        with self._read() as db:
+        with self.read() as db:
             waiting = set(db.scalars(select(REQUESTS.c.id).where(REQUESTS.c.state == PENDING)))
             rows: list[Row] = []
             for some in _chunks(sorted(waiting - seen)):
@@ -242,12 +209,12 @@ class Ledger:
 
     def still_open(self, row: Row, now: float) -> None:
         """The request was read itself and is open, though the queue left it out."""
-        self._update(update(REQUESTS).where(_is(row)).values(read_at=now, not_found=0))
+        self.update(update(REQUESTS).where(_is(row)).values(read_at=now, not_found=0))
 
     def not_found(self, row: Row, now: float) -> bool:
         """Count a 404, and say whether it was the second: then the request is gone."""
         if row.not_found == 0:
-            self._update(update(REQUESTS).where(_is(row)).values(read_at=now, not_found=1))
+            self.update(update(REQUESTS).where(_is(row)).values(read_at=now, not_found=1))
             return False
         return self.handled_elsewhere(row, GONE, now)
 
@@ -258,7 +225,7 @@ class Ledger:
     def settled_among(self, request_ids: Iterable[str]) -> list[Row]:
         """Those of the requests that are settled and shown as settled."""
         settled: list[Row] = []
-        with self._read() as db:
+        with self.read() as db:
             for some in _chunks(list(request_ids)):
                 query = select(*ROW_COLUMNS).where(
                     REQUESTS.c.id.in_(some),
@@ -270,18 +237,24 @@ class Ledger:
 
     def reopen(self, row: Row, now: float) -> bool:
         """Start a new round, with a new card, for a settled request that is open again."""
-        previous = {
-            "state": row.state,
-            "reviewer_id": row.reviewer_id,
-            "reviewer_name": row.reviewer_name,
-            "at": row.settled_at,
-        }
+        previous = Past(
+            row.email,
+            row.state,
+            row.settled_at or 0.0,
+            row.reviewer_id,
+            row.reviewer_name,
+            row.reason,
+            row.groups,
+        )
         values = {
             **UNDECIDED,
             **_redraw(now),
             "state": PENDING,
             "round": row.round + 1,
-            "previous": json.dumps(previous),
+            "previous": json.dumps(asdict(previous)),
+            "waiting_since": now,
+            "reminded_at": None,
+            "reminders": 0,
             "card_ts": "",
             "posting_at": None,
         }
@@ -290,13 +263,13 @@ class Ledger:
     # What people decide
 
     def find(self, request_id: str) -> Row | None:
-        with self._read() as db:
+        with self.read() as db:
             found = db.execute(select(*ROW_COLUMNS).where(REQUESTS.c.id == request_id)).one_or_none()
             return None if found is None else _row(found)
 
     def find_by_card(self, channel: str, ts: str) -> Row | None:
         """The request whose current card this is."""
-        with self._read() as db:
+        with self.read() as db:
             current = and_(REQUESTS.c.channel == channel, REQUESTS.c.card_ts == ts)
             found = db.execute(select(*ROW_COLUMNS).where(current)).first()
             return None if found is None else _row(found)
@@ -311,36 +284,60 @@ class Ledger:
         *,
         groups: Sequence[AccessGroup] = (),
         reason: str = "",
+        nda_bypass: bool = False,
+        expires_at: str = "",
     ) -> bool:
         """Whether this click decided the request: it waits, on this very card, and the click is a new one."""
-        values = {
-            "state": state,
+        decision: dict[str, Any] = {
+            "groups": packed(groups),
+            "reason": reason,
+            "nda_bypass": int(nda_bypass),
+            "expires_at": expires_at,
+        }
+        person = {
             "reviewer_id": reviewer.id,
             "reviewer_name": reviewer.name,
             "reviewer_email": reviewer.email,
-            "groups": packed(groups),
-            "reason": reason,
-            "claimed_at": now,
-            "decide_at": now,
-            "decide_failures": 0,
-            "revision": REQUESTS.c.revision + 1,
-            "show_at": now + PROGRESS_GRACE,
-            "read_at": None,
-            "not_found": 0,
         }
+        return self._claim(row, PENDING, state, reviewer, trigger_id, now, {**person, **decision}, decision)
+
+    def claim_revocation(self, row: Row, reviewer: Reviewer, trigger_id: str, now: float) -> bool:
+        """Whether this click takes back what was approved, on this very card, and is a new one."""
+        person = {"revoker_id": reviewer.id, "revoker_name": reviewer.name, "revoker_email": reviewer.email}
+        return self._claim(row, APPROVED, REVOKING, reviewer, trigger_id, now, person, {})
+
+    def _claim(
+        self,
+        row: Row,
+        before: str,
+        state: str,
+        person: Reviewer,
+        trigger_id: str,
+        now: float,
+        values: Mapping[str, Any],
+        detail: Mapping[str, Any],
+    ) -> bool:
         current = and_(
             REQUESTS.c.id == row.id,
             REQUESTS.c.round == row.round,
-            REQUESTS.c.state == PENDING,
+            REQUESTS.c.state == before,
             REQUESTS.c.channel == row.channel,
             REQUESTS.c.card_ts == row.card_ts,
         )
-        detail = json.dumps({"reason": reason, "groups": [[group.id, group.name] for group in groups]})
+        begun = {
+            **NOT_BEGUN,
+            "state": state,
+            "claimed_at": now,
+            "decide_at": now,
+            "revision": REQUESTS.c.revision + 1,
+            "show_at": now + PROGRESS_GRACE,
+        }
         try:
-            with self._write() as db:
-                if not db.execute(update(REQUESTS).where(current).values(**values)).rowcount:
+            with self.write() as db:
+                claimed = update(REQUESTS).where(current).values(**values, **begun)
+                if not db.execute(claimed).rowcount:
                     return False
-                self._log(db, now, state, row.id, row.round, reviewer, detail, trigger_id)
+                self._log(db, now, state, row.id, row.round, person, json.dumps(detail), trigger_id)
         except _Repeated:
             return False
         return True
@@ -349,7 +346,7 @@ class Ledger:
         """Keep in the trail that a click did nothing; False if this very click is there already."""
         person = Reviewer(person_id, "", "")
         try:
-            with self._write() as db:
+            with self.write() as db:
                 self._log(db, now, "refused", request_id, 0, person, why, trigger_id)
         except _Repeated:
             return False
@@ -358,19 +355,19 @@ class Ledger:
     def redraw(self, request_id: str, now: float) -> None:
         """Let the card be drawn again, unless it is the only record of its decision."""
         drawable = and_(REQUESTS.c.id == request_id, REQUESTS.c.state != CLOSED)
-        self._update(update(REQUESTS).where(drawable).values(**_redraw(now)))
+        self.update(update(REQUESTS).where(drawable).values(**_redraw(now)))
 
     # Carrying a decision out
 
     def decisions_due(self, now: float, most: int) -> list[Row]:
-        with self._read() as db:
+        with self.read() as db:
             query = select(*ROW_COLUMNS).where(REQUESTS.c.decide_at <= now).order_by(REQUESTS.c.decide_at)
             return [_row(found) for found in db.execute(query.limit(most))]
 
     def mark_sent(self, row: Row, now: float) -> bool:
         """Whether the row, unchanged since it was read, now says that a write is about to be sent."""
         marked = update(REQUESTS).where(_is(row)).values(sent_at=now, open_since=None)
-        return self._update(marked, changed=False)
+        return self.update(marked, changed=False)
 
     def put_off(
         self, row: Row, now: float, until: float, trouble: str = "", note: str = "", **values: Any
@@ -379,20 +376,35 @@ class Ledger:
         values = {"decide_at": until, "trouble": trouble, **values}
         if trouble != row.trouble:
             values.update(_redraw(now))
-        with self._write() as db:
+        with self.write() as db:
             if db.execute(update(REQUESTS).where(_is(row)).values(**values)).rowcount and note:
                 self._note(db, row, note, now)
 
     def give_back(self, row: Row, now: float, note: str, detail: str = "") -> bool:
-        """Whether the decision was taken back: the request waits again, and its reviewer will be told why."""
-        values = {**UNDECIDED, **_redraw(now), "state": PENDING}
+        """Whether the decision was taken back: all is as before, and whoever decided will be told why."""
+        before = {**UNDECIDED, "state": PENDING}
+        if row.state == REVOKING:
+            before = {**NOT_BEGUN, **NO_REVOKER, "state": APPROVED}
+        values = {**before, **_redraw(now)}
         return self._change(row, values, now, "given back", note=note, detail=detail)
 
     def settle(self, row: Row, now: float, groups: Sequence[AccessGroup] | None = None) -> bool:
         """Whether the decision is done: Conveyor said so."""
+        if row.state == REVOKING:
+            revoked = {"settled_at": row.settled_at or now, "revoked_at": now}
+            return self._settle(row, REVOKED, now, revoked)
         if row.state == APPROVING:
             return self._settle(row, APPROVED, now, {"groups": packed(groups)})
         return self._settle(row, REJECTED, now, {})
+
+    def revoked_elsewhere(self, row: Row, now: float) -> bool:
+        """Whether the row says that the access had been taken back before this decision got there."""
+        revoked = {"settled_at": row.settled_at or now, "revoked_at": now, **NO_REVOKER}
+        return self._settle(row, REVOKED, now, revoked, "elsewhere")
+
+    def learn_groups(self, row: Row, groups: Sequence[AccessGroup] | None) -> None:
+        """Keep what was granted, for a card whose own record was lost."""
+        self.update(update(REQUESTS).where(_is(row)).values(groups=packed(groups)), changed=False)
 
     # Showing it
 
@@ -409,27 +421,27 @@ class Ledger:
 
     def _next(self, which: Any, now: float | None, *order: Any) -> Row | None:
         due = REQUESTS.c.show_at.is_not(None) if now is None else REQUESTS.c.show_at <= now
-        with self._read() as db:
+        with self.read() as db:
             query = select(*ROW_COLUMNS).where(due, which).order_by(*order).limit(1)
             found = db.execute(query).one_or_none()
             return None if found is None else _row(found)
 
     def posting(self, row: Row, channel: str, now: float) -> bool:
-        """Commit that the card is about to be posted."""
-        return self._update(
+        """Commit that the card is about to be posted, with what is known of the customer's company."""
+        return self.update(
             update(REQUESTS)
             .where(_is(row), REQUESTS.c.card_ts == "")
-            .values(channel=channel, posting_at=now),
+            .values(channel=channel, posting_at=now, company=row.company),
             changed=False,
         )
 
     def not_posted(self, row: Row) -> None:
         """Slack said clearly that there is no card."""
-        self._update(update(REQUESTS).where(_card_of(row)).values(posting_at=None), changed=False)
+        self.update(update(REQUESTS).where(_card_of(row)).values(posting_at=None), changed=False)
 
     def posted(self, row: Row, channel: str, ts: str) -> None:
         """The card is there. It is up to date unless the row has changed since it was drawn."""
-        with self._write() as db:
+        with self.write() as db:
             values = {"channel": channel, "card_ts": ts, "posting_at": None, "show_failures": 0}
             db.execute(update(REQUESTS).where(_card_of(row)).values(**values))
             drawn = and_(_card_of(row), REQUESTS.c.revision == row.revision)
@@ -437,18 +449,18 @@ class Ledger:
 
     def shown(self, row: Row) -> None:
         drawn = and_(_card_of(row), REQUESTS.c.revision == row.revision)
-        self._update(update(REQUESTS).where(drawn).values(show_at=None, show_failures=0), changed=False)
+        self.update(update(REQUESTS).where(drawn).values(show_at=None, show_failures=0), changed=False)
 
     def found_card(self, row: Row, channel: str, ts: str) -> None:
         """A card whose posting was in doubt is there; it is drawn again, since it may be an older picture."""
         values = {"channel": channel, "card_ts": ts, "posting_at": None, "show_failures": 0}
-        self._update(update(REQUESTS).where(_card_of(row), REQUESTS.c.card_ts == "").values(**values))
+        self.update(update(REQUESTS).where(_card_of(row), REQUESTS.c.card_ts == "").values(**values))
 
     def lost_card(self, row: Row, now: float) -> None:
         """Somebody deleted the card: another is to be posted."""
         values = {"card_ts": "", "posting_at": None, **_redraw(now)}
         lost = and_(_card_of(row), REQUESTS.c.card_ts == row.card_ts)
-        self._update(update(REQUESTS).where(lost).values(**values))
+        self.update(update(REQUESTS).where(lost).values(**values))
 
     def show_later(self, row: Row, until: float, *, failed: bool, posting_at: float | None = None) -> None:
         """Draw the card at a later time; `failed` when it is this card that Slack does not take."""
@@ -457,11 +469,31 @@ class Ledger:
             values["show_failures"] = REQUESTS.c.show_failures + 1
         if posting_at is not None:
             values["posting_at"] = posting_at
-        self._update(update(REQUESTS).where(_card_of(row)).values(**values), changed=False)
+        self.update(update(REQUESTS).where(_card_of(row)).values(**values), changed=False)
+
+    def remind(self, hours: float, now: float) -> int:
+        """Queue a reminder for each card that has waited so long since it came or was last reminded of."""
+        since = func.coalesce(REQUESTS.c.reminded_at, REQUESTS.c.waiting_since)
+        late = and_(
+            REQUESTS.c.state == PENDING,
+            REQUESTS.c.card_ts != "",
+            REQUESTS.c.reminders < REMINDERS,
+            since <= now - hours * 3600,
+        )
+        with self.read() as db:
+            rows = [_row(found) for found in db.execute(select(*ROW_COLUMNS).where(late).limit(100))]
+        for row in rows:
+            reminded = {"reminded_at": now, "reminders": REQUESTS.c.reminders + 1}
+            with self.write() as db:
+                # Guarded as a whole: another process may have reminded of it meanwhile.
+                if db.execute(update(REQUESTS).where(_is(row), late).values(**reminded)).rowcount:
+                    self._log(db, now, REMINDER, row.id, row.round)
+                    self._note(db, row, REMINDER, now)
+        return len(rows)
 
     def failing(self, most: int = 20) -> list[str]:
         """Ids of requests that keep failing, for the operator."""
-        with self._read() as db:
+        with self.read() as db:
             query = select(REQUESTS.c.id).where(
                 or_(
                     and_(
@@ -478,7 +510,7 @@ class Ledger:
 
     def waiting_cards(self) -> list[Row]:
         """Requests that wait or are being decided, whose cards should be in the channel."""
-        with self._read() as db:
+        with self.read() as db:
             query = select(*ROW_COLUMNS).where(
                 REQUESTS.c.state.in_((PENDING, *IN_FLIGHT)), REQUESTS.c.card_ts != ""
             )
@@ -486,10 +518,11 @@ class Ledger:
 
     def adopt(self, cards: Iterable[FoundCard], now: float) -> None:
         """Begin with the cards that are in the channel, when the ledger that made them is lost."""
-        with self._write() as db:
+        with self.write() as db:
             for card in cards:
                 values = {
-                    **_fresh(card.request_id, card.email, now),
+                    **_fresh(card.request_id, now),
+                    **_addressed(card.email),
                     "round": card.round,
                     "state": card.state,
                     "channel": card.channel,
@@ -501,6 +534,11 @@ class Ledger:
                         "reviewer_id": card.reviewer_id,
                         "reviewer_name": card.reviewer_name,
                         "reason": card.reason,
+                        "settled_at": card.settled_at or None,
+                        "nda_bypass": card.nda_bypass,
+                        "expires_at": card.expires_at,
+                        "revoker_id": card.revoker_id,
+                        "revoker_name": card.revoker_name,
                         "claimed_at": now,
                         "sent_at": now,
                         "decide_at": now,
@@ -509,14 +547,14 @@ class Ledger:
                     }
                 elif card.state != PENDING:
                     values |= {"state": CLOSED, "settled_at": now, "show_at": None}
-                db.execute(self._insert_if_absent(REQUESTS, [values]))
+                db.execute(self.insert_if_absent(REQUESTS, [values]))
                 self._log(db, now, f"adopted as {values['state']}"[:30], card.request_id, card.round)
             db.execute(update(LEASE).values(adopted_at=now))
 
     # Notes
 
     def next_note(self, now: float) -> Note | None:
-        with self._read() as db:
+        with self.read() as db:
             query = select(NOTES).where(NOTES.c.send_at <= now).order_by(NOTES.c.number).limit(1)
             found = db.execute(query).one_or_none()
             if found is None:
@@ -526,28 +564,11 @@ class Ledger:
             )
 
     def note_sent(self, note: Note) -> None:
-        self._update(NOTES.delete().where(NOTES.c.number == note.number), changed=False)
+        self.update(NOTES.delete().where(NOTES.c.number == note.number), changed=False)
 
     def note_later(self, note: Note, until: float) -> None:
         failed = update(NOTES).where(NOTES.c.number == note.number)
-        self._update(failed.values(send_at=until, failures=NOTES.c.failures + 1), changed=False)
-
-    # Waking those who wait for work
-
-    @property
-    def changes(self) -> int:
-        """Counts the writes of this process that may have made work."""
-        return self._changes
-
-    def wait_for_change(self, since: int, seconds: float) -> None:
-        """Return when the count is no longer `since`, or after so many seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._changes != since, timeout=max(0.0, seconds))
-
-    def wake(self) -> None:
-        with self._changed:
-            self._changes += 1
-            self._changed.notify_all()
+        self.update(failed.values(send_at=until, failures=NOTES.c.failures + 1), changed=False)
 
     # How it is written
 
@@ -556,7 +577,7 @@ class Ledger:
             **_redraw(now),
             **more,
             "state": state,
-            "settled_at": now,
+            "settled_at": more.get("settled_at", now),
             "decide_at": None,
             "decide_failures": 0,
             "trouble": "",
@@ -575,15 +596,25 @@ class Ledger:
         round: int = 0,
     ) -> bool:
         """Compare and set: the row as it was read becomes another, with its line in the trail."""
-        with self._write() as db:
+        with self.write() as db:
             if not db.execute(update(REQUESTS).where(_is(row)).values(**values)).rowcount:
                 return False
-            person = Reviewer(row.reviewer_id, row.reviewer_name, row.reviewer_email)
             groups = values.get("groups") or ""
-            self._log(db, now, what, row.id, round or row.round, person, detail or note or groups)
+            self._log(db, now, what, row.id, round or row.round, row.decider, detail or note or groups)
             if note:
                 self._note(db, row, note, now, detail)
+            if values["state"] in SETTLED:
+                self._tell_watchers(db, row, now)
         return True
+
+    def _tell_watchers(self, db: Connection, row: Row, now: float) -> None:
+        of_this = WATCHERS.c.request_id == row.id
+        told = select(
+            WATCHERS.c.request_id, literal(OUTCOME), WATCHERS.c.person_id, literal(""), literal(now)
+        )
+        names = ("request_id", "kind", "person_id", "detail", "send_at")
+        db.execute(NOTES.insert().from_select(names, told.where(of_this)))
+        db.execute(WATCHERS.delete().where(of_this))
 
     def _log(
         self,
@@ -613,48 +644,14 @@ class Ledger:
             raise _Repeated from error
 
     def _note(self, db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:
-        db.execute(
-            NOTES.insert().values(
-                request_id=row.id, kind=kind, person_id=row.reviewer_id, detail=detail, send_at=now
-            )
-        )
-
-    def _insert_if_absent(self, table: Table, rows: list[dict[str, Any]]) -> Any:
-        insert = sqlite_insert if self._is_sqlite else postgresql_insert
-        return insert(table).values(rows).on_conflict_do_nothing()
-
-    def _update(self, statement: Any, *, changed: bool = True) -> bool:
-        with self._write(changed) as db:
-            return bool(db.execute(statement).rowcount)
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with self._errors(), self._engine.connect() as db:
-            yield db
-
-    @contextmanager
-    def _write(self, changed: bool = True) -> Iterator[Connection]:
-        """One transaction. SQLite has one writer at a time, so threads of this process queue here."""
-        with self._errors():
-            if self._is_sqlite and not self._write_lock.acquire(timeout=BUSY_SECONDS):
-                raise LedgerError("the ledger is busy")
-            try:
-                with self._engine.begin() as db:
-                    yield db
-            finally:
-                if self._is_sqlite:
-                    self._write_lock.release()
-        if changed:
-            self.wake()
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as error:
-            # SQLAlchemy's own text repeats the values, customers' words among them.
-            cause = getattr(error, "orig", None) or type(error).__name__
-            raise LedgerError(f"the ledger failed: {cause}") from None
+        values = {
+            "request_id": row.id,
+            "kind": f"revoke {kind}" if row.state == REVOKING else kind,
+            "person_id": row.decider.id,
+            "detail": detail,
+            "send_at": now,
+        }
+        db.execute(NOTES.insert().values(**values))
 
 
 class _Repeated(Exception):
@@ -668,12 +665,20 @@ def _details(source: Any) -> tuple[str, ...]:
     return tuple(getattr(source, name) for name in _DETAILS)
 
 
-def _fresh(request_id: str, email: str, now: float) -> dict[str, Any]:
+def _learnt(request: AuthorizationRequest) -> dict[str, Any]:
+    return {**dict(zip(_DETAILS, _details(request), strict=True)), **_addressed(request.email)}
+
+
+def _addressed(email: str) -> dict[str, Any]:
+    return {"email": email, "address": email.casefold(), "domain": email.casefold().rpartition("@")[2]}
+
+
+def _fresh(request_id: str, now: float) -> dict[str, Any]:
     return {
         "id": request_id,
         "round": 1,
         "state": PENDING,
-        "email": email,
+        "waiting_since": now,
         "message": "",
         "dataroom_id": "",
         "link": "",
@@ -709,22 +714,3 @@ def _row(found: Any) -> Row:
 def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
     for start in range(0, len(ids), size):
         yield ids[start : start + size]
-
-
-def _make_durable(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA temp_store=MEMORY")  # in a container there may be no other place to write
-    cursor.close()
-
-
-def _make_private_file(path: str) -> None:
-    """Make the file and its folder for this user alone. SQLite's own helper files get the same rights."""
-    if path in ("", ":memory:"):
-        return
-    try:
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise LedgerError(f"the ledger's file cannot be made: {error.strerror}: {path}") from None

@@ -15,9 +15,10 @@ from slack_sdk import WebClient
 import blocks
 from channel import Channel, ChannelError, Identity
 from conveyor_client import AccessGroup, clean
+from database import LedgerError
 from deadline import call_within
-from ledger import Ledger, LedgerError
-from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
+from ledger import Ledger
+from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, slack_error
 from tables import APPROVING, PENDING, REJECTING, Reviewer, Row
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 OPEN_SECONDS = 1.0
 TELL_SECONDS = 5.0
 TELL_AT_ONCE = 8
+# Where Slack lets clicks be answered, beside its API's own host: no payload makes this app call another one.
+ANSWER_AT = ("https://hooks.slack.com/", "https://hooks.slack-gov.com/")
 
 SENTENCES: dict[type[MayNot], str] = {
     NotAMember: blocks.NOT_A_MEMBER,
@@ -37,12 +40,16 @@ Step = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 
 
 class Sorry(Exception):
-    """Nothing was done; the person is told why, in a sentence that only they see."""
+    """Nothing was done; the person is told why, in a sentence that only they see.
 
-    def __init__(self, sentence: str, why: str) -> None:
+    `redraw` is the id of a request whose card showed them something else.
+    """
+
+    def __init__(self, sentence: str, why: str, redraw: str = "") -> None:
         super().__init__(why)
         self.sentence = sentence
         self.why = why
+        self.redraw = redraw
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class Listeners:
         self._client = client
         self._reason_required = reason_required
         self._clock = clock
+        self._answer_at = (*ANSWER_AT, client.base_url.removesuffix("/").removesuffix("/api") + "/")
         self._pool = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="tell")
 
     def register(self, bolt: App) -> None:
@@ -142,7 +150,9 @@ class Listeners:
         try:
             call_within(OPEN_SECONDS, self._client.views_open, trigger_id=click.trigger_id, view=view)
         except Exception as error:
-            # However Slack failed, there is no window, and the person has to hear of it.
+            if slack_error(error) == "exchanged_trigger_id":
+                return  # this is a copy of a click whose window was opened
+            # However else Slack failed, there is no window, and the person has to hear of it.
             log.warning("request=%s views_open=failed cause=%s", row.id, type(error).__name__)
             raise Sorry(blocks.NO_WINDOW, "no window") from error
 
@@ -196,8 +206,7 @@ class Listeners:
         return row
 
     def _too_late(self, row: Row, click: Click) -> None:
-        self._ledger.redraw(row.id, self._clock())
-        raise Sorry(blocks.already_decided(row, click.user_id), "too late")
+        raise Sorry(blocks.already_decided(row, click.user_id), "too late", redraw=row.id)
 
     def _chosen(self, row: Row, body: Mapping[str, Any]) -> list[AccessGroup]:
         """The groups chosen on the card, each of which must be one that can be granted now."""
@@ -211,8 +220,7 @@ class Listeners:
         offered = {group.id: group for group in self._ledger.access_groups(row.dataroom_id)}
         strange = [name or group_id for group_id, name in chosen.items() if group_id not in offered]
         if strange:
-            self._ledger.redraw(row.id, self._clock())
-            raise Sorry(blocks.groups_not_offered(strange), "groups not offered")
+            raise Sorry(blocks.groups_not_offered(strange), "groups not offered", redraw=row.id)
         return [offered[group_id] for group_id in chosen]
 
     def _claim(self, row: Row, click: Click, state: str, reviewer: Reviewer, **decision: Any) -> None:
@@ -254,7 +262,7 @@ class Listeners:
         except Sorry as sorry:
             user_id = text_at(body, "user", "id")
             log.info("refused=%s user=%s", sorry.why.replace(" ", "_"), user_id)
-            return (sorry.sentence if self._is_new(body, user_id, sorry.why) else ""), None
+            return (sorry.sentence if self._is_new(body, user_id, sorry) else ""), None
         except LedgerError as error:
             log.error("click=not_recorded cause=%r", str(error))
             return blocks.LEDGER_BUSY, None
@@ -263,27 +271,36 @@ class Listeners:
             log.exception("reference=%s click=failed", reference)
             return blocks.unexpected(reference), None
 
-    def _is_new(self, body: Mapping[str, Any], user_id: str, why: str) -> bool:
+    def _is_new(self, body: Mapping[str, Any], user_id: str, sorry: Sorry) -> bool:
         """Whether this very click was not answered before: a copy of a signed request changes nothing."""
+        trigger_id = text_at(body, "trigger_id")
+        if not trigger_id:  # never from a person, and copies could not be told apart
+            return False
         try:
-            return self._ledger.refuse("", why, user_id, text_at(body, "trigger_id"), self._clock())
-        except LedgerError:
-            return True
+            if not self._ledger.refuse("", sorry.why, user_id, trigger_id, self._clock()):
+                return False
+            if sorry.redraw:
+                self._ledger.redraw(sorry.redraw, self._clock())
+        except LedgerError as error:
+            log.warning("refusal=not_recorded cause=%r", str(error))
+        return True
 
     def _tell(self, user_id: str, response_url: str, sentence: str) -> None:
         """Say it by the click's own address, which works wherever the card is seen; else in the channel."""
-        try:
-            answer = requests.post(
-                response_url,
-                json={"response_type": "ephemeral", "replace_original": False, "text": sentence},
-                timeout=TELL_SECONDS,
-                allow_redirects=False,
-            )
-            if answer.status_code == 200:
-                return
-            cause = str(answer.status_code)
-        except requests.RequestException as error:
-            cause = type(error).__name__  # its text holds the address, which is a secret
+        cause = "not an address of Slack's"
+        if response_url.startswith(self._answer_at):
+            try:
+                answer = requests.post(
+                    response_url,
+                    json={"response_type": "ephemeral", "replace_original": False, "text": sentence},
+                    timeout=TELL_SECONDS,
+                    allow_redirects=False,
+                )
+                if answer.status_code == 200:
+                    return
+                cause = str(answer.status_code)
+            except requests.RequestException as error:
+                cause = type(error).__name__  # its text holds the address, which is a secret
         try:
             self._channel.whisper(user_id, sentence)
         except ChannelError as error:

@@ -47,8 +47,8 @@ class Reviewers:
         self._everybody = not allowed
         self._user_ids = {part for part in allowed if part[0] in "UW" and "@" not in part}
         self._group_ids = {part for part in allowed if part[0] == "S" and "@" not in part}
-        self._domains = {part[1:].casefold() for part in allowed if part.startswith("@")}
-        self._addresses = {part.casefold() for part in allowed if "@" in part and not part.startswith("@")}
+        self._domains = {_folded(part[1:]) for part in allowed if part.startswith("@")}
+        self._addresses = {_folded(part) for part in allowed if "@" in part and not part.startswith("@")}
         self._people: dict[str, tuple[float, dict[str, Any]]] = {}
         self._members: dict[str, tuple[float, frozenset[str]]] = {}
 
@@ -68,7 +68,7 @@ class Reviewers:
             address = ""
         if not address:
             raise NoAddress
-        if not self._is_listed(user_id, address.casefold()):
+        if not self._is_listed(user_id, _folded(address)):
             raise NotListed
         name = profile.get("real_name") or user.get("real_name") or user.get("name") or user_id
         return Reviewer(user_id, str(name), address)
@@ -82,7 +82,7 @@ class Reviewers:
                 members = frozenset(map(str, answer.get("users") or []))
             except Exception as error:
                 # Whatever it was: an unknown membership means no, so a failure only has to be told.
-                log.warning("user_group=%s cause=%r", group_id, _cause(error))
+                log.warning("user_group=%s cause=%r", group_id, slack_error(error))
                 continue
             self._members[group_id] = (asked_at, members)
 
@@ -103,7 +103,7 @@ class Reviewers:
             user = call_within(LOOKUP_SECONDS, self._client.users_info, user=user_id).get("user")
         except Exception as error:
             # Slack's refusal, its silence and its nonsense all leave the same doubt.
-            log.warning("users_info=failed user=%s cause=%r", user_id, _cause(error))
+            log.warning("users_info=failed user=%s cause=%r", user_id, slack_error(error))
             raise Unknown from error
         if not isinstance(user, dict):
             raise Unknown
@@ -113,6 +113,12 @@ class Reviewers:
         return user
 
 
-def _cause(error: Exception) -> str:
+def _folded(address: str) -> str:
+    """In small letters, if that is all ASCII: others may turn into the letters of another address."""
+    return address.lower() if address.isascii() else address
+
+
+def slack_error(error: Exception) -> str:
+    """What Slack calls it, or what kind of error it is where Slack gave no answer."""
     answer = getattr(error, "response", None)
     return str(answer.get("error")) if answer is not None else type(error).__name__

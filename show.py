@@ -6,6 +6,7 @@ from collections.abc import Callable
 import blocks
 from channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent
 from conveyor_client import AccessGroup
+from database import LedgerError
 from ledger import Ledger, pause
 from tables import PENDING, FoundCard, Note, Row
 
@@ -74,6 +75,12 @@ class Show:
             if self._is_outage(error, what):
                 return
             log.error("request=%s card=refused failures=%d cause=%r", row.id, row.show_failures, str(error))
+            self._ledger.show_later(row, self._clock() + pause(row.show_failures), failed=True)
+        except LedgerError:
+            raise
+        except Exception:
+            # A card that cannot be drawn is a bug, and must not keep the others from being drawn.
+            log.exception("request=%s card=failed failures=%d", row.id, row.show_failures)
             self._ledger.show_later(row, self._clock() + pause(row.show_failures), failed=True)
         else:
             self._outages = 0

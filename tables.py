@@ -1,6 +1,7 @@
 """What the ledger keeps: its tables, and the rows as the rest of the app sees them."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
@@ -11,10 +12,11 @@ from conveyor_client import AccessGroup, clean
 PENDING = "pending"
 APPROVING, APPROVED = "approving", "approved"
 REJECTING, REJECTED = "rejecting", "rejected"
+REVOKING, REVOKED = "revoking", "revoked"
 APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE = "approved elsewhere", "ignored elsewhere", "gone"
 CLOSED = "closed"  # decided, but only its card knows how: the ledger was lost
-IN_FLIGHT = (APPROVING, REJECTING)
-SETTLED = (APPROVED, REJECTED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE, CLOSED)
+IN_FLIGHT = (APPROVING, REJECTING, REVOKING)
+SETTLED = (APPROVED, REJECTED, REVOKED, APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE, CLOSED)
 
 
 class CleanText(TypeDecorator[str]):
@@ -41,6 +43,13 @@ REQUESTS = Table(
     Column("link", CleanText, nullable=False),
     Column("received_at", Float, nullable=False),
     Column("previous", CleanText, nullable=False, default=""),
+    # What finds a company's other requests: the address and its domain, in small letters.
+    Column("address", CleanText, nullable=False, server_default="", index=True),
+    Column("domain", CleanText, nullable=False, server_default="", index=True),
+    Column("company", CleanText),
+    Column("waiting_since", Float),
+    Column("reminded_at", Float),
+    Column("reminders", Integer, nullable=False, server_default="0"),
     # The card. `revision` counts what there was to show; `show_at` is when it is due, empty when shown.
     Column("channel", String(30), nullable=False, default=""),
     Column("card_ts", String(30), nullable=False, default=""),
@@ -53,7 +62,13 @@ REQUESTS = Table(
     Column("reviewer_name", CleanText, nullable=False, default=""),
     Column("reviewer_email", CleanText, nullable=False, default=""),
     Column("groups", CleanText),
+    Column("nda_bypass", Integer, nullable=False, server_default="0"),
+    Column("expires_at", String(10), nullable=False, server_default=""),
     Column("reason", CleanText, nullable=False, default=""),
+    Column("revoker_id", String(30), nullable=False, server_default=""),
+    Column("revoker_name", CleanText, nullable=False, server_default=""),
+    Column("revoker_email", CleanText, nullable=False, server_default=""),
+    Column("revoked_at", Float),
     Column("claimed_at", Float),
     Column("sent_at", Float),
     Column("open_since", Float),
@@ -92,6 +107,15 @@ NOTES = Table(
     Column("detail", CleanText, nullable=False),
     Column("send_at", Float, nullable=False),
     Column("failures", Integer, nullable=False, default=0),
+)
+
+# Who wants to be told when a request is decided.
+WATCHERS = Table(
+    "watchers",
+    METADATA,
+    Column("request_id", CleanText, primary_key=True),
+    Column("person_id", String(30), primary_key=True),
+    Column("at", Float, nullable=False),
 )
 
 ACCESS_GROUPS = Table(
@@ -141,6 +165,8 @@ class Row:
     link: str
     received_at: float
     previous: str = ""
+    company: str | None = None
+    waiting_since: float | None = None
     channel: str = ""
     card_ts: str = ""
     posting_at: float | None = None
@@ -151,7 +177,13 @@ class Row:
     reviewer_name: str = ""
     reviewer_email: str = ""
     groups: str | None = None
+    nda_bypass: int = 0
+    expires_at: str = ""
     reason: str = ""
+    revoker_id: str = ""
+    revoker_name: str = ""
+    revoker_email: str = ""
+    revoked_at: float | None = None
     claimed_at: float | None = None
     sent_at: float | None = None
     open_since: float | None = None
@@ -165,11 +197,16 @@ class Row:
     not_found: int = 0
 
     @property
+    def decider(self) -> Reviewer:
+        """Who made the decision that is being carried out, or was carried out last."""
+        if self.revoker_id:
+            return Reviewer(self.revoker_id, self.revoker_name, self.revoker_email)
+        return Reviewer(self.reviewer_id, self.reviewer_name, self.reviewer_email)
+
+    @property
     def group_list(self) -> list[AccessGroup] | None:
         """The groups chosen, or granted once it is approved; None where nobody knows them."""
-        if self.groups is None:
-            return None
-        return [AccessGroup(group_id, name) for group_id, name in json.loads(self.groups)]
+        return unpacked(self.groups)
 
 
 @dataclass(frozen=True)
@@ -185,6 +222,23 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Past:
+    """An earlier request and how it ended; `at` in seconds since 1970."""
+
+    email: str
+    state: str
+    at: float
+    reviewer_id: str = ""
+    reviewer_name: str = ""
+    reason: str = ""
+    groups: str | None = None
+
+    @property
+    def group_list(self) -> list[AccessGroup] | None:
+        return unpacked(self.groups)
+
+
+@dataclass(frozen=True)
 class FoundCard:
     """A card of ours as the channel has it."""
 
@@ -197,6 +251,11 @@ class FoundCard:
     reviewer_id: str = ""
     reviewer_name: str = ""
     reason: str = ""
+    settled_at: float = 0.0
+    nda_bypass: int = 0
+    expires_at: str = ""
+    revoker_id: str = ""
+    revoker_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,3 +266,11 @@ class Look:
     looked_at: float | None
     look_trouble: str
     groups_at: float | None
+
+
+def packed(groups: Iterable[AccessGroup] | None) -> str | None:
+    return None if groups is None else json.dumps([[group.id, group.name] for group in groups])
+
+
+def unpacked(groups: str | None) -> list[AccessGroup] | None:
+    return None if groups is None else [AccessGroup(*pair) for pair in json.loads(groups)]

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from channel import Channel
+from database import LedgerError
 from decide import Decide
-from ledger import Ledger, LedgerError
+from ledger import Ledger
 from reviewers import Reviewers
 
 log = logging.getLogger(__name__)

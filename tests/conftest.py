@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.requirements import PACKAGES, left_out
+from tests.postgres import Postgres
+from tests.requirements import PACKAGES, left_out, needs
 from tests.world import World
 
 
@@ -23,6 +24,23 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.start()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that the tests share; these are marked with `needs("initdb")`."""
+    made = Postgres()
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs("initdb"))])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind, in SQLAlchemy's spelling."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/folder/ledger.db"
+    url: str = request.getfixturevalue("postgres").new_database()
+    return url
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,8 +1,8 @@
 """What some tests need and not every machine has: run where it is installed, and told where it is not."""
 
-import glob
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +14,13 @@ PACKAGES = {
     "initdb": "postgresql",
     "nginx": "nginx-light",
 }
-# Where Debian puts a server's programs, outside a person's PATH.
-PLACES = [os.environ["PATH"], "/usr/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)]
 
 
 def find(program: str) -> str | None:
-    """Where a program is."""
-    return shutil.which(program, path=os.pathsep.join(PLACES))
+    """Where the program is. Debian keeps PostgreSQL's own out of the PATH, one folder a version."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+    places = [os.environ["PATH"], "/usr/sbin", *map(str, reversed(versions))]
+    return shutil.which(program, path=os.pathsep.join(places))
 
 
 def needs(program: str) -> pytest.MarkDecorator:

@@ -12,7 +12,6 @@ from slack_sdk.models.views import View
 
 import blocks
 from conveyor_client import AccessGroup
-from ledger import packed
 from sandbox import limits
 from tables import (
     APPROVED,
@@ -24,6 +23,7 @@ from tables import (
     REJECTED,
     REJECTING,
     Row,
+    packed,
 )
 
 # Text as outsiders write it: anything, and often what means something to Slack.

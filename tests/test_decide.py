@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,32 @@ def test_open_after_fifteen_minutes_is_given_back(scene: Scene) -> None:
         scene.now += 60
     assert scene.row.state == "pending" and scene.notes() == ["still open"]
     assert scene.effects() == 0
+
+
+@pytest.mark.parametrize(
+    "fault, posts",
+    [
+        ({"status": 500}, 2),
+        ({"status": 503, "after": True}, 1),
+        ({"status": 302, "headers": {"Location": "http://127.0.0.1:9/elsewhere"}}, 2),
+        ({"status": 429, "headers": {"Retry-After": "1"}}, 2),
+        ({"status": 200, "body": "<html>sign in</html>"}, 2),
+        ({"status": 200, "body": {"id": "another", "email": "someone@else.example"}, "after": True}, 1),
+        ({"drop": "before"}, 2),
+        ({"drop": "after"}, 1),
+    ],
+    ids=str,
+)
+def test_whatever_makes_a_write_doubtful_it_takes_effect_once(
+    scene: Scene, fault: dict[str, Any], posts: int
+) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, **fault)
+    assert scene.step().state == "approving" and scene.row.trouble == "unavailable"
+    while scene.row.state == "approving":
+        scene.step()
+    assert scene.row.state == "approved" and scene.effects() == 1
+    assert len(scene.conveyor.calls(POST)) == posts
 
 
 def test_a_second_write_needs_two_reads_ten_seconds_apart(scene: Scene) -> None:

@@ -134,10 +134,11 @@ class World:
         return answer.status_code, answer.json()
 
     def ledger(self, query: str) -> list[tuple[object, ...]]:
-        """Rows of the ledger, read beside the app."""
+        """Rows of the ledger, read (or changed) beside the app."""
         engine = create_engine(self.settings["DATABASE_URL"])
-        with engine.connect() as db:
-            rows = [tuple(row) for row in db.execute(text(query))]
+        with engine.begin() as db:
+            result = db.execute(text(query))
+            rows = [tuple(row) for row in result] if result.returns_rows else []
         engine.dispose()
         return rows
 

@@ -1,0 +1,142 @@
+"""The database under the ledger: short transactions, on SQLite or PostgreSQL, and a bell for each of them."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, create_engine, event, inspect, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateColumn
+
+from tables import LEASE, METADATA
+
+BUSY_SECONDS = 2.0
+
+
+class LedgerError(Exception):
+    """The ledger cannot be read or written now; nothing was recorded."""
+
+
+class Database:
+    """Reads and writes of the ledger's tables. Every method may raise LedgerError."""
+
+    def __init__(self, database_url: str) -> None:
+        url = make_url(database_url)
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        self._write_lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._changes = 0
+        options: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": BUSY_SECONDS}
+        if self._is_sqlite:
+            _make_private_file(url.database or "")
+            options["connect_args"] = {"timeout": BUSY_SECONDS}
+        else:
+            options["pool_pre_ping"] = True
+            options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=5000"}
+        self._engine = create_engine(url, **options)
+        if self._is_sqlite:
+            event.listen(self._engine, "connect", _make_durable)
+
+    def prepare(self) -> None:
+        """Make what is not there yet, in a ledger of an earlier version too. Several processes may do so."""
+        with self._errors():
+            try:
+                self._make_tables()
+            except SQLAlchemyError:
+                # Another process was making them at the same time: look again.
+                self._make_tables()
+        with self.write() as db:
+            values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
+            db.execute(self.insert_if_absent(LEASE, [values]))
+
+    def _make_tables(self) -> None:
+        METADATA.create_all(self._engine)
+        for table in METADATA.sorted_tables:
+            there = {column["name"] for column in inspect(self._engine).get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in there:
+                    definition = CreateColumn(column).compile(self._engine)
+                    with self._engine.begin() as db:
+                        db.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+            for index in table.indexes:
+                index.create(self._engine, checkfirst=True)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @property
+    def changes(self) -> int:
+        """Counts the writes of this process that may have made work."""
+        return self._changes
+
+    def wait_for_change(self, since: int, seconds: float) -> None:
+        """Return when the count is no longer `since`, or after so many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._changes != since, timeout=max(0.0, seconds))
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changes += 1
+            self._changed.notify_all()
+
+    def insert_if_absent(self, table: Table, rows: list[dict[str, Any]]) -> Any:
+        insert = sqlite_insert if self._is_sqlite else postgresql_insert
+        return insert(table).values(rows).on_conflict_do_nothing()
+
+    def update(self, statement: Any, *, changed: bool = True) -> bool:
+        with self.write(changed) as db:
+            return bool(db.execute(statement).rowcount)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self._errors(), self._engine.connect() as db:
+            yield db
+
+    @contextmanager
+    def write(self, changed: bool = True) -> Iterator[Connection]:
+        """One transaction. SQLite has one writer at a time, so threads of this process queue here."""
+        with self._errors():
+            if self._is_sqlite and not self._write_lock.acquire(timeout=BUSY_SECONDS):
+                raise LedgerError("the ledger is busy")
+            try:
+                with self._engine.begin() as db:
+                    yield db
+            finally:
+                if self._is_sqlite:
+                    self._write_lock.release()
+        if changed:
+            self.wake()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            # SQLAlchemy's own text repeats the values, customers' words among them.
+            cause = getattr(error, "orig", None) or type(error).__name__
+            raise LedgerError(f"the ledger failed: {cause}") from None
+
+
+def _make_durable(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA temp_store=MEMORY")  # in a container there may be no other place to write
+    cursor.close()
+
+
+def _make_private_file(path: str) -> None:
+    """Make the file and its folder for this user alone. SQLite's own helper files get the same rights."""
+    if path in ("", ":memory:"):
+        return
+    try:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise LedgerError(f"the ledger's file cannot be made: {error.strerror}: {path}") from None

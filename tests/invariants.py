@@ -1,0 +1,245 @@
+"""What must be true: at the end, when everything is at rest, and at every step on the way there."""
+
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+import blocks
+from ledger import Ledger
+from sandbox.conveyor import OPEN
+from sandbox.limits import blocks_text
+from sandbox.stand_in import Exchange
+from sandbox.workspace import Message
+from tables import CLOSED, PENDING, Row
+from tests.launcher import SHORT
+from tests.mortal import Deed, MortalWorld
+
+# The life of a request, as the trail tells it: what may follow what. An empty word is its beginning.
+DECIDED = ("approved", "rejected", "approved elsewhere", "ignored elsewhere", "gone")
+WAITING = ("asked", "adopted as pending", "asked again", "given back")
+ANYWHERE = (*WAITING, "approving", "rejecting", "adopted as approving", "adopted as rejecting")
+MAY_FOLLOW: dict[str, tuple[str, ...]] = {
+    "asked": ("",),
+    "approving": WAITING,
+    "rejecting": WAITING,
+    "approved": ("approving", "adopted as approving"),
+    "rejected": ("rejecting", "adopted as rejecting"),
+    "given back": ("approving", "rejecting", "adopted as approving", "adopted as rejecting"),
+    "approved elsewhere": ANYWHERE,
+    "ignored elsewhere": ANYWHERE,
+    "gone": ANYWHERE,
+    "asked again": (*DECIDED, "adopted as closed"),
+    **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "closed")},
+}
+
+# What Conveyor must say of a request whose row is in this state; nothing: that it is not there.
+STATUS_OF = {
+    "pending": OPEN,
+    "approved": ("approved",),
+    "approved elsewhere": ("approved",),
+    "rejected": ("ignored",),
+    "ignored elsewhere": ("ignored",),
+    "gone": (None,),
+    "closed": ("approved", "ignored", None),
+}
+OUTCOME_OF = {"approved": "approved", "rejected": "ignored"}
+VERB_OF = {"approved": "POST", "rejected": "PATCH"}
+CLEAR_REFUSALS = range(400, 500)
+NOT_CLEAR = (408, 425, 429)
+
+
+def broken(world: MortalWorld) -> list[str]:
+    """Every promise that is broken in a world at rest, a sentence each."""
+    ledger = Ledger(world.settings["DATABASE_URL"])
+    try:
+        rows = {row_id: ledger.find(str(row_id)) for (row_id,) in world.ledger("SELECT id FROM requests")}
+        found = [
+            *one_card_each(world),
+            *writes_are_earned(world),
+            *life_cycle(world),
+            *clicks_are_answered(world),
+            *(f"Slack would refuse: {problem}" for problem in world.slack.problems),
+        ]
+        for row in filter(None, rows.values()):
+            found += agreement(world, ledger, row)
+    finally:
+        ledger.close()
+    return found
+
+
+def payload_of(card: Message) -> dict[str, Any]:
+    return dict((card.metadata or {}).get("event_payload") or {})
+
+
+def one_card_each(world: MortalWorld) -> list[str]:
+    cards = Counter(
+        (payload_of(card).get("id"), payload_of(card).get("round")) for card in world.slack.cards()
+    )
+    found = [f"{number} cards of {card}" for card, number in cards.items() if number > 1]
+    with_card = {request_id for request_id, _ in cards}
+    return found + [
+        f"{request_id} is open and has no card"
+        for request_id, item in world.conveyor.requests.items()
+        if item["status"] in OPEN and request_id not in with_card
+    ]
+
+
+def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
+    """Ledger, Conveyor and card say the same, and the card is the picture of its row."""
+    name = f"{row.id}, round {row.round}"
+    item = world.conveyor.requests.get(row.id)
+    status = item["status"] if item else None
+    found = []
+    if status not in STATUS_OF.get(row.state, ()):
+        found.append(f"{name} is {row.state} in the ledger, {status} in Conveyor")
+    card = world.slack.find(row.card_ts)
+    if card is None:
+        # A card that somebody deleted is posted again only while its request is open.
+        return [*found, f"{name} has no card"] if row.state == PENDING or not row.card_ts else found
+    if row.state == CLOSED:
+        return found
+    if payload_of(card)["state"] != row.state:
+        found.append(f"{name} is {row.state} in the ledger, {payload_of(card)['state']} on the card")
+    offered = ledger.access_groups(row.dataroom_id) if row.state == PENDING else []
+    picture = blocks.card(row, offered)
+    if (card.text, world.slack.text_of(card)) != (picture["text"], blocks_text(picture["blocks"])):
+        found.append(f"{name}: the card is not the picture of its row")
+    if row.state in OUTCOME_OF:
+        found += _credit(world, row, card)
+    return found
+
+
+def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
+    """The one who is said to have decided did so, with these groups or this reason, in full."""
+    found = []
+    deeds = [deed for deed in world.deeds if (deed.user, deed.request_id) == (row.reviewer_id, row.id)]
+    if not deeds:
+        found.append(f"{row.id} was {row.state} by {row.reviewer_id}, who did nothing of the kind")
+    if row.state == "rejected":
+        if row.reason not in [deed.reason for deed in deeds if deed.what == "reject"]:
+            found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")
+        if not row.reason or blocks.reason_on_card(card.blocks) != row.reason:
+            found.append(f"{row.id}: the reason is not on the card in full")
+    if row.state == "approved":
+        grants = [grant for grant in world.conveyor.authorizations.values() if grant["email"] == row.email]
+        granted = {group["id"] for group in grants[-1]["_embedded"]["access_groups"]} if grants else None
+        listed = None if row.group_list is None else {group.id for group in row.group_list}
+        gone = (listed or set()) - set(world.conveyor.groups)
+        if granted is None or (listed is not None and listed - gone != granted):
+            found.append(f"{row.id}: granted {granted} in Conveyor, {listed} in the ledger")
+    return found
+
+
+def writes_are_earned(world: MortalWorld) -> list[str]:
+    """Each write follows a read that said “open”; after a doubtful write two of them, some time apart."""
+    found = []
+    with world.conveyor.lock:
+        exchanges = list(world.conveyor.exchanges)
+    reads: dict[str, list[float]] = defaultdict(list)
+    doubtful: dict[str, bool] = {}
+    for exchange in exchanges:
+        verb, path = exchange.call.split(" ", 1)
+        if verb == "GET" and path.startswith("/exchange/authorization_requests/"):
+            if isinstance(exchange.response, dict) and exchange.response.get("status") in OPEN:
+                reads[path.rpartition("/")[2]].append(exchange.at)
+        if verb == "GET":
+            continue
+        request_id = exchange.request.get("request_id") or path.rpartition("/")[2]
+        opened = reads.pop(request_id, [])
+        if not opened:
+            found.append(f"{exchange.call} for {request_id} was sent without a read that said “open”")
+        elif doubtful.get(request_id):
+            if opened[-1] - opened[0] < SHORT["decide.CONFIRM_SECONDS"] * 0.95:
+                found.append(f"{exchange.call} for {request_id} followed a doubtful one too soon")
+        status = exchange.status or 0
+        refused = status in CLEAR_REFUSALS and status not in NOT_CLEAR
+        doubtful[request_id] = not refused
+    effective = Counter(d.request_id for d in world.conveyor.decisions if d.effective)
+    for request_id, number in effective.items():
+        rounds = 1 + sum(1 for asked, _ in world.asked_again if asked == request_id)
+        if number > rounds:
+            found.append(f"{number} decisions took effect for {request_id} in {rounds} rounds")
+    return found
+
+
+def life_cycle(world: MortalWorld) -> list[str]:
+    """The trail has only steps that a request's life knows, and no write without a claim."""
+    found = []
+    last: dict[str, str] = defaultdict(str)
+    claims: set[tuple[str, str]] = set()
+    query = "SELECT event, request_id, person_email FROM trail WHERE event != 'refused' ORDER BY number"
+    for event, request_id, email in world.ledger(query):
+        if last[str(request_id)] not in MAY_FOLLOW.get(str(event), ()):
+            found.append(f"{request_id}: “{event}” after “{last[str(request_id)]}”")
+        last[str(request_id)] = str(event)
+        if event in ("approving", "rejecting"):
+            claims.add((str(request_id), str(email)))
+    if world.ledger_lost_at == 0.0:
+        for decision in world.conveyor.decisions:
+            if (decision.request_id, decision.reviewer_email) not in claims:
+                found.append(f"{decision.call} by {decision.reviewer_email} without a claim")
+    return found
+
+
+def clicks_are_answered(world: MortalWorld) -> list[str]:
+    """Every click ended in something that its person could see."""
+    found = []
+    trail = {
+        str(trigger): (str(event), int(str(number)))
+        for trigger, event, number in world.ledger(
+            "SELECT trigger_id, event, number FROM trail WHERE trigger_id IS NOT NULL"
+        )
+    }
+    told = Counter(private.user for private in world.slack.private)
+    silent: Counter[str] = Counter()
+    for deed in world.deeds:
+        name = f"{deed.user}'s “{deed.what}” on {deed.request_id}"
+        answer = deed.answer
+        assert answer
+        if answer.status is None:
+            if not world.was_down(deed.begun, deed.ended):
+                found.append(f"{name} was not answered ({answer.error}, {answer.seconds:.1f} s)")
+            continue
+        if answer.status != 200:
+            found.append(f"{name} was answered {answer.status}: {answer.body}")
+            continue
+        if deed.seen or deed.begun < world.ledger_lost_at:
+            continue  # a modal says it; and with a lost ledger the card does, see `agreement`
+        event, _ = trail.get(deed.trigger_id, ("", 0))
+        if event in ("approving", "rejecting"):
+            continue  # the card shows it, see `agreement` and `life_cycle`
+        if not world.was_down(deed.begun, deed.ended):
+            silent[deed.user] += 1
+    for user, number in silent.items():
+        if told[user] < number:
+            found.append(f"{user} clicked {number} times without effect and was told {told[user]} times")
+    return found
+
+
+def watch_each_step(world: MortalWorld, found: list[str]) -> None:
+    """Look at every message about a card as it is sent: what it says must be true already."""
+    shown: dict[tuple[str, str], set[int]] = defaultdict(set)
+
+    def look(exchange: Exchange) -> None:
+        if exchange.call not in ("chat.postMessage", "chat.update") or not isinstance(exchange.request, dict):
+            return
+        metadata = exchange.request.get("metadata")
+        metadata = json.loads(metadata) if isinstance(metadata, str) else metadata
+        if not metadata:
+            return
+        said = metadata["event_payload"]
+        request_id, state, reviewer = said["id"], said["state"], said["reviewer_id"]
+        statuses = [status for status in STATUS_OF.get(state, ()) if status not in OPEN]
+        if statuses:
+            shown[request_id, state].add(said["round"])
+            times = sum(world.closings(request_id, status) for status in statuses)
+            if times < len(shown[request_id, state]):
+                found.append(f"a card of {request_id} says {state} before Conveyor does")
+        if reviewer and state != "pending" and reviewer not in _deciders(world.deeds, request_id):
+            found.append(f"a card of {request_id} says {state} by {reviewer}, who did not click")
+
+    world.slack.on_exchange.append(look)
+
+
+def _deciders(deeds: list[Deed], request_id: str) -> set[str]:
+    return {deed.user for deed in list(deeds) if deed.request_id == request_id and deed.what != "ask why"}

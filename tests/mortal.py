@@ -1,0 +1,209 @@
+"""A world whose app is killed and started again, and people who click in it and remember what came of it."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import requests
+from sqlalchemy.exc import OperationalError
+
+from sandbox.conveyor import OPEN
+from sandbox.slack import Refused
+from sandbox.workspace import Answer
+from tests.launcher import Kill, launch
+from tests.world import World, eventually
+
+POLL_SECONDS = "0.1"
+
+
+@dataclass
+class Deed:
+    """What somebody did with a card, and how the app answered; `seen` is what the answer itself showed."""
+
+    user: str
+    request_id: str
+    what: str
+    reason: str = ""
+    begun: float = field(default_factory=time.time)
+    ended: float = 0.0
+    answer: Answer | None = None
+    seen: str = ""
+
+    @property
+    def trigger_id(self) -> str:
+        assert self.answer
+        body, _ = self.answer.sent
+        return str(json.loads(parse_qs(body.decode())["payload"][0])["trigger_id"])
+
+
+class MortalWorld(World):
+    """Starts the app by the launcher, so that it can die at a chosen moment."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.settings["POLL_SECONDS"] = POLL_SECONDS
+        self.running: BaseProcess | None = None
+        self.starts: list[float] = []
+        self.ends: list[float] = []  # when the app was seen to be dead
+        self.deeds: list[Deed] = []
+        self.closed_here: list[tuple[str, str | None]] = []  # by people in Conveyor: request, status
+        self.asked_again: list[tuple[str, float]] = []
+        self.ledger_lost_at = 0.0
+        self._dying = threading.Lock()
+
+    def begin(self, kill: Kill | None = None) -> None:
+        """Start the app; returns at once."""
+        self.starts.append(time.time())
+        environment = {"PATH": os.environ["PATH"], **self.settings}
+        self.running = launch(environment, self.log_file, self.event_log, kill)
+
+    @property
+    def event_log(self) -> Path:
+        """The names of the commits and outgoing calls since the last start, one a line."""
+        return self.folder / f"events-{len(self.starts)}"
+
+    def events(self) -> list[str]:
+        return self.event_log.read_text().splitlines() if self.event_log.exists() else []
+
+    def is_dead(self) -> bool:
+        with self._dying:
+            if self.running is not None and self.running.is_alive():
+                return False
+            if self.running is not None:
+                self.running.join()
+                self.running = None
+                self.ends.append(time.time())
+            return True
+
+    def serves(self) -> bool:
+        try:
+            reasons = requests.get(self.url + "/readyz", timeout=5).json()["reasons"]
+        except requests.RequestException:
+            return False
+        return not any("Slack" in reason for reason in reasons)
+
+    def kill(self) -> None:
+        if self.running is not None and not self.is_dead():
+            assert self.running.pid
+            os.killpg(self.running.pid, signal.SIGKILL)
+            eventually(self.is_dead)
+
+    def close(self) -> None:
+        self.kill()
+        super().close()
+
+    def lose_ledger(self) -> None:
+        """Delete it, as an operator might between two starts."""
+        if self.database.parent.exists():
+            for file in self.database.parent.iterdir():
+                file.unlink()
+        self.ledger_lost_at = time.time()
+
+    def closings(self, request_id: str, status: str | None) -> int:
+        """How often a request was closed like this, by the app or by people in Conveyor."""
+        verb = {"approved": "POST", "ignored": "PATCH"}.get(status or "", "-")
+        with self.conveyor.lock:
+            ours = [
+                decision
+                for decision in self.conveyor.decisions
+                if decision.effective and decision.request_id == request_id and decision.call.startswith(verb)
+            ]
+        return len(ours) + self.closed_here.count((request_id, status))
+
+    def was_down(self, begun: float, ended: float) -> bool:
+        """Whether the app died or started in this time, or shortly before or after."""
+        died = any(begun - 0.5 <= end <= ended + 1.5 for end in self.ends)
+        return died or any(begun - 3.0 <= start <= ended for start in self.starts)
+
+    # Waiting
+
+    def unrest(self) -> str:
+        """What is still to be done; empty when everything is at rest."""
+        if self.is_dead():
+            return "the app is dead"
+        try:
+            rows = self.ledger("SELECT id, state, show_at, decide_at FROM requests")
+            notes = self.ledger("SELECT kind, request_id FROM notes")
+            (lease,) = self.ledger("SELECT adopted_at, looked_at, look_trouble FROM lease")
+        except (OperationalError, ValueError):
+            return "there is no ledger yet"
+        if lease[0] is None or lease[1] is None or lease[2]:
+            return f"no complete look: {lease}"
+        if due := [row for row in rows if row[2] is not None or row[3] is not None]:
+            return f"due: {due}"
+        if notes:
+            return f"notes to send: {notes}"
+        with self.conveyor.lock:
+            is_open = {key for key, item in self.conveyor.requests.items() if item["status"] in OPEN}
+        waiting = {row[0] for row in rows if row[1] == "pending"}
+        return "" if waiting == is_open else f"open in Conveyor: {is_open}, waiting here: {waiting}"
+
+    def rest(self, seconds: float = 25.0) -> None:
+        """Wait until everything is at rest, and still is after another look at Conveyor."""
+        looked: set[object] = set()
+
+        def calm() -> bool:
+            if self.unrest():
+                looked.clear()
+            else:
+                looked.add(self.ledger("SELECT looked_at FROM lease")[0][0])
+            return len(looked) == 2 or self.is_dead()
+
+        try:
+            eventually(calm, seconds)
+        except AssertionError:
+            raise AssertionError(f"no rest in {seconds} s: {self.unrest()}") from None
+
+    # What people do
+
+    def does(self, user: str, request_id: str, what: str) -> None:
+        """Somebody does something with the newest card of a request, if it lets them."""
+        if cards := self.cards(request_id):
+            ACTIONS[what](self, user, request_id, cards[-1].ts)
+
+    def attempt(self, deed: Deed, act: Callable[[], Answer]) -> None:
+        self.deeds.append(deed)
+        try:
+            deed.answer = act()
+        except Refused:
+            self.deeds.remove(deed)  # the button is not there any more, and they see that
+        deed.ended = time.time()
+
+
+def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    groups = sorted(world.conveyor.groups)[:1]
+
+    def act() -> Answer:
+        try:
+            return world.slack.click(user, ts, "approve", choose={"groups": groups})
+        except Refused:  # the card does not offer these
+            return world.slack.click(user, ts, "approve")
+
+    world.attempt(Deed(user, request_id, "approve"), act)
+
+
+def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    asked = Deed(user, request_id, "ask why")
+    world.attempt(asked, lambda: world.slack.click(user, ts, "reject"))
+    view = world.slack.open_view(user)
+    if view is None:
+        return
+    asked.seen = "a modal"
+    reason = f"{user} says no to {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
+    deed = Deed(user, request_id, "reject", reason.strip())
+    world.attempt(deed, lambda: world.slack.submit(user, view.id, {"reason": reason}))
+    deed.seen = "trouble" if view.trouble else "errors" if view.errors else ""
+    if deed.answer and deed.answer.body:
+        deed.seen = world.slack.text_of(view)
+    if view.id in world.slack.views:
+        world.slack.close(user, view.id)
+
+
+ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {"approve": approve, "reject": reject}

@@ -5,7 +5,6 @@ Bubblewrap makes the root: this machine's /usr and Python stand for the base ima
 
 import json
 import os
-import pwd
 import re
 import shlex
 import shutil
@@ -136,13 +135,3 @@ def _lay_base(root: Path) -> None:
     for path in [*FROM_THIS_MACHINE, "/proc", "/dev"]:
         (root / path.lstrip("/")).mkdir()
     (root / str(PYTHON).lstrip("/")).mkdir(parents=True, exist_ok=True)
-
-
-def owner(path: Path) -> int:
-    return path.stat().st_uid
-
-
-def nobody() -> tuple[int, int]:
-    """A user of this machine without any rights."""
-    entry = pwd.getpwnam("nobody")
-    return entry.pw_uid, entry.pw_gid

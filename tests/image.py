@@ -53,7 +53,7 @@ class Image:
         return self.root / os.path.normpath(os.path.join(self.folder, inside)).lstrip("/")
 
     def _enter(self, how: str, settings: Mapping[str, str], *more: str) -> list[str]:
-        """As `docker run` does it, the settings win over the image's environment; nothing else is passed on."""
+        """As with `docker run`, the settings win over the image's environment, and nothing else gets in."""
         binds = [part for path in FROM_THIS_MACHINE for part in ("--ro-bind", path, path)]
         if not PYTHON.is_relative_to("/usr"):
             binds += ["--ro-bind", str(PYTHON), str(PYTHON)]
@@ -131,7 +131,7 @@ def _lay_base(root: Path) -> None:
     """A root with this machine's users and certificates, and with places for what is bound into it."""
     root.chmod(0o755)
     # cp, since a few files there may be readable by nobody or lead nowhere.
-    subprocess.run(["cp", "--archive", "/etc", str(root / "etc")], check=True)
+    subprocess.run(["/bin/cp", "--archive", "/etc", str(root / "etc")], check=True)
     for path in [*FROM_THIS_MACHINE, "/proc", "/dev"]:
         (root / path.lstrip("/")).mkdir()
     (root / str(PYTHON).lstrip("/")).mkdir(parents=True, exist_ok=True)

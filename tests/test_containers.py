@@ -1,86 +1,32 @@
 """The image, and the files that start it: the Dockerfile's steps are performed, the rest is parsed."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hcl2
-import pytest
 import yaml
 from hcl2.utils import SerializationOptions
 
 from sandbox.workspace import ANN
 from settings import load
-from tests.image import Image, build
+from tests.container import Container, needs_image
+from tests.image import Image
 from tests.requirements import needs
 from tests.test_main_job import posted, request_of
 from tests.test_settings import GOOD
-from tests.world import ROOT, World, eventually
+from tests.world import ROOT, eventually
 
-BIN = Path(sys.executable).parent
+BIN = str(Path(sys.executable).parent)
 NOMAD = ROOT / "deploy" / "conveyor-for-slack.nomad.hcl"
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="building an image takes root")
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """The image, made once from a folder that also holds what must stay outside."""
-    context = tmp_path_factory.mktemp("context")
-    for name in ("Dockerfile", ".dockerignore", "requirements.txt", "manifest.yaml"):
-        shutil.copy(ROOT / name, context)
-    for module in ROOT.glob("*.py"):
-        shutil.copy(module, context)
-    for private in (".env", "data/ledger.db", "tests/made_up.py"):
-        (context / private).parent.mkdir(exist_ok=True)
-        (context / private).write_text("private")
-    return build(context, tmp_path_factory.mktemp("root"))
-
-
-class Container:
-    """A world whose app runs in the image, read-only, with an empty volume as an engine would lay it."""
-
-    def __init__(self, world: World, image: Image) -> None:
-        self.world, self.image = world, image
-        self.volume = world.folder / "volume"
-        fresh = image.path(image.volumes[0])
-        shutil.copytree(fresh, self.volume)
-        os.chown(self.volume, fresh.stat().st_uid, fresh.stat().st_gid)
-        for outside in ("DATABASE_URL", "GUNICORN_CMD_ARGS"):
-            del world.settings[outside]
-        world.command = image.run(image.command, world.settings, self.volume)
-        world.settings["DATABASE_URL"] = f"sqlite:///{self.volume}/ledger.db"  # for who looks from outside
-
-    def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Like `docker exec`, with a process table of its own."""
-        inside = self.image.run(list(command), {"PORT": str(self.world.port)}, self.volume)
-        return subprocess.run(inside, capture_output=True, text=True, timeout=60)
-
-    def stop(self) -> int:
-        """SIGTERM to the process with number 1, as an engine does."""
-        assert self.world.process
-        outer = self.world.process.pid
-        first = int(Path(f"/proc/{outer}/task/{outer}/children").read_text())
-        os.kill(first, signal.SIGTERM)
-        status = self.world.process.wait(timeout=45)
-        self.world.process = None
-        return status
-
-
-@pytest.fixture
-def container(world: World, image: Image) -> Iterator[Container]:
-    yield Container(world, image)
-
-
-@root_only
-@needs("bwrap")
+@needs_image
 def test_the_image_has_the_app_and_nothing_private(image: Image) -> None:
     inside = {path.name for path in image.path(".").iterdir()}
     assert inside == {path.name for path in ROOT.glob("*.py")} | {"requirements.txt", "data"}
@@ -88,8 +34,7 @@ def test_the_image_has_the_app_and_nothing_private(image: Image) -> None:
     assert (image.volumes, image.ports, image.user) == (["/app/data"], [8080], "10001")
 
 
-@root_only
-@needs("bwrap")
+@needs_image
 def test_the_image_does_the_main_job_with_nothing_to_write_but_its_volume(container: Container) -> None:
     world = container.world
     world.start()
@@ -108,8 +53,7 @@ def test_the_image_does_the_main_job_with_nothing_to_write_but_its_volume(contai
     assert len(world.cards(request_of(card))) == 1
 
 
-@root_only
-@needs("bwrap")
+@needs_image
 def test_only_the_volume_can_be_written(container: Container) -> None:
     folders = ["/", "/app", "/etc", "/venv", "/tmp", "/var/tmp", "/usr"]  # noqa: S108 - nobody writes there
     script = f"""
@@ -123,11 +67,10 @@ for folder in {folders!r} + ["/app/data"]:
         pass
 """
     done = container.execute("python", "-c", script)
-    assert done.stdout.split("\n")[:-1] == ["10001 1", "/app/data"], done.stderr
+    assert done.stdout.decode().splitlines() == ["10001 1", "/app/data"], done.stderr
 
 
-@root_only
-@needs("bwrap")
+@needs_image
 def test_a_long_queue_needs_no_temporary_files(container: Container) -> None:
     world = container.world
     for number in range(300):
@@ -143,7 +86,7 @@ def test_a_long_queue_needs_no_temporary_files(container: Container) -> None:
 
 
 def test_the_dockerfile_is_linted() -> None:
-    linted = subprocess.run([BIN / "hadolint", "Dockerfile"], cwd=ROOT, capture_output=True, text=True)
+    linted = subprocess.run([f"{BIN}/hadolint", "Dockerfile"], cwd=ROOT, capture_output=True, text=True)
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
@@ -156,7 +99,7 @@ def services() -> dict[str, Any]:
 
 
 def test_compose_follows_its_schema() -> None:
-    check = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    check = [f"{BIN}/check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
     checked = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 

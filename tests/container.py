@@ -17,7 +17,9 @@ from tests.world import ROOT, World
 def needs_image(test: Callable[..., None]) -> Callable[..., None]:
     """Marks what runs in the image: one of the parallel processes makes it, for all of these tests."""
     root_only = pytest.mark.skipif(os.geteuid() != 0, reason="making an image takes root")
-    return pytest.mark.xdist_group("image")(root_only(needs("bwrap")(test)))
+    for mark in (root_only, needs("bwrap"), pytest.mark.xdist_group("image")):
+        test = mark(test)
+    return test
 
 
 def build_image(context: Path, root: Path) -> Image:

@@ -12,6 +12,7 @@ from typing import Any
 import hcl2
 import yaml
 from hcl2.utils import SerializationOptions
+from sqlalchemy.engine import make_url
 
 from sandbox.workspace import ANN
 from settings import load
@@ -108,12 +109,21 @@ def test_compose_follows_its_schema() -> None:
 def test_compose_itself_reads_the_file(tmp_path: Path) -> None:
     for name in ("compose.yaml", "Dockerfile"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copy(ROOT / ".env.example", tmp_path / ".env")
+    (replicas,) = re.findall(r"^```ini\n(.*?)^```", (ROOT / "docs/operating.md").read_text(), re.M | re.S)
+    filled = "".join(f"{name}={value}\n" for name, value in GOOD.items())
+    (tmp_path / ".env").write_text((ROOT / ".env.example").read_text() + filled + replicas)
     command = ["docker-compose", "-f", "compose.yaml", "--profile", "replicas", "config"]
     read = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert read.returncode == 0, read.stderr
-    app = yaml.safe_load(read.stdout)["services"]["app"]
-    assert load({**app["environment"], **GOOD}).port == 8080
+    found = yaml.safe_load(read.stdout)["services"]
+    given = {"user": "POSTGRES_USER", "password": "POSTGRES_PASSWORD", "database": "POSTGRES_DB"}
+    for name in ("app", "replica"):
+        settings = load(found[name]["environment"])
+        assert settings.port == 8080
+        address = make_url(settings.database_url)
+        assert address.host == "postgres"
+        server = found["postgres"]["environment"]
+        assert {part: getattr(address, part) for part in given} == {p: server[n] for p, n in given.items()}
 
 
 def test_compose_runs_one_container_or_replicas() -> None:

@@ -116,7 +116,7 @@ def test_compose_itself_reads_the_file(tmp_path: Path) -> None:
     read = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert read.returncode == 0, read.stderr
     found = yaml.safe_load(read.stdout)["services"]
-    given = {"user": "POSTGRES_USER", "password": "POSTGRES_PASSWORD", "database": "POSTGRES_DB"}
+    given = {"username": "POSTGRES_USER", "password": "POSTGRES_PASSWORD", "database": "POSTGRES_DB"}
     for name in ("app", "replica"):
         settings = load(found[name]["environment"])
         assert settings.port == 8080

@@ -41,7 +41,7 @@ def test_every_reason_is_explained_and_no_other(world: World) -> None:
     slack.fail("auth.test", times=1, delay=2)
     slack.fail("auth.test", times=1, body={"ok": False, "error": "invalid_auth"})
     slack.fail("auth.test", times=1, status=503)
-    slack.fail("conversations.history", times=6, body={"ok": False, "error": "not_in_channel"})
+    slack.fail("conversations.history", times=3, body={"ok": False, "error": "not_in_channel"})
     conveyor.fail("GET /exchange/authorization_request_queue", times=1, delay=3)
     world.launch(REVIEWERS="")
     says("has not answered yet")
@@ -55,7 +55,7 @@ def test_every_reason_is_explained_and_no_other(world: World) -> None:
     says("does not accept CONVEYOR_KEY")
     conveyor.key_revoked = False
     no_longer_says("no complete look")
-    conveyor.fail("GET /exchange/access_groups", times=4, status=503)
+    conveyor.fail("GET /exchange/access_groups", times=2, status=503)
     says("no complete look since")
     no_longer_says("no complete look")
     posted(world)

@@ -7,8 +7,8 @@ COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 
 COPY *.py ./
-RUN useradd --system --uid 10001 conveyor && mkdir data && chown conveyor data
-USER conveyor
+RUN useradd --system --uid 10001 conveyor && mkdir --mode=700 data && chown 10001 data
+USER 10001
 
 VOLUME /app/data
 EXPOSE 8080

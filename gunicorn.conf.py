@@ -6,6 +6,7 @@ Settings and ledger are checked here, before any fork, so that a mistake ends th
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # it has no types
@@ -62,6 +63,8 @@ threads = 100  # Slack waits for three seconds, so nobody may stand in a queue b
 graceful_timeout = 30
 keepalive = 5
 control_socket_disable = True
+if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a file there and unlinks it at once
+    worker_tmp_dir = "/dev/shm"  # noqa: S108 - in a container with a read-only root there is no /tmp
 loglevel = "warning"
 
 

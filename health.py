@@ -1,4 +1,4 @@
-"""Is the app well? For alarms and people; see README.md for what each reason means."""
+"""Is the app well? For alarms and people; docs/operating.md says what each reason means."""
 
 import time
 from dataclasses import dataclass, field

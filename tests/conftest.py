@@ -1,10 +1,13 @@
 """A world for each test that wants one, and a last word about what was left out."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.container import Container, build_image
+from tests.image import Image
 from tests.postgres import Postgres
 from tests.requirements import PACKAGES, left_out, needs
 from tests.world import World
@@ -36,6 +39,17 @@ def postgres() -> Iterator[Postgres]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """What the Dockerfile makes; tests that use it are marked with `needs_image`."""
+    return build_image(tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture
+def container(world: World, image: Image) -> Container:
+    return Container(world, image)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs("initdb"))])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind, in SQLAlchemy's spelling."""
@@ -51,3 +65,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("LEFT OUT", sep="!", red=True)
         terminalreporter.line(f"Tests that need {', '.join(missing)} did not run. To run them as well:")
         terminalreporter.line(f"    sudo apt-get install {packages}")
+    if os.geteuid() != 0:
+        terminalreporter.line("Tests that make the container's image did not run: they take root.")

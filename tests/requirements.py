@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 
-# Program → Debian's package that has it.
-PACKAGES = {"chromium": "chromium", "initdb": "postgresql"}
+# Program → Debian's package that has it. .ci/run reads this list.
+PACKAGES = {
+    "bwrap": "bubblewrap",
+    "chromium": "chromium",
+    "docker-compose": "docker-compose",
+    "initdb": "postgresql",
+    "nginx": "nginx-light",
+}
 
 
 def find(program: str) -> str | None:
     """Where the program is. Debian keeps PostgreSQL's own out of the PATH, one folder a version."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
-    return shutil.which(program) or shutil.which(program, path=versions[-1] if versions else "")
+    places = [os.environ["PATH"], "/usr/sbin", *map(str, reversed(versions))]
+    return shutil.which(program, path=os.pathsep.join(places))
 
 
 def needs(program: str) -> pytest.MarkDecorator:

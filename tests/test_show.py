@@ -7,8 +7,9 @@ import pytest
 from slack_sdk import WebClient
 
 from channel import Channel
-from conveyor_client import AuthorizationRequest
+from conveyor_client import AuthorizationRequest, ConveyorClient
 from ledger import Ledger
+from memory import Companies, Memory
 from sandbox.slack import SlackStandIn
 from show import LOOK_AGAIN_SECONDS, Show
 from tables import APPROVING, Reviewer, Row
@@ -30,7 +31,9 @@ class Scene:
         client = WebClient(slack.bot_token, slack.api_url, timeout=PATIENCE, retry_handlers=[])  # type: ignore[arg-type] # seconds may be fractions
         channel = Channel(client, slack.channel_id)
         assert channel.greet()
-        self.show = Show(channel, self.ledger, lambda: True, lambda: self.now)
+        nobody = ConveyorClient("http://127.0.0.1:9", "no key")
+        memory, companies = Memory(self.ledger), Companies(nobody)
+        self.show = Show(channel, self.ledger, memory, companies, lambda: True, lambda: self.now)
         request = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "", "", self.now)
         self.ledger.record([request], self.now)
         self.draw()

@@ -1,0 +1,64 @@
+"""A world whose app runs in the image."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.image import Image, build
+from tests.requirements import needs
+from tests.world import ROOT, World
+
+
+def needs_image(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks what runs in the image: one of the parallel processes makes it, for all of these tests."""
+    root_only = pytest.mark.skipif(os.geteuid() != 0, reason="making an image takes root")
+    for mark in (root_only, needs("bwrap"), pytest.mark.xdist_group("image")):
+        test = mark(test)
+    return test
+
+
+def build_image(context: Path, root: Path) -> Image:
+    """The image, made from a folder that also holds what must stay outside."""
+    for name in ("Dockerfile", ".dockerignore", "requirements.txt", "manifest.yaml"):
+        shutil.copy(ROOT / name, context)
+    for module in ROOT.glob("*.py"):
+        shutil.copy(module, context)
+    for private in (".env", "data/ledger.db", "tests/made_up.py"):
+        (context / private).parent.mkdir(exist_ok=True)
+        (context / private).write_text("private")
+    return build(context, root)
+
+
+class Container:
+    """The app in the image, read-only, with an empty volume as an engine would lay it."""
+
+    def __init__(self, world: World, image: Image) -> None:
+        self.world, self.image = world, image
+        self.volume = world.folder / "volume"
+        fresh = image.path(image.volumes[0])
+        shutil.copytree(fresh, self.volume)
+        os.chown(self.volume, fresh.stat().st_uid, fresh.stat().st_gid)
+        for outside in ("DATABASE_URL", "GUNICORN_CMD_ARGS"):
+            del world.settings[outside]
+        world.command = image.run(image.command, world.settings, self.volume)
+        world.settings["DATABASE_URL"] = f"sqlite:///{self.volume}/ledger.db"  # for who looks from outside
+
+    def execute(self, *command: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Like `docker exec`, with a process table of its own."""
+        inside = self.image.run(list(command), {"PORT": str(self.world.port)}, self.volume)
+        return subprocess.run(inside, capture_output=True, input=given, timeout=60)
+
+    def stop(self) -> int:
+        """SIGTERM to the process with number 1, as an engine does."""
+        assert self.world.process
+        outer = self.world.process.pid
+        first = int(Path(f"/proc/{outer}/task/{outer}/children").read_text())
+        os.kill(first, signal.SIGTERM)
+        status = self.world.process.wait(timeout=45)
+        self.world.process = None
+        return status

@@ -50,7 +50,7 @@ def _decide_many(setting: Setting, section: Section) -> None:
     section.remarks = [
         "The memory is that of the process that answers, as the system counts it (RSS).",
         f"The app with {rounds * each:,} open requests: {idle:.0f} MB, then with decisions: {steps}. "
-        "The first ones make the threads and fill the caches that are kept; the promise is about what comes after.",
+        "The first ones make the threads and fill the caches; the promise is about what comes after.",
         f"A decision costs {cpu * 1000:.1f} ms of CPU in all, from the click to the decided card.",
     ]
     section.targets = [

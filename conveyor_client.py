@@ -36,9 +36,10 @@ class ConveyorError(Exception):
 class Refused(ConveyorError):
     """Conveyor said no (4xx). `reason` is its own sentence, plain and short, or empty."""
 
-    def __init__(self, text: str, reason: str = "") -> None:
+    def __init__(self, text: str, reason: str = "", status: int = 0) -> None:
         super().__init__(text)
         self.reason = reason
+        self.status = status
 
 
 class NotFound(Refused):
@@ -207,6 +208,24 @@ class ConveyorClient:
                     found.setdefault(granted.id, granted)
         return sorted(found.values(), key=lambda granted: granted.updated_at, reverse=True)
 
+    def try_call(self, method: str, path: str) -> None:
+        """Find out whether the key may make a call about nothing that exists. Raises ConveyorError if not."""
+        try:
+            self._call(method, path, write=None if method == "GET" else {})
+        except Refused as error:
+            if error.status in (401, 403):
+                raise
+
+    def every_authorization(self) -> Iterator[Authorization]:
+        """What was ever granted to anybody."""
+        for _, answer in self._pages("/exchange/authorizations"):
+            yield from filter(None, map(_authorization, _objects(answer, "authorizations")))
+
+    def ignored_requests(self) -> Iterator[AuthorizationRequest]:
+        """Every request that is ignored."""
+        for _, answer in self._pages("/exchange/authorization_requests", {"status": "ignored"}):
+            yield from filter(None, map(_request, _objects(answer, "authorization_requests")))
+
     def _pages(
         self, path: str, params: Mapping[str, str] | None = None
     ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -243,9 +262,9 @@ class ConveyorClient:
         if status == 403 and not body.strip():
             raise NotAllowed(f"{name}: 403 with an empty body, the key is not accepted")
         if status == 404:
-            raise NotFound(f"{name}: 404")
+            raise NotFound(f"{name}: 404", status=status)
         if 400 <= status < 500 and status not in (408, 425, 429):
-            raise Refused(f"{name}: {status}", _reason(response, body))
+            raise Refused(f"{name}: {status}", _reason(response, body), status)
         if not 200 <= status < 300:
             raise Unavailable(f"{name}: {status}", _retry_after(response))
         try:

@@ -15,11 +15,27 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from fair_lock import FairLock
-from tables import LEASE, METADATA
+from tables import LEASE, METADATA, TRAIL
 
 BUSY_SECONDS = 2.0
 # The last one frees the rows that a process holds which was stopped in the middle of a transaction.
 POSTGRESQL_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s"
+
+
+# The audit trail can only grow, whoever writes to it.
+APPEND_ONLY = {
+    "sqlite": [
+        f"CREATE TRIGGER IF NOT EXISTS trail_no_{action.lower()} BEFORE {action} ON trail "
+        "BEGIN SELECT RAISE(ABORT, 'the trail can only grow'); END"
+        for action in ("UPDATE", "DELETE")
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION trail_can_only_grow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the trail can only grow'; END $$",
+        "CREATE OR REPLACE TRIGGER trail_can_only_grow BEFORE UPDATE OR DELETE OR TRUNCATE ON trail "
+        "FOR EACH STATEMENT EXECUTE FUNCTION trail_can_only_grow()",
+    ],
+}
 
 
 class LedgerError(Exception):
@@ -66,6 +82,9 @@ class Database:
                     if column.name not in there:
                         definition = CreateColumn(column).compile(db)
                         db.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+                if table is TRAIL:
+                    for statement in APPEND_ONLY["sqlite" if self._is_sqlite else "postgresql"]:
+                        db.execute(text(statement))
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
                     db.execute(CreateIndex(index, if_not_exists=True))
 

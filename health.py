@@ -8,6 +8,7 @@ from channel import Channel
 from database import LedgerError
 from ledger import Ledger
 from settings import Settings
+from sockets import Sockets
 
 EVERYBODY_MAY_DECIDE = (
     "REVIEWERS is empty: every full member of the workspace who can see a card may decide it."
@@ -22,11 +23,13 @@ class Readiness:
     notes: list[str] = field(default_factory=list)
 
 
-def readiness(settings: Settings, ledger: Ledger, channel: Channel) -> Readiness:
+def readiness(settings: Settings, ledger: Ledger, channel: Channel, sockets: Sockets | None) -> Readiness:
     """What is wrong now, each in a sentence."""
     found = Readiness()
     if channel.trouble:
         found.reasons.append(f"Slack: {channel.trouble}.")
+    if sockets and sockets.trouble:
+        found.reasons.append(f"Slack: {sockets.trouble}.")
     try:
         look = ledger.look()
         failing = ledger.failing()

@@ -141,6 +141,18 @@ class Ledger(Database):
                 values = {**_fresh(f"outage {now:.3f}", now), **_addressed(""), "state": OUTAGE}
                 db.execute(REQUESTS.insert().values({**values, "show_at": now + OUTAGE_SECONDS}))
 
+    def want_look(self) -> None:
+        """Let the worker, in whichever process it is, look at Conveyor soon."""
+        self.update(update(LEASE).where(LEASE.c.look_wanted == 0).values(look_wanted=1), changed=False)
+
+    def take_wanted_look(self) -> bool:
+        """Whether somebody wanted a look since the last was taken."""
+        with self.read() as db:
+            if not db.scalar(select(LEASE.c.look_wanted)):
+                return False
+        taken = update(LEASE).where(LEASE.c.look_wanted == 1).values(look_wanted=0)
+        return self.update(taken, changed=False)
+
     # Access groups
 
     def access_groups(self, dataroom_id: str | None = None) -> list[AccessGroup]:
@@ -500,6 +512,21 @@ class Ledger(Database):
                     self._log(db, now, REMINDER, row.id, row.round)
                     self._note(db, row, REMINDER, now)
         return len(rows)
+
+    def forget(self, before: float, now: float) -> int:
+        """Remove customers' words and addresses from old requests, whose cards are then not drawn again."""
+        old = and_(REQUESTS.c.state.in_(SETTLED), REQUESTS.c.settled_at < before, REQUESTS.c.email != "")
+        nobody = {**_addressed(""), "message": "", "link": "", "previous": "", "company": None}
+        with self.write() as db:
+            forgotten = update(REQUESTS).where(old).values(state=CLOSED, show_at=None, **nobody)
+            count = db.execute(forgotten).rowcount
+            if count:
+                self._log(db, now, "forgotten", "", 0, detail=f"{count} requests")
+        return count
+
+    def record_start(self, owner: str, now: float) -> None:
+        with self.write() as db:
+            self._log(db, now, "start", "", 0, detail=owner)
 
     def failing(self, most: int = 20) -> list[str]:
         """Ids of requests that keep failing, for the operator."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from standardwebhooks import Webhook
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
 MAX_HOURS = 8760.0
+MAX_DAYS = 36500.0
 
 
 class SettingsError(Exception):
@@ -30,12 +32,15 @@ class Settings:
     slack_bot_token: str = field(repr=False)
     slack_signing_secret: str = field(repr=False)
     slack_channel_id: str
+    slack_app_token: str = field(default="", repr=False)
+    conveyor_webhook_secret: str = field(default="", repr=False)
     port: int = 8080
     poll_seconds: float = 30.0
     database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
     reviewers: tuple[str, ...] = ()
     reason_required: bool = True
     remind_after_hours: float = 24.0
+    retention_days: float = 0.0
     conveyor_api_url: str = "https://api.conveyor.com/api/v2"
     slack_api_url: str = "https://slack.com/api/"
     log_level: str = "INFO"
@@ -64,11 +69,23 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         return values.get(name) or default
 
     for name, where in REQUIRED.items():
+        if name == "SLACK_SIGNING_SECRET" and get("SLACK_APP_TOKEN"):
+            continue  # over its own socket nothing is signed
         if not get(name):
             problems.append(f"{name} is missing: {where}.")
     # The values themselves are never repeated here: they may be secrets in the wrong place.
     if get("SLACK_BOT_TOKEN") and not get("SLACK_BOT_TOKEN").startswith("xoxb-"):
         problems.append(f"SLACK_BOT_TOKEN is not a bot token: {REQUIRED['SLACK_BOT_TOKEN']}.")
+    if get("SLACK_APP_TOKEN") and not get("SLACK_APP_TOKEN").startswith("xapp-"):
+        problems.append(
+            "SLACK_APP_TOKEN is not an app-level token: it starts with xapp-, see Basic Information."
+        )
+    try:
+        if get("CONVEYOR_WEBHOOK_SECRET"):
+            Webhook(get("CONVEYOR_WEBHOOK_SECRET"))
+    except Exception:
+        # The library fails in several ways, with the secret in some of their texts.
+        problems.append("CONVEYOR_WEBHOOK_SECRET is not a secret of Conveyor's: it starts with whsec_.")
     if get("SLACK_CHANNEL_ID") and not re.fullmatch(r"[CG][A-Z0-9]{2,}", get("SLACK_CHANNEL_ID")):
         problems.append(f"SLACK_CHANNEL_ID is not a channel's id: {REQUIRED['SLACK_CHANNEL_ID']}.")
 
@@ -87,6 +104,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     hours = _number(get("REMIND_AFTER_HOURS", "24"), 0, MAX_HOURS)
     if hours is None:
         problems.append(f"REMIND_AFTER_HOURS must be a number of hours up to {MAX_HOURS:.0f}; 0 means never.")
+    days = _number(get("RETENTION_DAYS", "0"), 0, MAX_DAYS)
+    if days is None:
+        problems.append(f"RETENTION_DAYS must be a number of days up to {MAX_DAYS:.0f}; 0 means for ever.")
     reviewers = tuple(part for part in re.split(r"[\s,;]+", get("REVIEWERS")) if part)
     problems.extend(
         f"REVIEWERS has “{part}”, which is not an e-mail address, an @domain, "
@@ -105,7 +125,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         if not _is_web_address(address):
             problems.append(f"{name} must be a web address that starts with https:// or http://.")
 
-    if problems or poll_seconds is None or hours is None or database_url is None:
+    if problems or poll_seconds is None or hours is None or days is None or database_url is None:
         raise SettingsError(problems)
     return Settings(
         conveyor_key=get("CONVEYOR_KEY"),
@@ -118,6 +138,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         reviewers=reviewers,
         reason_required=reason == "required",
         remind_after_hours=hours,
+        retention_days=days,
+        slack_app_token=get("SLACK_APP_TOKEN"),
+        conveyor_webhook_secret=get("CONVEYOR_WEBHOOK_SECRET"),
         conveyor_api_url=addresses["CONVEYOR_API_URL"],
         slack_api_url=addresses["SLACK_API_URL"],
         log_level=level,

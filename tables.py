@@ -141,6 +141,7 @@ LEASE = Table(
     Column("looked_at", Float),
     Column("look_trouble", Text, nullable=False),
     Column("groups_at", Float),
+    Column("look_wanted", Integer, nullable=False, server_default="0"),
 )
 
 Index("requests_by_card", REQUESTS.c.card_ts)

@@ -28,15 +28,15 @@ class Watch:
         ledger: Ledger,
         offer: Offer,
         poll_seconds: float,
-        remind_after_hours: float,
         clock: Callable[[], float],
+        upkeep: Callable[[float], None] = lambda now: None,
     ) -> None:
         self._conveyor = conveyor
         self._ledger = ledger
         self._offer = offer
         self._poll_seconds = poll_seconds
-        self._remind_after_hours = remind_after_hours
         self._clock = clock
+        self._upkeep = upkeep
         self._failures = 0
         self._reappeared: set[tuple[str, int]] = set()
 
@@ -51,9 +51,7 @@ class Watch:
         if error is None:
             self._failures = 0
             self._ledger.record_look("", self._clock(), arriving=True)
-            if self._remind_after_hours:
-                # Only now is it known that they are still open.
-                self._ledger.remind(self._remind_after_hours, self._clock())
+            self._upkeep(self._clock())
             return self._poll_seconds
         self._failures += 1
         trouble = str(error)

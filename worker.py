@@ -30,6 +30,8 @@ FAILED_SECONDS = 5.0
 GREET_SECONDS = 30.0  # half of what the reviewers' answers may be old
 GREET_AGAIN_SECONDS = 2.0
 ALARM_SECONDS = 1.0
+WORD_SECONDS = 1.0  # between two looks, however many webhooks there are
+HEAR_SECONDS = 0.2
 
 
 class Lease:
@@ -106,6 +108,8 @@ class Worker:
         watch: Loop,
         decide: Decide,
         show: Loop,
+        *,
+        may_be_woken: bool = False,
     ) -> None:
         self._ledger = ledger
         self._clicks = clicks
@@ -120,12 +124,17 @@ class Worker:
                 threading.Thread(target=self._run, args=args, name=args[0], daemon=True)
                 for args in (
                     ("greet", greet, False, self._stopping.wait),
-                    ("watch", watch, True, self._stopping.wait),
+                    ("watch", watch, True, self._wait_for_word if may_be_woken else self._stopping.wait),
                     ("decide", decide, True, None),
                     ("show", show, True, None),
                 )
             ),
         ]
+
+    @property
+    def owner(self) -> str:
+        """How this process is called in the lease and the trail."""
+        return self._lease.owner
 
     def start(self) -> None:
         self._rounds = {thread.name: time.monotonic() for thread in self._threads}
@@ -201,3 +210,15 @@ class Worker:
                 wait(seconds)
             else:
                 self._ledger.wait_for_change(changes, seconds)
+
+    def _wait_for_word(self, seconds: float) -> None:
+        """Wait so long, but less if a webhook says that there is news; a second at least."""
+        until = time.monotonic() + seconds
+        self._stopping.wait(min(seconds, WORD_SECONDS))
+        while time.monotonic() < until and not self._stopping.is_set():
+            try:
+                if self._lease.held() and self._ledger.take_wanted_look():
+                    return
+            except LedgerError as error:
+                log.warning("webhook=unknown cause=%r", str(error))
+            self._stopping.wait(HEAR_SECONDS)

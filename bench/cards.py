@@ -21,8 +21,7 @@ PACE_SECONDS = 1.1  # the app posts one card a second
 WHY = {
     "users.info": "who clicked and whether they may decide; the answer is kept for 60 s",
     "GET request": "is it still open? Somebody may have decided it in Conveyor itself",
-    "POST authorizations": "the decision, a `PATCH` for a rejection; its answer, or one more read, says what "
-    "was granted",
+    "POST authorizations": "the decision (or `PATCH request`); the answer or a read says what was granted",
     "chat.update": "the card says what was decided",
 }
 

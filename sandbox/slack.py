@@ -202,7 +202,22 @@ class SlackStandIn(WebApi):
         body, headers = (answer or self.answers[-1]).sent
         return self._send(body, headers, "→ app: replay", parse_qs(body.decode(errors="replace")))
 
+    def stop(self) -> None:
+        super().stop()
+        self.link.stop()
+
+    def _send_by_socket(self, call: str, request: Json) -> Answer:
+        exchange = self.arrived("WS", "/link", call, request)
+        started = time.monotonic()
+        kind = "slash_commands" if "command" in request else "interactive"
+        answered = self.link.send(kind, request, ACK_SECONDS)
+        seconds = time.monotonic() - started
+        status, error = (None, "no answer") if answered is None else (200, "")
+        return self._answered(exchange, Answer(status, answered or "", seconds, error))
+
     def _send(self, body: bytes, headers: Mapping[str, str], call: str, request: Any) -> Answer:
+        if not self.app_url:
+            return self._send_by_socket(call, request)
         exchange = self.arrived("POST", "/slack/events", call, request)
         started = time.monotonic()
         try:

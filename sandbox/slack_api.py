@@ -73,7 +73,8 @@ class WebApi(Workspace):
         token = token if scheme.lower() == "bearer" else str(incoming.arguments.get("token", ""))
         if not token and call != "api.test":
             raise ApiError("not_authed")
-        if token != self.bot_token and call != "api.test":
+        wanted = self.app_token if call == "apps.connections.open" else self.bot_token
+        if token != wanted and call != "api.test":
             raise ApiError("invalid_auth")
         if call in SCOPE_OF:
             self._need(SCOPE_OF[call])
@@ -89,6 +90,9 @@ class WebApi(Workspace):
 
     def api_api_test(self, arguments: Json) -> Json:
         return {"args": {key: str(value) for key, value in arguments.items() if key != "token"}}
+
+    def api_apps_connections_open(self, arguments: Json) -> Json:
+        return {"url": self.link.open()}
 
     def api_auth_test(self, arguments: Json) -> Json:
         return {

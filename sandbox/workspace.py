@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.limits import blocks_text, elements_of
+from sandbox.socket_link import SocketLink
 from sandbox.stand_in import StandIn
 
 Json = dict[str, Any]
@@ -179,12 +180,14 @@ class Workspace(StandIn):
         scopes: Iterable[str] = NEEDED_SCOPES,
         rate_limit_posts: bool = False,
     ) -> None:
-        super().__init__([bot_token, signing_secret])
+        super().__init__([bot_token, signing_secret, "xapp-made-up-token"])
         self.bot_token, self.signing_secret = bot_token, signing_secret
         self.scopes = set(scopes)
         self.rate_limit_posts = rate_limit_posts
         self.allow_made_up_options = True
         self.app_url = ""
+        self.app_token = "xapp-made-up-token"  # noqa: S105 - made up
+        self.link = SocketLink()  # used while `app_url` is empty
         self.team_id, self.bot_user_id, self.bot_id, self.app_id = TEAM, "U0APP", "B0APP", "A0APP"
         self.channel_id = "C0REQUESTS"
         self.users = _people()

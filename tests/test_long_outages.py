@@ -55,7 +55,7 @@ class Scene:
         self.channel = Channel(client, self.slack.channel_id)
         conveyor = ConveyorClient(self.conveyor.api_url, self.conveyor.api_key)
         memory, companies = Memory(self.ledger), Companies(conveyor, lambda: self.now)
-        self.watch = Watch(conveyor, self.ledger, blocks.offer, POLL, 0.0, lambda: self.now)
+        self.watch = Watch(conveyor, self.ledger, blocks.offer, POLL, lambda: self.now)
         self.show = Show(self.channel, self.ledger, memory, companies, lambda: True, lambda: self.now)
         self.watch_at = self.show_at = self.now
         self.channel.greet()

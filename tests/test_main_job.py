@@ -449,7 +449,7 @@ def test_the_same_request_asked_again_gets_a_new_round(town: World) -> None:
     town.slack.submit(BOB, values={"reason": "too early"})
     town.shows(request_id, "Rejected by")
     town.conveyor.ask_again(request_id)
-    again = town.shows(request_id, "asks for access", round=2)
+    again = clickable(town, request_id, round=2)
     assert again.ts != card.ts
     assert "Asked again; rejected on" in town.slack.text_of(again) and "<@U0BOB>" in town.slack.text_of(again)
     assert "too early" in town.slack.text_of(town.shows(request_id, "Rejected by", round=1))
@@ -520,7 +520,7 @@ def test_a_click_on_an_old_card_points_to_the_current_one(town: World) -> None:
     town.slack.submit(BOB, values={"reason": "no"})
     town.shows(request_id, "Rejected")
     town.conveyor.ask_again(request_id)
-    again = town.shows(request_id, "asks for access", round=2)
+    again = clickable(town, request_id, round=2)
     town.slack.send_payload(old)
     assert again.ts.replace(".", "") in town.told(ANN, "This is an old card")
     assert writes(town, request_id) == [("PATCH", True)]

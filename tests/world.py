@@ -55,7 +55,7 @@ def manifest_scopes() -> list[str]:
 class World:
     """Slack, Conveyor and the app, which can be started, stopped and killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, by_socket: bool = False) -> None:
         self.folder = folder
         self.slack = SlackStandIn(scopes=manifest_scopes())
         self.conveyor = ConveyorStandIn()
@@ -81,6 +81,10 @@ class World:
             "REVIEWERS": REVIEWERS,
             "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{self.port}",
         }
+        if by_socket:
+            self.slack.app_url = ""
+            del self.settings["SLACK_SIGNING_SECRET"]
+            self.settings["SLACK_APP_TOKEN"] = self.slack.app_token
 
     def alter(self, *constants: str) -> None:
         """Let the app be started with other constants, such as worker.LEASE_SECONDS=2."""

@@ -1,0 +1,57 @@
+"""The commands beside serving: `python app.py check`, `python app.py audit …`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import audit
+import check
+from conveyor_client import ConveyorClient, ConveyorError
+from database import LedgerError
+from ledger import Ledger
+from settings import Settings, SettingsError, load
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what is asked; the exit status."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="Without a command: serve.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="look at everything, change nothing, say how to mend what is wrong")
+    audits = commands.add_parser("audit", help="who let whom in?").add_subparsers(dest="audit", required=True)
+    export = audits.add_parser("export", help="write the audit trail to standard output")
+    export.add_argument("--format", choices=("csv", "json"), default="csv")
+    export.add_argument("--since", type=_day, default=0.0, metavar="YYYY-MM-DD", help="from this day (UTC)")
+    audits.add_parser("reconcile", help="compare the decisions made here with the access that Conveyor lists")
+    asked = parser.parse_args(arguments)
+    if asked.command == "check":
+        return check.run(sys.stdout)
+    try:
+        settings = load()
+        if asked.audit == "export":
+            audit.export(_ledger(settings), asked.format, asked.since, sys.stdout)
+            return 0
+        conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
+        return audit.reconcile(_ledger(settings), conveyor, sys.stdout)
+    except SettingsError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+    except LedgerError as error:
+        print(f"The ledger cannot be read: {error}. Please look at DATABASE_URL.", file=sys.stderr)
+    except ConveyorError as error:
+        print(f"Conveyor cannot be read: {error}. `python app.py check` may tell more.", file=sys.stderr)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has had enough
+    return 1
+
+
+def _ledger(settings: Settings) -> Ledger:
+    ledger = Ledger(settings.database_url)
+    ledger.prepare()
+    return ledger
+
+
+def _day(text: str) -> float:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError("a day is written like 2026-01-31") from None

@@ -1,0 +1,98 @@
+"""The main job once more, with clicks that arrive over a socket that the app opened."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from sandbox.workspace import ANN, BOB, SAM
+from tests.test_main_job import (  # noqa: F401 - they are collected here again, with the worlds below
+    posted,
+    request_of,
+    test_a_bad_key_is_reported_as_what_it_is,
+    test_a_card_says_that_it_waits_for_conveyor,
+    test_a_click_on_an_old_card_points_to_the_current_one,
+    test_a_group_of_another_room_grants_nothing,
+    test_a_late_click_says_who_decided,
+    test_a_modal_opened_before_somebody_else_decided,
+    test_a_modal_that_a_reviewer_opened_does_not_let_others_decide,
+    test_a_past_decision_is_found_by_searching,
+    test_a_refusal_gives_back_with_conveyors_words,
+    test_any_number_of_groups_works,
+    test_approving_grants_the_chosen_groups_and_says_so,
+    test_closing_the_modal_changes_nothing,
+    test_double_clicks_and_two_reviewers_make_one_decision,
+    test_every_request_gets_a_card,
+    test_nothing_chosen_is_standard_access,
+    test_rejecting_asks_for_a_reason_and_shows_it_whole,
+    test_sigterm_finishes_a_running_decision_and_hands_over,
+    test_the_same_request_asked_again_gets_a_new_round,
+    test_who_may_not_is_told_privately,
+    writes,
+)
+from tests.test_wishes import (  # noqa: F401 - as above
+    test_an_approval_with_every_option,
+    test_rooms_tells_a_sales_rep_where_each_request_stands,
+)
+from tests.world import World, eventually
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path, by_socket=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(tmp_path_factory.mktemp("town"), by_socket=True)
+    made.start()
+    yield made
+    made.close()
+
+
+def test_health_is_served_and_nothing_listens_to_slack(town: World) -> None:
+    assert requests.get(town.url + "/healthz", timeout=5).status_code == 200
+    assert requests.post(town.url + "/slack/events", data=b"x", timeout=5).status_code == 404
+
+
+@pytest.mark.parametrize("lost", ["drop", "refresh"])
+def test_no_click_is_lost_or_doubled_when_the_socket_changes(world: World, lost: str) -> None:
+    world.start()
+    cards = [posted(world, f"p{number}@acme.com") for number in range(3)]
+    world.slack.click(ANN, cards[0].ts, "approve")
+    before = len(world.slack.calls("apps.connections.open"))
+    getattr(world.slack.link, lost)()
+    clicked = world.slack.click_payload(BOB, cards[1].ts, "approve")
+    answer = world.slack.send_payload(clicked)
+    if answer.status is None:  # the person saw that it failed, and clicks again
+        eventually(lambda: world.slack.send_payload(clicked).status == 200)
+    eventually(lambda: len(world.slack.calls("apps.connections.open")) > before)
+    eventually(world.slack.link.is_open)
+    assert eventually(lambda: world.slack.click(ANN, cards[2].ts, "approve").status == 200)
+    for card in cards:
+        world.shows(request_of(card), "Approved by")
+        assert writes(world, request_of(card)) == [("POST", True)]
+    world.slack.send_payload(clicked)  # as Slack may, when it has not heard of the first
+    assert writes(world, request_of(cards[1])) == [("POST", True)]
+
+
+def test_a_slack_that_is_down_is_told_and_waited_for(world: World) -> None:
+    world.slack.fail("apps.connections.open", times=None, status=503)
+    world.launch()
+    eventually(lambda: world.slack.calls("apps.connections.open"))
+    eventually(lambda: any("socket" in reason for reason in reasons(world)))
+    world.slack.clear_faults()
+    eventually(world.serves)
+    card = posted(world)
+    world.slack.click(SAM, card.ts, "approve")
+    world.told(SAM, "not on the list")
+
+
+def reasons(world: World) -> list[str]:
+    try:
+        return world.readiness()[1]["reasons"]
+    except requests.RequestException:
+        return []

@@ -143,7 +143,7 @@ class Listeners:
 
     def ask_why(self, body: Mapping[str, Any]) -> None:
         click = Click.of_button(body)
-        self._reviewer(click)
+        reviewer = self._reviewer(click)
         row = self._waiting(click)
         view = blocks.reject_modal(row, click.metadata(), self._reason_required)
         try:
@@ -154,6 +154,8 @@ class Listeners:
             # However else Slack failed, there is no window, and the person has to hear of it.
             log.warning("request=%s views_open=failed cause=%s", row.id, type(error).__name__)
             raise Sorry(blocks.NO_WINDOW, "no window") from error
+        # So that a copy of this click, sent when the request is decided, says nothing.
+        self._ledger.refuse(row.id, "", reviewer.id, click.trigger_id, self._clock(), event="asked why")
 
     def reject(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
         reason = text_at(body, "view", "state", "values", blocks.REASON, blocks.REASON, "value").strip()

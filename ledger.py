@@ -361,12 +361,21 @@ class Ledger(Database):
             return False
         return True
 
-    def refuse(self, request_id: str, why: str, person_id: str, trigger_id: str, now: float) -> bool:
-        """Keep in the trail that a click did nothing; False if this very click is there already."""
+    def refuse(
+        self,
+        request_id: str,
+        why: str,
+        person_id: str,
+        trigger_id: str,
+        now: float,
+        *,
+        event: str = "refused",
+    ) -> bool:
+        """Keep in the trail that a click decided nothing; False if this very click is there already."""
         person = Reviewer(person_id, "", "")
         try:
             with self.write() as db:
-                self._log(db, now, "refused", request_id, 0, person, why, trigger_id)
+                self._log(db, now, event, request_id, 0, person, why, trigger_id)
         except _Repeated:
             return False
         return True

@@ -128,6 +128,8 @@ class Listeners:
             # However else Slack failed, there is no window, and the person has to hear of it.
             log.warning("request=%s views_open=failed cause=%s", row.id, type(error).__name__)
             raise Sorry(blocks.NO_WINDOW, "no window") from error
+        # So that a copy of this click, sent when the request is decided, says nothing.
+        self._ledger.refuse(row.id, "", click.user_id, click.trigger_id, self._clock(), event="opened")
 
     def reject(self, body: Mapping[str, Any]) -> None:
         reason = text_at(body, "view", "state", "values", blocks.REASON, blocks.REASON, "value").strip()

@@ -102,7 +102,7 @@ class World:
     def start(self, **settings: str) -> "World":
         """Start the app and wait until it serves, knows Slack and has read the channel."""
         self.launch(**settings)
-        eventually(self.serves, what=f"the app serves\n{self.log()}")
+        eventually(self.serves, 60.0, what=f"the app serves\n{self.log()}")
         return self
 
     def serves(self) -> bool:

@@ -1,6 +1,8 @@
 """A world for each test that wants one, and a last word about what was left out."""
 
+import fcntl
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,8 +43,20 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """What the Dockerfile makes; tests that use it are marked with `needs_image`."""
-    return build_image(tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("root"))
+    """What the Dockerfile makes, once for all parallel processes; its tests are marked with `needs_image`."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    made = shared / "image.pickle"
+    with (shared / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            context, root = shared / "image-context", shared / "image-root"
+            context.mkdir()
+            root.mkdir()
+            made.write_bytes(pickle.dumps(build_image(context, root)))
+    found = pickle.loads(made.read_bytes())  # noqa: S301 - our own, of a moment ago
+    assert isinstance(found, Image)
+    return found
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from tests.world import ROOT, World
 
 
 def needs_image(test: Callable[..., None]) -> Callable[..., None]:
-    """Marks what runs in the image: one of the parallel processes makes it, for all of these tests."""
+    """Marks what runs in the image."""
     root_only = pytest.mark.skipif(os.geteuid() != 0, reason="making an image takes root")
-    for mark in (root_only, needs("bwrap"), pytest.mark.xdist_group("image")):
+    for mark in (root_only, needs("bwrap")):
         test = mark(test)
     return test
 

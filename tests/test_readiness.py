@@ -38,8 +38,7 @@ def test_every_reason_is_explained_and_no_other(world: World) -> None:
         eventually(lambda: words not in str(world.readiness()[1]), 40, words)
 
     slack, conveyor = world.slack, world.conveyor
-    slack.fail("auth.test", times=1, delay=2)
-    slack.fail("auth.test", times=1, body={"ok": False, "error": "invalid_auth"})
+    slack.fail("auth.test", times=1, delay=2, body={"ok": False, "error": "invalid_auth"})
     slack.fail("auth.test", times=1, status=503)
     slack.fail("conversations.history", times=3, body={"ok": False, "error": "not_in_channel"})
     conveyor.fail("GET /exchange/authorization_request_queue", times=1, delay=3)

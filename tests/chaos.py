@@ -28,7 +28,7 @@ from tests.launcher import Kill
 from tests.mortal import MortalWorld
 from tests.world import eventually
 
-AT_ONCE = 6
+AT_ONCE = 4
 STEPS = 50
 MEAN_PAUSE = 0.08
 LULL_SECONDS = 4.0
@@ -130,11 +130,11 @@ class Chaos(MortalWorld):
             stand_in.clear_faults()
         if self.is_dead():
             self.begin()
-        self.rest(40)
+        self.rest()
         if self.appointed:
             self.kill()  # so that no death is left for later
             self.begin()
-            self.rest(40)
+            self.rest()
 
     def witness(self) -> None:
         if self.witnessed:
@@ -178,7 +178,7 @@ def ask(chaos: Chaos, number: int, _: int, __: int) -> None:
 def ask_again(chaos: Chaos, which: int, _: int, __: int) -> None:
     if closed := chaos.requests_that_are("approved", "ignored"):
         request_id = closed[which % len(closed)]
-        chaos.asked_again.append(request_id)
+        chaos.asked_again.append((request_id, time.time()))
         chaos.conveyor.ask_again(request_id)
 
 

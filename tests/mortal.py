@@ -188,6 +188,9 @@ class MortalWorld(World):
         except Refused:
             self.deeds.remove(deed)  # the button is not there any more, and they see that
         deed.ended = time.time()
+        if deed.answer and deed.answer.status is None:
+            with suppress(AssertionError):
+                eventually(self.is_dead, 0.5)  # so that its end is written down now
 
 
 def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:

@@ -9,6 +9,7 @@ import blocks
 from ledger import Ledger
 from sandbox.conveyor import OPEN
 from sandbox.limits import blocks_text
+from sandbox.slack import ACK_SECONDS
 from sandbox.stand_in import Exchange
 from sandbox.workspace import Message
 from tables import CLOSED, PENDING, Row
@@ -102,7 +103,11 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     item = world.conveyor.requests.get(row.id)
     status = item["status"] if item else None
     found = []
-    if status not in STATUS_OF.get(row.state, ()):
+    # A request that was opened and closed again between two looks leaves the row as it was.
+    unseen = status not in OPEN and any(world.closings(row.id, was) for was in STATUS_OF.get(row.state, ()))
+    if status not in STATUS_OF.get(row.state, ()) and not (
+        unseen and row.id in [asked for asked, _ in world.asked_again]
+    ):
         found.append(f"{name} is {row.state} in the ledger, {status} in Conveyor")
     card = world.slack.find(row.card_ts)
     if card is None:
@@ -148,27 +153,33 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
     with world.conveyor.lock:
         exchanges = list(world.conveyor.exchanges)
     reads: dict[str, list[float]] = defaultdict(list)
-    doubtful: dict[str, bool] = {}
+    doubtful: dict[str, float] = {}
     for exchange in exchanges:
         verb, path = exchange.call.split(" ", 1)
         if verb == "GET" and path.startswith("/exchange/authorization_requests/"):
+            request_id = path.rpartition("/")[2]
             if isinstance(exchange.response, dict) and exchange.response.get("status") in OPEN:
-                reads[path.rpartition("/")[2]].append(exchange.at)
+                reads[request_id].append(exchange.at)
         if verb == "GET":
             continue
         request_id = exchange.request.get("request_id") or path.rpartition("/")[2]
         opened = reads.pop(request_id, [])
         if not opened:
             found.append(f"{exchange.call} for {request_id} was sent without a read that said “open”")
-        elif doubtful.get(request_id):
+        elif request_id in doubtful and not any(
+            asked == request_id and doubtful[request_id] < at < exchange.at for asked, at in world.asked_again
+        ):
             if opened[-1] - opened[0] < SHORT["decide.CONFIRM_SECONDS"] * 0.95:
                 found.append(f"{exchange.call} for {request_id} followed a doubtful one too soon")
         status = exchange.status or 0
-        refused = status in CLEAR_REFUSALS and status not in NOT_CLEAR
-        doubtful[request_id] = not refused
+        if status in CLEAR_REFUSALS and status not in NOT_CLEAR:
+            doubtful.pop(request_id, None)
+        else:
+            doubtful[request_id] = exchange.at
+    asked_again = Counter(asked for asked, _ in world.asked_again)
     effective = Counter(d.request_id for d in world.conveyor.decisions if d.effective)
     for request_id, number in effective.items():
-        rounds = 1 + world.asked_again.count(request_id)
+        rounds = 1 + asked_again[request_id]
         if number > rounds:
             found.append(f"{number} decisions took effect for {request_id} in {rounds} rounds")
     return found
@@ -209,7 +220,8 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
         answer = deed.answer
         assert answer
         if answer.status is None:
-            if not world.was_down(deed.begun, deed.ended):
+            # When an answer is late, Slack tells the person itself.
+            if answer.seconds < ACK_SECONDS and not world.was_down(deed.begun, deed.ended):
                 found.append(f"{name} was not answered ({answer.error}, {answer.seconds:.1f} s)")
             continue
         if answer.status != 200:

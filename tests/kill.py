@@ -22,10 +22,10 @@ from sandbox.workspace import ANN, BOB
 from tables import APPROVED, REJECTED, Row
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill, When
-from tests.mortal import MortalWorld
+from tests.mortal import REST_SECONDS, MortalWorld
 from tests.world import eventually
 
-AT_ONCE = 6
+AT_ONCE = 4
 HIT_SECONDS = 4.0
 PATIENCE = 5  # on a loaded machine somebody may be told to click again
 
@@ -84,7 +84,7 @@ class Stage(MortalWorld):
     def play(self) -> None:
         """Let the people click as soon as they can, and again if they are told to, until all is done."""
         for _ in range(PATIENCE):
-            eventually(lambda: self.is_dead() or self.is_clickable(), what="a card to click")
+            eventually(lambda: self.is_dead() or self.is_clickable(), REST_SECONDS, "a card to click")
             with ThreadPoolExecutor(3) as pool:
                 doing = [pool.submit(self.does, user, self.request_id, what) for user, what in self.people]
                 for deed in doing:

@@ -167,8 +167,17 @@ def serve(
         assert hasattr(found, constant), f"{name} is not there any more"
         setattr(found, constant, value)
     Events(event_log, kill).watch()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
     gunicorn.run()
+
+
+def end_with_parent() -> None:
+    """A driver that is interrupted leaves no app behind."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os.killpg(0, signal.SIGKILL)
 
 
 def launch(

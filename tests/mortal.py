@@ -22,6 +22,8 @@ from tests.launcher import SHORT, Kill, launch
 from tests.world import World, eventually
 
 POLL_SECONDS = "0.1"
+STARTING_SECONDS = 10.0  # on a loaded machine
+REST_SECONDS = 60.0  # the same
 
 
 @dataclass
@@ -56,7 +58,7 @@ class MortalWorld(World):
         self.ends: list[float] = []  # when the app was seen to be dead
         self.deeds: list[Deed] = []
         self.closed_here: list[tuple[str, str | None]] = []  # by people in Conveyor: request, status
-        self.asked_again: list[str] = []
+        self.asked_again: list[tuple[str, float]] = []  # by customers: request, when
         self.outages: list[tuple[float, float]] = []  # of a service, from when to when
         self.ledger_lost_at = 0.0
         self._dying = threading.Lock()
@@ -128,7 +130,7 @@ class MortalWorld(World):
     def was_down(self, begun: float, ended: float) -> bool:
         """Whether the app died or started in this time, or a service was out, or shortly before or after."""
         died = any(begun - 0.5 <= end <= ended + 1.5 for end in self.ends)
-        began = any(begun - 3.0 <= start <= ended for start in self.starts)
+        began = any(begun - STARTING_SECONDS <= start <= ended for start in self.starts)
         return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in self.outages)
 
     # Waiting
@@ -156,7 +158,7 @@ class MortalWorld(World):
         waiting = {row[0] for row in rows if row[1] == "pending"}
         return "" if waiting == is_open else f"open in Conveyor: {is_open}, waiting here: {waiting}"
 
-    def rest(self, seconds: float = 25.0) -> None:
+    def rest(self, seconds: float = REST_SECONDS) -> None:
         """Wait until everything is at rest, and still is after another look at Conveyor."""
         looked: set[object] = set()
 
@@ -186,6 +188,9 @@ class MortalWorld(World):
         except Refused:
             self.deeds.remove(deed)  # the button is not there any more, and they see that
         deed.ended = time.time()
+        if deed.answer and deed.answer.status is None:
+            with suppress(AssertionError):
+                eventually(self.is_dead, 0.5)  # so that its end is written down now
 
 
 def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -132,6 +133,8 @@ class Ledger:
 
     def _make_tables(self) -> None:
         with self._write() as db:
+            if self._is_sqlite and db.scalar(text("PRAGMA quick_check(1)")) != "ok":
+                raise LedgerError("the ledger is damaged: put a backup in its place")
             for table in METADATA.sorted_tables:
                 db.execute(CreateTable(table, if_not_exists=True))
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
@@ -756,4 +759,4 @@ def _make_private_file(path: str) -> None:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        raise LedgerError(f"the ledger's file cannot be made: {error.strerror}: {path}") from None
+        raise LedgerError(f"the ledger's file cannot be written: {error.strerror}: {path}") from None

@@ -75,6 +75,8 @@ class Database:
 
     def _make_tables(self) -> None:
         with self.write() as db:
+            if self._is_sqlite and db.scalar(text("PRAGMA quick_check(1)")) != "ok":
+                raise LedgerError("the ledger is damaged: put a backup in its place")
             for table in METADATA.sorted_tables:
                 db.execute(CreateTable(table, if_not_exists=True))
                 there = {column["name"] for column in inspect(db).get_columns(table.name)}
@@ -160,4 +162,4 @@ def _make_private_file(path: str) -> None:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        raise LedgerError(f"the ledger's file cannot be made: {error.strerror}: {path}") from None
+        raise LedgerError(f"the ledger's file cannot be written: {error.strerror}: {path}") from None

@@ -1,6 +1,7 @@
 """What Slack sends, taken apart in one place. It came through a client: any part may be missing or odd."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ class Click:
     def _checked(
         cls, body: Mapping[str, Any], request_id: str, round_text: str, channel: str, ts: str
     ) -> "Click":
-        user_id, trigger_id = text_at(body, "user", "id"), text_at(body, "trigger_id")
+        user_id, trigger_id = user_of(body), text_at(body, "trigger_id")
         is_number = round_text.isascii() and round_text.isdigit() and len(round_text) < 10
         if not (user_id and trigger_id and request_id and is_number):
             raise Sorry(blocks.ODD_CLICK, "odd click")
@@ -121,5 +122,6 @@ def text_at(source: Any, *keys: str) -> str:
 
 
 def user_of(body: Mapping[str, Any]) -> str:
-    """Who did it; slash commands say so in another place."""
-    return text_at(body, "user", "id") or text_at(body, "user_id")
+    """Who did it, empty if that is no user's id; slash commands say so in another place."""
+    found = text_at(body, "user", "id") or text_at(body, "user_id")
+    return found if re.fullmatch(r"[UW][A-Z0-9]{1,29}", found) else ""

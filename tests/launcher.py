@@ -41,7 +41,8 @@ SHORT: dict[str, float] = {
     "decide.IDLE_SECONDS": 0.05,
     "ledger.PROGRESS_GRACE": 0.1,
     "listeners.OPEN_SECONDS": 1.0,
-    "listeners.TELL_SECONDS": 1.0,
+    "answers.TELL_SECONDS": 1.0,
+    "memory.COMPANY_SECONDS": 0.5,
     "reviewers.LOOKUP_SECONDS": 1.0,
     "show.IDLE_SECONDS": 0.05,
     "show.LONGEST_OUTAGE_PAUSE": 0.8,
@@ -134,7 +135,7 @@ def _writer() -> str:
     """The method of the ledger that commits."""
     for frame, _ in traceback.walk_stack(None):
         code = frame.f_code
-        if code.co_filename.endswith("/ledger.py") and not code.co_name.startswith("_"):
+        if code.co_filename.endswith(("/ledger.py", "/memory.py")) and not code.co_name.startswith("_"):
             return code.co_name
     return "?"
 

@@ -7,7 +7,7 @@ import blocks
 from channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent
 from conveyor_client import AccessGroup
 from ledger import Ledger, pause
-from tables import PENDING, FoundCard, Note, Row
+from tables import OUTAGE, PENDING, FoundCard, Note, Row
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +124,9 @@ class Show:
             self._ledger.show_later(row, posting_at + LOOK_AGAIN_SECONDS, failed=False)
 
     def _reply(self, note: Note) -> None:
+        if note.kind == OUTAGE:
+            self._ledger.tell_outage(note, self._clock())
+            return
         row = self._ledger.find(note.request_id)
         if row is None:
             self._ledger.note_sent(note)

@@ -14,9 +14,9 @@ from sqlalchemy import (
     and_,
     func,
     literal,
-    not_,
     or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -134,12 +134,26 @@ class Ledger(Database):
         with self.write() as db:
             db.execute(update(LEASE).values(**values))
             if arriving:
+                db.execute(NOTES.delete().where(NOTES.c.kind == OUTAGE))
                 db.execute(REQUESTS.delete().where(untold))
                 over = {"state": OUTAGE_OVER, "settled_at": now, **_redraw(now)}
                 db.execute(update(REQUESTS).where(outage).values(**over))
-            elif db.scalar(select(REQUESTS.c.id).where(outage)) is None:
-                values = {**_fresh(f"outage {now:.3f}", now), **_addressed(""), "state": OUTAGE}
-                db.execute(REQUESTS.insert().values({**values, "show_at": now + OUTAGE_SECONDS}))
+                return
+            known = union_all(
+                select(REQUESTS.c.id).where(outage), select(NOTES.c.request_id).where(NOTES.c.kind == OUTAGE)
+            )
+            if db.execute(known).first() is None:
+                due = {"kind": OUTAGE, "request_id": f"outage {now:.3f}", "send_at": now + OUTAGE_SECONDS}
+                db.execute(NOTES.insert().values(**due, person_id="", detail=str(now)))
+
+    def tell_outage(self, note: Note, now: float) -> None:
+        """The time has come: the message about this outage is to be posted, unless it ended meanwhile."""
+        with self.write() as db:
+            if db.execute(NOTES.delete().where(NOTES.c.number == note.number)).rowcount:
+                began = {"received_at": float(note.detail), "state": OUTAGE}
+                db.execute(
+                    REQUESTS.insert().values({**_fresh(note.request_id, now), **_addressed(""), **began})
+                )
 
     def want_look(self) -> None:
         """Let the worker, in whichever process it is, look at Conveyor soon."""
@@ -442,9 +456,7 @@ class Ledger(Database):
 
     def next_post(self, now: float) -> Row | None:
         """The oldest request without a card. A few failures of that one do not change the order."""
-        early = and_(REQUESTS.c.state == OUTAGE, REQUESTS.c.show_at > now)
-        missing = and_(REQUESTS.c.card_ts == "", not_(early))
-        row = self._next(missing, None, REQUESTS.c.received_at, REQUESTS.c.id)
+        row = self._next(REQUESTS.c.card_ts == "", None, REQUESTS.c.received_at, REQUESTS.c.id)
         if row and (row.show_at or 0.0) > now and row.show_failures >= MANY_FAILURES:
             row = self._next(REQUESTS.c.card_ts == "", now, REQUESTS.c.received_at, REQUESTS.c.id)
         return row if row and (row.show_at or 0.0) <= now else None

@@ -10,7 +10,7 @@ from database import LedgerError
 from elements import Message
 from ledger import OUTCOME, REMINDER, Ledger, pause
 from memory import Companies, Memory
-from tables import PENDING, FoundCard, Note, Row
+from tables import OUTAGE, PENDING, FoundCard, Note, Row
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +157,9 @@ class Show:
             self._ledger.show_later(row, posting_at + LOOK_AGAIN_SECONDS, failed=False)
 
     def _reply(self, note: Note) -> None:
+        if note.kind == OUTAGE:
+            self._ledger.tell_outage(note, self._clock())
+            return
         row = self._ledger.find(note.request_id)
         if row is None or (note.kind == REMINDER and row.state != PENDING):
             self._ledger.note_sent(note)

@@ -346,7 +346,7 @@ def seeds(wanted: str) -> list[int]:
     for part in wanted.split(","):
         first, _, last = part.partition("-")
         found.extend(range(int(first), int(last or first) + 1))
-    return found
+    return list(dict.fromkeys(found))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from conveyor_client import ConveyorClient, ConveyorError
 from database import Database
 from deadline import DeadlineExceeded, call_within
 from ledger import ROW_COLUMNS
-from tables import IN_FLIGHT, PENDING, REQUESTS, SETTLED, WATCHERS, Past, Row, address_parts
+from tables import CLOSED, IN_FLIGHT, PENDING, REQUESTS, SETTLED, WATCHERS, Past, Row, address_parts
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,9 @@ class Memory:
         same = REQUESTS.c.address == address
         if domain and domain not in PERSONAL_DOMAINS:
             same = or_(same, REQUESTS.c.domain == domain)
-        ended = and_(same, REQUESTS.c.id != row.id, REQUESTS.c.state.in_(SETTLED))
+        # Of those that are only closed nobody knows how and when they ended.
+        known = [state for state in SETTLED if state != CLOSED]
+        ended = and_(same, REQUESTS.c.id != row.id, REQUESTS.c.state.in_(known))
         return [found.past for found in self._rows(ended, REQUESTS.c.settled_at.desc(), PAST_MOST)]
 
     def asked(self, who: str, most: int) -> tuple[list[Row], int]:

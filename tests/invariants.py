@@ -7,7 +7,7 @@ from typing import Any
 
 import blocks
 from ledger import Ledger
-from sandbox.conveyor import OPEN
+from sandbox.conveyor import OPEN, Decision
 from sandbox.limits import blocks_text
 from sandbox.slack import ACK_SECONDS
 from sandbox.stand_in import Exchange
@@ -18,7 +18,7 @@ from tests.mortal import Deed, MortalWorld
 from tests.world import eventually
 
 # The life of a request, as the trail tells it: what may follow what. An empty word is its beginning.
-DECIDED = ("approved", "rejected", "approved elsewhere", "ignored elsewhere", "gone")
+DECIDED = ("approved", "rejected", "revoked", "approved elsewhere", "ignored elsewhere", "gone")
 WAITING = ("asked", "adopted as pending", "asked again", "given back")
 ANYWHERE = (*WAITING, "approving", "rejecting", "adopted as approving", "adopted as rejecting")
 MAY_FOLLOW: dict[str, tuple[str, ...]] = {
@@ -27,25 +27,31 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "rejecting": WAITING,
     "approved": ("approving", "adopted as approving"),
     "rejected": ("rejecting", "adopted as rejecting"),
-    "given back": ("approving", "rejecting", "adopted as approving", "adopted as rejecting"),
+    "revoking": ("approved", "given back"),
+    "revoked": ("revoking", "adopted as revoking"),
+    "given back": (
+        *("approving", "rejecting", "revoking"),
+        *("adopted as approving", "adopted as rejecting", "adopted as revoking"),
+    ),
     "approved elsewhere": ANYWHERE,
     "ignored elsewhere": ANYWHERE,
     "gone": ANYWHERE,
-    "asked again": (*DECIDED, "adopted as closed"),
-    **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "closed")},
+    "asked again": (*DECIDED, "given back", "adopted as closed"),
+    **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
 }
 
 # What Conveyor must say of a request whose row is in this state; nothing: that it is not there.
 STATUS_OF = {
     "pending": OPEN,
     "approved": ("approved",),
+    "revoked": ("approved",),
     "approved elsewhere": ("approved",),
     "rejected": ("ignored",),
     "ignored elsewhere": ("ignored",),
     "gone": (None,),
     "closed": ("approved", "ignored", None),
 }
-OUTCOME_OF = {"approved": "approved", "rejected": "ignored"}
+OUTCOME_OF = {"approved": "approved", "rejected": "ignored", "revoked": "approved"}
 VERB_OF = {"approved": "POST", "rejected": "PATCH"}
 CLEAR_REFUSALS = range(400, 500)
 NOT_CLEAR = (408, 425, 429)
@@ -119,11 +125,17 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
         found.append(f"{name} is {row.state} in the ledger, {payload_of(card)['state']} on the card")
     offered = ledger.access_groups(row.dataroom_id) if row.state == PENDING else []
     picture = blocks.card(row, offered)
-    if (card.text, world.slack.text_of(card)) != (picture["text"], blocks_text(picture["blocks"])):
+    shown, drawn = world.slack.text_of(card), blocks_text(picture["blocks"])
+    # What others asked before is as it was when the card was drawn.
+    if (card.text, _without_past(shown)) != (picture["text"], drawn):
         found.append(f"{name}: the card is not the picture of its row")
     if row.state in OUTCOME_OF:
         found += _credit(world, row, card)
     return found
+
+
+def _without_past(text: str) -> str:
+    return "\n".join(line for line in text.split("\n") if " asked before; " not in line)
 
 
 def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
@@ -137,8 +149,16 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
             found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")
         if not row.reason or blocks.reason_on_card(card.blocks) != row.reason:
             found.append(f"{row.id}: the reason is not on the card in full")
+    grants = [grant for grant in world.conveyor.authorizations.values() if grant["email"] == row.email]
+    if row.state == "revoked":
+        revokers = {deed.user for deed in world.deeds if (deed.what, deed.request_id) == ("revoke", row.id)}
+        if row.revoker_id not in revokers:
+            found.append(f"{row.id} was revoked by {row.revoker_id}, who did nothing of the kind")
+        if any(grant["status"] != "revoked" for grant in grants):
+            found.append(f"{row.id} is revoked in the ledger, and there is access in Conveyor")
     if row.state == "approved":
-        grants = [grant for grant in world.conveyor.authorizations.values() if grant["email"] == row.email]
+        if grants and all(grant["status"] == "revoked" for grant in grants):
+            found.append(f"{row.id} is approved in the ledger, and revoked in Conveyor")
         granted = {group["id"] for group in grants[-1]["_embedded"]["access_groups"]} if grants else None
         listed = None if row.group_list is None else {group.id for group in row.group_list}
         gone = (listed or set()) - set(world.conveyor.groups)
@@ -160,6 +180,10 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
             request_id = path.rpartition("/")[2]
             if isinstance(exchange.response, dict) and exchange.response.get("status") in OPEN:
                 reads[request_id].append(exchange.at)
+        if exchange.call == "GET /exchange/authorizations" and isinstance(exchange.response, dict):
+            for grant in exchange.response.get("authorizations") or []:
+                if grant["status"] != "revoked":
+                    reads[grant["id"]].append(exchange.at)
         if verb == "GET":
             continue
         request_id = exchange.request.get("request_id") or path.rpartition("/")[2]
@@ -177,7 +201,7 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
         else:
             doubtful[request_id] = exchange.at
     asked_again = Counter(asked for asked, _ in world.asked_again)
-    effective = Counter(d.request_id for d in world.conveyor.decisions if d.effective)
+    effective = Counter(d.request_id for d in _decisions(world) if d.effective)
     for request_id, number in effective.items():
         rounds = 1 + asked_again[request_id]
         if number > rounds:
@@ -185,12 +209,20 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
     return found
 
 
+def _decisions(world: MortalWorld) -> list[Decision]:
+    """What was decided of requests; a revocation names neither request nor reviewer."""
+    every = list(world.conveyor.decisions)
+    return [decision for decision in every if not decision.call.startswith("PATCH /exchange/authorizations/")]
+
+
 def life_cycle(world: MortalWorld) -> list[str]:
     """The trail has only steps that a request's life knows, and no write without a claim."""
     found = []
     last: dict[str, str] = defaultdict(str)
     claims: set[tuple[str, str]] = set()
-    query = "SELECT event, request_id, person_email FROM trail WHERE event != 'refused' ORDER BY number"
+    # The rest of the trail is about clicks, reminders and starts.
+    of_life = "request_id != '' AND event NOT IN ('refused', 'opened', 'reminder')"
+    query = f"SELECT event, request_id, person_email FROM trail WHERE {of_life} ORDER BY number"
     for event, request_id, email in world.ledger(query):
         if last[str(request_id)] not in MAY_FOLLOW.get(str(event), ()):
             found.append(f"{request_id}: “{event}” after “{last[str(request_id)]}”")
@@ -198,7 +230,7 @@ def life_cycle(world: MortalWorld) -> list[str]:
         if event in ("approving", "rejecting"):
             claims.add((str(request_id), str(email)))
     if world.ledger_lost_at == 0.0:
-        for decision in world.conveyor.decisions:
+        for decision in _decisions(world):
             if (decision.request_id, decision.reviewer_email) not in claims:
                 found.append(f"{decision.call} by {decision.reviewer_email} without a claim")
     return found
@@ -230,7 +262,7 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
         if deed.seen or deed.begun < world.ledger_lost_at:
             continue  # a modal says it; and with a lost ledger the card does, see `agreement`
         event, _ = trail.get(deed.trigger_id, ("", 0))
-        if event in ("approving", "rejecting"):
+        if event in ("approving", "rejecting", "revoking"):
             continue  # the card shows it, see `agreement` and `life_cycle`
         if not world.was_down(deed.begun, deed.ended):
             silent[deed.user] += 1

@@ -37,6 +37,8 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "approve": [(ANN, "approve")],
     "reject": [(BOB, "reject")],
     "rivals": [(ANN, "approve"), (BOB, "reject")],
+    "options": [(ANN, "approve with options")],
+    "revoke": [(ANN, "approve and revoke")],
     "three clicks": [(ANN, "approve"), (BOB, "approve"), (ANN, "approve")],
 }
 LEDGERS = ("kept", "lost")

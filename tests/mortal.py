@@ -224,4 +224,48 @@ def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
         world.slack.close(user, view.id)
 
 
-ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {"approve": approve, "reject": reject}
+def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    asked = Deed(user, request_id, "ask how")
+    world.attempt(asked, lambda: world.slack.click(user, ts, "options"))
+    with world.slack.lock:
+        mine = [view for view in world.slack.views.values() if view.user == user]
+    view = next((each for each in mine if f'"{request_id}"' in each.view.get("private_metadata", "")), None)
+    if view is None:
+        return
+    asked.seen = "a modal"
+    deed = Deed(user, request_id, "approve")
+    values = {"nda": ["nda"], "ends": "90", "reason": f"{user} says yes & <so on>"}
+    world.attempt(deed, lambda: world.slack.submit(user, view.id, values))
+    deed.seen = "trouble" if view.trouble else "errors" if view.errors else ""
+    if deed.answer and deed.answer.body:
+        deed.seen = world.slack.text_of(view)
+    if view.id in world.slack.views:
+        world.slack.close(user, view.id)
+
+
+def revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    world.attempt(
+        Deed(user, request_id, "revoke"), lambda: world.slack.click(user, ts, "more", value="revoke")
+    )
+
+
+def approve_and_revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve, and take it back as soon as the card lets one."""
+    approve(world, user, request_id, ts)
+
+    def can_be_revoked() -> bool:
+        card = world.slack.find(ts)
+        return world.is_dead() or bool(card and any(block.get("accessory") for block in card.blocks))
+
+    with suppress(AssertionError):
+        eventually(can_be_revoked, 5)
+    revoke(world, user, request_id, ts)
+
+
+ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
+    "approve": approve,
+    "approve with options": approve_with_options,
+    "reject": reject,
+    "revoke": revoke,
+    "approve and revoke": approve_and_revoke,
+}

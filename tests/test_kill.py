@@ -36,6 +36,12 @@ SOME = [
     Run("rivals", "kept", Kill("commit claim", 1, "after")),
     Run("rivals", "kept", Kill(READ, 1, "after")),
     Run("rivals", "lost", Kill("commit settle", 1, "before")),
+    Run("options", "kept", Kill("commit claim", 1, "after")),
+    Run("options", "lost", Kill("POST /exchange/authorizations", 1, "after")),
+    Run("revoke", "kept", Kill("commit claim_revocation", 1, "after")),
+    Run("revoke", "kept", Kill("commit mark_sent", 2, "after")),
+    Run("revoke", "kept", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
+    Run("revoke", "lost", Kill("PATCH /exchange/authorizations/auth-5", 1, "before")),
     Run("three clicks", "kept", Kill("commit claim", 1, "after")),
     Run("three clicks", "kept", Kill("commit refuse", 1, "after")),
 ]

@@ -5,6 +5,7 @@ names, Conveyor's sentences) goes into plain_text and rich_text only, where noth
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -209,7 +210,7 @@ def _granted_with_menu(row: Row) -> Block:
 def _mail(row: Row) -> Block | None:
     """A link that begins an e-mail to the customer; the reason, which is internal, stays out of it."""
     body = MAIL_BODIES.get(row.state)
-    if body is None or "@" not in row.email:
+    if body is None or not re.fullmatch(r"[^\s<>@\"]+@[^\s<>@\"]+", _address(row)):
         return None
     query = urlencode({"subject": MAIL_SUBJECT, "body": body}, quote_via=percent)
     return link(f"mailto:{percent(_address(row), safe='@')}?{query}", "E-mail the customer")

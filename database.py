@@ -64,18 +64,17 @@ class Database:
 
     def prepare(self) -> None:
         """Make what is not there yet, in a ledger of an earlier version too. Several processes may do so."""
-        try:
-            self._make_tables()
-        except LedgerError:
-            # Another process was making the same at the same time: now it is there.
-            self._make_tables()
+        self._make_tables()
         with self.write() as db:
             values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
             db.execute(self.insert_if_absent(LEASE, [values]))
 
     def _make_tables(self) -> None:
         with self.write() as db:
-            if self._is_sqlite and db.scalar(text("PRAGMA quick_check(1)")) != "ok":
+            if not self._is_sqlite:
+                # PostgreSQL fails when two processes make the same thing at once: one after the other, then.
+                db.execute(text("SELECT pg_advisory_xact_lock(20210923)"))
+            elif db.scalar(text("PRAGMA quick_check(1)")) != "ok":
                 raise LedgerError("the ledger is damaged: put a backup in its place")
             for table in METADATA.sorted_tables:
                 db.execute(CreateTable(table, if_not_exists=True))

@@ -14,7 +14,7 @@ from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
 from settings import Settings
 from tables import PENDING, Row
-from tests.secrets import secrets_in
+from tests.leaks import secrets_in
 from tests.world import REVIEWERS, eventually
 
 
@@ -76,6 +76,18 @@ class Inside:
         shown = [(message.ts, message.edited) for message in self.slack.messages]
         windows, told = len(self.slack.views), len(self.conveyor.decisions)
         return [self.rows(), self._rows.execute(count).fetchall(), shown, windows, told]
+
+    def calm_state(self) -> list[object]:
+        """The same, once it does not change any more."""
+        seen: list[list[object]] = [[]]
+
+        def calm() -> bool:
+            time.sleep(0.03)
+            seen.append(self.state())
+            return seen[-1] == seen[-2]
+
+        eventually(calm)
+        return seen[-1]
 
     def asked(self) -> list[str]:
         """What was asked of Slack and Conveyor, but for private sentences, which take their time."""

@@ -127,8 +127,10 @@ def test_a_look_costs_two_calls_whatever_is_open(world: World) -> None:
     world.start(POLL_SECONDS="2")
     eventually(lambda: len(world.ledger("SELECT id FROM requests")) == 100)
     world.conveyor.exchanges.clear()
-    eventually(lambda: len(world.conveyor.exchanges) >= 4)
-    calls = [exchange.call for exchange in world.conveyor.exchanges]
+    eventually(lambda: len(world.conveyor.calls("GET /exchange/authorization_request_queue")) >= 2)
+    # What is asked of the companies is for the cards, one a second.
+    every = [exchange.call for exchange in world.conveyor.exchanges]
+    calls = [call for call in every if call != "GET /exchange/connections"]
     assert calls[:4] == ["GET /exchange/access_groups", "GET /exchange/authorization_request_queue"] * 2
 
 
@@ -410,7 +412,7 @@ def test_the_key_follows_no_redirect(town: World) -> None:
 
 
 def test_an_unexpected_error_shows_a_reference_and_stops_nobody_else(town: World) -> None:
-    card = posted(town)
+    card = posted(town, "odd@poisoned.example")
     # A row that nothing of ours writes: its time is beyond every calendar.
     town.ledger(f"UPDATE requests SET state = 'approved', settled_at = 1e300 WHERE id = '{request_of(card)}'")
     town.slack.click(ANN, card.ts, "approve")

@@ -268,7 +268,7 @@ def test_other_blocks_private_messages_and_direct_ones(sandbox: Sandbox, windows
     confirm = {key: plain(word) for key, word in words.items()}
     elements = [
         {"type": "button", "action_id": "sure", "text": plain("Press"), "confirm": confirm},
-        {"type": "overflow", "action_id": "more", "options": options},
+        {"type": "overflow", "action_id": "unheard_of", "options": options},
         {"type": "static_select", "action_id": "pick", "options": options, "placeholder": plain("Pick")},
         {"type": "radio_buttons", "action_id": "radio", "options": options},
         {"type": "datepicker", "action_id": "day"},
@@ -306,8 +306,8 @@ def test_other_blocks_private_messages_and_direct_ones(sandbox: Sandbox, windows
     window.keyboard.press("Enter")
     expect(shown.get_by_role("button", name="More actions")).to_be_focused()
     pane(window, "The wire")
-    expect(window.locator("#exchanges li").filter(has_text="click more").first).to_contain_text("404")
-    window.locator("#exchanges summary").filter(has_text="click more").first.click()
+    expect(window.locator("#exchanges li").filter(has_text="click unheard_of").first).to_contain_text("404")
+    window.locator("#exchanges summary").filter(has_text="click unheard_of").first.click()
     expect(window.locator("#exchanges pre").first).to_contain_text('"value": "Blue"')
 
     expect(window.locator("#direct")).to_have_text("None yet")

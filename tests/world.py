@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
-from tests.secrets import secrets_in
+from tests.leaks import secrets_in
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent

@@ -92,7 +92,7 @@ def _ledger(database_url: str) -> Iterator[Finding]:
         path = Path(url.database or "").absolute()
         if not path.exists():
             folder = next(parent for parent in path.parents if parent.exists())
-            if os.access(folder, os.W_OK):
+            if folder.is_dir() and os.access(folder, os.W_OK):
                 yield GOOD, f"Ledger: {path} will be made at the first start."
             else:
                 yield BAD, f"Ledger: this user cannot write to {folder}. Please let it."

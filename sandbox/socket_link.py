@@ -2,8 +2,10 @@
 
 import json
 import secrets
+import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
@@ -45,7 +47,8 @@ class SocketLink:
         with self._changed:
             lost, self._connections = self._connections, []
         for connection in lost:
-            connection.socket.close()
+            with suppress(OSError):
+                connection.socket.shutdown(socket.SHUT_RDWR)
 
     def refresh(self) -> None:
         """Slack asks the app to open another socket, as it does every few hours."""

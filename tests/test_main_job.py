@@ -414,7 +414,8 @@ def test_the_key_follows_no_redirect(town: World) -> None:
 def test_an_unexpected_error_shows_a_reference_and_stops_nobody_else(town: World) -> None:
     card = posted(town, "odd@poisoned.example")
     # A row that nothing of ours writes: its time is beyond every calendar.
-    town.ledger(f"UPDATE requests SET state = 'approved', settled_at = 1e300 WHERE id = '{request_of(card)}'")
+    odd = "state = 'approved', settled_at = 1e300, show_at = 0"
+    town.ledger(f"UPDATE requests SET {odd} WHERE id = '{request_of(card)}'")
     town.slack.click(ANN, card.ts, "approve")
     said = town.told(ANN, "Something went wrong on my side.")
     (reference,) = re.findall(r"`(\w{8})`", said)

@@ -17,6 +17,7 @@ from intake import Intake
 log = logging.getLogger(__name__)
 
 AT_ONCE = 100  # as many as the threads of gunicorn.conf.py
+PING_SECONDS = 2.0  # a lost connection is noticed when a ping fails, or after four without an answer
 LOOK_SECONDS = 1.0
 LONGEST_PAUSE = 30.0
 
@@ -26,7 +27,9 @@ class Sockets:
 
     def __init__(self, intake: Intake, app_token: str, client: WebClient) -> None:
         self._intake = intake
-        self._client = SocketModeClient(app_token, web_client=client, concurrency=AT_ONCE)
+        self._client = SocketModeClient(
+            app_token, web_client=client, concurrency=AT_ONCE, ping_interval=PING_SECONDS
+        )
         self._client.socket_mode_request_listeners.append(self._receive)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._stay_connected, name="socket", daemon=True)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from slack_sdk import WebClient
 from standardwebhooks import Webhook
 
 import check
+from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN, BOB, GUS, SAM
 from tests.test_main_job import posted, request_of
 from tests.world import ROOT, World, eventually, manifest_scopes
@@ -60,12 +62,6 @@ def test_a_sound_world_is_found_sound_and_left_as_it_is(world: World) -> None:
     assert not any(decision.effective for decision in world.conveyor.decisions)
 
 
-def broken_clock(world: World) -> None:
-    answer = {"ok": True, "team": "Sandbox", "team_id": world.slack.team_id, "user": "conveyor"}
-    date = {"Date": "Tue, 24 Nov 2020 00:00:00 GMT"}
-    world.slack.fail("auth.test", times=None, status=200, body=answer, headers=date)
-
-
 def lock_out(world: World) -> None:
     world.slack.channels[world.slack.channel_id].is_member = False
 
@@ -95,7 +91,6 @@ def open_ledger(world: World) -> None:
         (lambda world: world.slack.scopes.discard("commands"), {}, "✗", "commands is missing"),
         (lambda world: world.slack.scopes.add("files:write"), {}, "!", "files:write is more than"),
         (lambda world: world.slack.fail("*", times=None, status=503), {}, "✗", "Slack: auth.test says"),
-        (broken_clock, {}, "✗", "every click is refused"),
         (None, {"SLACK_CHANNEL_ID": "C0NOWHERE"}, "✗", "channel_not_found"),
         (lock_out, {}, "✗", "/invite @Conveyor"),
         (archive, {}, "✗", "archived"),
@@ -123,6 +118,18 @@ def test_what_is_wrong_is_said_with_how_to_mend_it(
     assert "Traceback" not in said
     secrets = (world.conveyor.api_key, world.slack.bot_token, world.slack.signing_secret)
     assert not any(secret in said for secret in secrets)
+
+
+@pytest.mark.parametrize("off, mark, words", [(3600, "✗", "every click is refused"), (60, "!", "60 s off")])
+def test_a_wrong_clock_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch, off: int, mark: str, words: str
+) -> None:
+    def date(handler: QuietHandler, timestamp: float | None = None) -> str:
+        return formatdate(time.time() - off, usegmt=True)
+
+    monkeypatch.setattr(QuietHandler, "date_time_string", date)
+    said = run(world, "check")[1]
+    assert any(line.startswith(f"{mark} Clock: ") and words in line for line in said.splitlines()), said
 
 
 def test_check_knows_the_scopes_of_the_manifest() -> None:

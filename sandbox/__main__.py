@@ -102,6 +102,7 @@ def settings(port: int, folder: Path, slack: SlackStandIn, conveyor: ConveyorSta
         "REVIEWERS": f"{ANN},{BOB}",
         "REJECTION_REASON": "required",
         "REMIND_AFTER_HOURS": "24",
+        "RETENTION_DAYS": "0",
         "LOG_LEVEL": "WARNING",
         "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port + 1}",
     }

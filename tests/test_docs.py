@@ -176,13 +176,27 @@ def test_get_the_files(tmp_path: Path) -> None:
     assert made.stat().st_mode & 0o777 == 0o600
 
 
+@runs(OPERATING, "Who let whom in")
+def test_who_let_whom_in(world: World, copy: Path) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+    said = shell(script(OPERATING, "Who let whom in"), copy, world.settings)
+    assert said == "Conveyor and the ledger agree.\n"
+    assert ",approved," in (copy / "trail.csv").read_text()
+    assert '"event": "approved"' in (copy / "trail.json").read_text()
+
+
 @runs(INSTALLING, "Start it", "See whether it is well")
 def test_start_it_and_see_whether_it_is_well(world: World, copy: Path) -> None:
     names = [name for name in world.settings if name not in ("GUNICORN_CMD_ARGS", "DATABASE_URL")]
     (copy / ".env").write_text("".join(f"{name}={world.settings[name]}\n" for name in names))
     world.settings["DATABASE_URL"] = f"sqlite:///{copy}/data/ledger.db"  # where it is by itself
     started = Typed(script(INSTALLING, "Start it"), copy)
-    look = script(INSTALLING, "See whether it is well").replace(":8080", f":{world.port}")
+    check, look = script(INSTALLING, "See whether it is well").splitlines()
+    look = look.replace(":8080", f":{world.port}")
+    assert "✓ Conveyor: the key may approve." in shell(check, copy)
     try:
         eventually(lambda: _answers(world.url + "/healthz"), 30, "the app serves")
         eventually(lambda: requests.get(world.url + "/readyz", timeout=5).status_code == 200)

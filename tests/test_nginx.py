@@ -52,6 +52,11 @@ def test_what_is_not_signed_is_refused_by_the_app(nginx: Nginx) -> None:
     assert (answer.status_code, answer.text) == (401, "The signature is not Slack's.\n")
 
 
+def test_the_webhook_reaches_the_app(nginx: Nginx) -> None:
+    answer = send(nginx, "/conveyor/webhook", b"{}", {})
+    assert answer.status_code == 404 and "nginx" not in answer.text  # it has no secret to check one with
+
+
 def test_what_is_too_long_does_not_reach_the_app(nginx: Nginx) -> None:
     answer = send(nginx, "/slack/events", b"x" * 1_048_577, {})
     assert answer.status_code == 413 and "nginx" in answer.text

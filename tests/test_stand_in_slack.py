@@ -165,7 +165,11 @@ ERRORS: list[tuple[str, Change, Call]] = [
         without("usergroups:read"),
         lambda client: client.usergroups_users_list(usergroup="S1"),
     ),
-    ("missing_scope", unchanged, lambda client: client.conversations_info(channel=CHANNEL)),
+    (
+        "missing_scope",
+        without("channels:read"),
+        lambda client: client.conversations_info(channel=CHANNEL),
+    ),
     ("channel_not_found", unchanged, lambda client: client.chat_postMessage(channel="C1", text="x")),
     ("channel_not_found", shut(is_private=True, is_member=False), post),
     ("not_in_channel", shut(is_member=False), post),
@@ -315,7 +319,6 @@ def test_a_private_channel_needs_a_scope_of_its_own(slack: SlackStandIn, client:
 
 
 def test_lists_are_paged(slack: SlackStandIn, client: WebClient) -> None:
-    slack.scopes |= {"channels:read"}
     first = client.conversations_members(channel=CHANNEL, limit=6)
     cursor = first["response_metadata"]["next_cursor"]
     second = client.conversations_members(channel=CHANNEL, limit=6, cursor=cursor)

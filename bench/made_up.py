@@ -27,7 +27,7 @@ from tables import (
     Row,
 )
 
-CHANNEL, TEAM = "C0BENCH", "T0BENCH"
+CHANNEL, TEAM, ASKER = "C0BENCH", "T0BENCH", "U0ASKER"
 BOT_TOKEN, API_KEY, SIGNING_SECRET = "xoxb-bench", "bench-key", "0123456789abcdef0123456789abcdef"
 GROUPS = [AccessGroup(f"grp-{number}", f"Documents, part {number}", "room-1") for number in range(4)]
 MESSAGE = "Hello, we are evaluating your product and would like to read your security documents. " * 3
@@ -63,6 +63,9 @@ def row(number: int, state: str = PENDING) -> dict[str, Any]:
         "message": MESSAGE,
         "dataroom_id": "room-1",
         "link": f"https://app.conveyor.com/requests/req-{number}",
+        "address": f"person{number}@customer{number % 5000}.com",
+        "domain": f"customer{number % 5000}.com",
+        "waiting_since": at,
         "received_at": at,
         "channel": CHANNEL,
         "card_ts": f"{at:.0f}.{number:06d}",

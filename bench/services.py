@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 from urllib.request import urlopen
 
-from bench.made_up import CHANNEL, GROUPS, TEAM, conveyor_request
+from bench.made_up import ASKER, CHANNEL, GROUPS, TEAM, conveyor_request
 
 CONVEYOR = "/api/v2/exchange"
 KEPT_CALLS = 1_000
@@ -56,6 +56,8 @@ class Answers:
                 user_id = fields["user"]
                 profile = {"real_name": f"Reviewer {user_id}", "email": f"{user_id.lower()}@example.com"}
                 return {"ok": True, "user": {"id": user_id, "team_id": TEAM, "profile": profile}}
+            case "conversations.members":
+                return {"ok": True, "members": [ASKER]}
             case "conversations.history":
                 return {"ok": True, "messages": [], "has_more": False}
             case "chat.postMessage" | "chat.update":
@@ -65,6 +67,11 @@ class Answers:
             case "GET groups":
                 groups = [vars(group) for group in GROUPS]
                 return {"access_groups": groups, "page": 1, "per_page": 100, "total_pages": 1}
+            case "GET connections":
+                return {"connections": [], "page": 1, "per_page": 100, "total_pages": 1}
+            case "GET authorizations":
+                granted = {"id": "auth-1", "email": fields["email"], "status": "gated"}
+                return {"authorizations": [granted], "page": 1, "per_page": 100, "total_pages": 1}
             case "GET queue":
                 return self._page(int(fields["page"]), int(fields["per_page"]))
             case "GET request":

@@ -1,0 +1,60 @@
+"""How long somebody waits for an answer to the slash command, with many decided requests in the ledger."""
+
+import time
+from statistics import median
+
+from bench import made_up, servers
+from bench.report import Section, Target, milliseconds
+from bench.setting import Setting
+
+TITLE = "The slash command: from asking to the answer"
+DECIDED = 100_000
+ALLOWED_SECONDS = 1.0
+TYPED = {
+    "what waits": "",
+    "one person": f"person{DECIDED}@customer{DECIDED % 5000}.com",
+    "a company of 20 requests": "customer7.com",
+    "somebody unknown": "nobody@nowhere.example",
+}
+
+
+def measure(setting: Setting) -> Section:
+    section = Section(TITLE, ("asked for", "median", "slowest"))
+    database = setting.new_ledger(10, DECIDED)
+    setting.services.set(pauses={"Conveyor": 0.1, "Slack": 0.1})
+    slowest = 0.0
+    with setting.app(database) as app:
+        servers.wait_until(app.is_ready)
+        for what, typed in TYPED.items():
+            seconds = [_ask(setting, app.port, typed) for _ in range(3 * setting.runs)]
+            slowest = max(slowest, *seconds)
+            section.rows.append((what, milliseconds(median(seconds)), milliseconds(max(seconds))))
+    section.remarks = [
+        f"{DECIDED:,} decided requests are in the ledger; every call to Slack and Conveyor takes 100 ms. The "
+        "time is from Slack's request to the arrival of the answer; in it is who is in the channel (kept "
+        "for a minute), what Conveyor says of each customer shown, and the answer's own call."
+    ]
+    section.targets = [Target("A command's answer, the slowest", slowest, ALLOWED_SECONDS, "s")]
+    return section
+
+
+def _ask(setting: Setting, port: int, typed: str) -> float:
+    form = {
+        "command": "/rooms",
+        "text": typed,
+        "user_id": made_up.ASKER,
+        "team_id": made_up.TEAM,
+        "trigger_id": f"{time.time():.6f}.command",
+        "response_url": setting.services.url + "/respond",
+    }
+    setting.services.set(forget=True)
+    started = time.time()
+    setting.fire(port, 1, [made_up.signed(form)])
+    answered: list[float] = []
+
+    def is_answered() -> bool:
+        answered.extend(at for name, _, at in setting.services.set()["calls"] if name == "respond")
+        return bool(answered)
+
+    servers.wait_until(is_answered)
+    return answered[0] - started

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     and_,
+    bindparam,
     func,
     literal,
     or_,
@@ -60,6 +61,39 @@ PROGRESS_GRACE = 0.4  # a decision that is over sooner is shown once, as decided
 
 
 ROW_COLUMNS = [REQUESTS.c[field.name] for field in fields(Row)]
+# The statements of each click and round. Made once: to make them costs SQLAlchemy more than to run them.
+FIND = select(*ROW_COLUMNS).where(REQUESTS.c.id == bindparam("request_id"))
+WITHOUT_CARD = (
+    select(*ROW_COLUMNS)
+    .where(REQUESTS.c.show_at.is_not(None), REQUESTS.c.card_ts == "")
+    .order_by(REQUESTS.c.received_at, REQUESTS.c.id)
+    .limit(1)
+)
+WITHOUT_CARD_DUE = WITHOUT_CARD.where(REQUESTS.c.show_at <= bindparam("now"))
+UPDATE_DUE = (
+    select(*ROW_COLUMNS)
+    .where(REQUESTS.c.show_at <= bindparam("now"), REQUESTS.c.card_ts != "")
+    .order_by(REQUESTS.c.show_at)
+    .limit(1)
+)
+DECISIONS_DUE = (
+    select(*ROW_COLUMNS)
+    .where(REQUESTS.c.decide_at <= bindparam("now"))
+    .order_by(REQUESTS.c.decide_at)
+    .limit(bindparam("most"))
+)
+CLAIM = (
+    update(REQUESTS)
+    .where(
+        REQUESTS.c.id == bindparam("the_id"),
+        REQUESTS.c.round == bindparam("the_round"),
+        REQUESTS.c.state == bindparam("the_state"),
+        REQUESTS.c.channel == bindparam("the_channel"),
+        REQUESTS.c.card_ts == bindparam("the_card"),
+    )
+    .values(revision=REQUESTS.c.revision + 1)
+)
+LOG = TRAIL.insert()
 # A decision that nobody has begun to carry out.
 NOT_BEGUN: dict[str, Any] = {
     "claimed_at": None,
@@ -297,7 +331,7 @@ class Ledger(Database):
 
     def find(self, request_id: str) -> Row | None:
         with self.read() as db:
-            found = db.execute(select(*ROW_COLUMNS).where(REQUESTS.c.id == request_id)).one_or_none()
+            found = db.execute(FIND, {"request_id": request_id}).one_or_none()
             return None if found is None else _row(found)
 
     def find_by_card(self, channel: str, ts: str) -> Row | None:
@@ -350,25 +384,23 @@ class Ledger(Database):
         values: Mapping[str, Any],
         detail: Mapping[str, Any],
     ) -> bool:
-        current = and_(
-            REQUESTS.c.id == row.id,
-            REQUESTS.c.round == row.round,
-            REQUESTS.c.state == before,
-            REQUESTS.c.channel == row.channel,
-            REQUESTS.c.card_ts == row.card_ts,
-        )
+        current = {
+            "the_id": row.id,
+            "the_round": row.round,
+            "the_state": before,
+            "the_channel": row.channel,
+            "the_card": row.card_ts,
+        }
         begun = {
             **NOT_BEGUN,
             "state": state,
             "claimed_at": now,
             "decide_at": now,
-            "revision": REQUESTS.c.revision + 1,
             "show_at": now + PROGRESS_GRACE,
         }
         try:
             with self.write() as db:
-                claimed = update(REQUESTS).where(current).values(**values, **begun)
-                if not db.execute(claimed).rowcount:
+                if not db.execute(CLAIM, {**current, **values, **begun}).rowcount:
                     return False
                 self._log(db, now, state, row.id, row.round, person, json.dumps(detail), trigger_id)
         except _Repeated:
@@ -403,8 +435,7 @@ class Ledger(Database):
 
     def decisions_due(self, now: float, most: int) -> list[Row]:
         with self.read() as db:
-            query = select(*ROW_COLUMNS).where(REQUESTS.c.decide_at <= now).order_by(REQUESTS.c.decide_at)
-            return [_row(found) for found in db.execute(query.limit(most))]
+            return [_row(found) for found in db.execute(DECISIONS_DUE, {"now": now, "most": most})]
 
     def mark_sent(self, row: Row, now: float) -> bool:
         """Whether the row, unchanged since it was read, now says that a write is about to be sent."""
@@ -452,20 +483,18 @@ class Ledger(Database):
 
     def next_update(self, now: float) -> Row | None:
         """The card that has waited longest to be brought up to date."""
-        return self._next(REQUESTS.c.card_ts != "", now, REQUESTS.c.show_at)
+        return self._first(UPDATE_DUE, {"now": now})
 
     def next_post(self, now: float) -> Row | None:
         """The oldest request without a card. A few failures of that one do not change the order."""
-        row = self._next(REQUESTS.c.card_ts == "", None, REQUESTS.c.received_at, REQUESTS.c.id)
+        row = self._first(WITHOUT_CARD, {})
         if row and (row.show_at or 0.0) > now and row.show_failures >= MANY_FAILURES:
-            row = self._next(REQUESTS.c.card_ts == "", now, REQUESTS.c.received_at, REQUESTS.c.id)
+            row = self._first(WITHOUT_CARD_DUE, {"now": now})
         return row if row and (row.show_at or 0.0) <= now else None
 
-    def _next(self, which: Any, now: float | None, *order: Any) -> Row | None:
-        due = REQUESTS.c.show_at.is_not(None) if now is None else REQUESTS.c.show_at <= now
+    def _first(self, query: Any, parameters: dict[str, Any]) -> Row | None:
         with self.read() as db:
-            query = select(*ROW_COLUMNS).where(due, which).order_by(*order).limit(1)
-            found = db.execute(query).one_or_none()
+            found = db.execute(query, parameters).one_or_none()
             return None if found is None else _row(found)
 
     def posting(self, row: Row, channel: str, now: float) -> bool:
@@ -680,18 +709,17 @@ class Ledger(Database):
         trigger_id: str | None = None,
     ) -> None:
         try:
-            db.execute(
-                TRAIL.insert().values(
-                    at=now,
-                    event=what,
-                    request_id=request_id,
-                    round=round,
-                    person_id=person.id if person else "",
-                    person_email=person.email if person else "",
-                    detail=detail,
-                    trigger_id=trigger_id or None,
-                )
-            )
+            line = {
+                "at": now,
+                "event": what,
+                "request_id": request_id,
+                "round": round,
+                "person_id": person.id if person else "",
+                "person_email": person.email if person else "",
+                "detail": detail,
+                "trigger_id": trigger_id or None,
+            }
+            db.execute(LOG, line)
         except IntegrityError as error:
             raise _Repeated from error
 

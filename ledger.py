@@ -124,6 +124,10 @@ UNDECIDED: dict[str, Any] = {
 }
 
 
+_DETAILS = ("email", "message", "dataroom_id", "link")
+KNOWN = select(REQUESTS.c.id, REQUESTS.c.state, *(REQUESTS.c[name] for name in _DETAILS))
+
+
 def pause(failures: int) -> float:
     """Seconds to wait after so many failures in a row: one, doubling, up to five minutes."""
     return float(min(2 ** min(failures, 20), LONGEST_PAUSE))
@@ -238,12 +242,8 @@ class Ledger(Database):
     def record(self, requests: Sequence[AuthorizationRequest], now: float) -> int:
         """How many of these open requests are new; the details of the known ones that wait are kept fresh."""
         with self.read() as db:
-            known = {
-                row.id: row
-                for row in db.execute(
-                    select(*ROW_COLUMNS).where(REQUESTS.c.id.in_([request.id for request in requests]))
-                )
-            }
+            query = KNOWN.where(REQUESTS.c.id.in_([request.id for request in requests]))
+            known = {row.id: row for row in db.execute(query)}
         for request in requests:
             row = known.get(request.id)
             if row is not None and row.state == PENDING and _details(row) != _details(request):
@@ -736,9 +736,6 @@ class Ledger(Database):
 
 class _Repeated(Exception):
     """The trail has this click already."""
-
-
-_DETAILS = ("email", "message", "dataroom_id", "link")
 
 
 def _details(source: Any) -> tuple[str, ...]:

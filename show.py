@@ -108,6 +108,7 @@ class Show:
             if error.maybe_done:
                 self._doubtful[row.id] = sent_at
             raise
+        log.info("request=%s round=%d card=updated state=%r", row.id, row.round, row.state)
         # An older picture that got no answer may still be on its way, and would hide this one.
         again_at = self._doubtful.get(row.id, 0.0) + LOOK_AGAIN_SECONDS
         if sent_at < again_at:
@@ -141,6 +142,7 @@ class Show:
             raise
         finally:
             self._pace()
+        log.info("request=%s round=%d card=posted ts=%s", row.id, row.round, ts)
         self._ledger.posted(row, self._channel.id, ts)
 
     def _find(self, row: Row, posting_at: float) -> None:

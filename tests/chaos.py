@@ -34,6 +34,7 @@ MEAN_PAUSE = 0.08
 LULL_SECONDS = 4.0
 PATIENCE = 3.0  # how long somebody waits for buttons to click
 PEOPLE = (ANN, BOB, SAM)  # Sam may not decide
+DECISIONS = ("approve", "reject", "approve with options", "reject")
 LONGEST_LIFE = 120  # commits and calls until an appointed death
 
 HTML = "<!doctype html><title>Sign in</title>"
@@ -64,7 +65,11 @@ CONVEYOR_READS = (
     "GET /exchange/authorization_requests/*",
     "GET /exchange/authorizations",
 )
-CONVEYOR_WRITES = ("POST /exchange/authorizations", "PATCH /exchange/authorization_requests/*")
+CONVEYOR_WRITES = (
+    "POST /exchange/authorizations",
+    "PATCH /exchange/authorization_requests/*",
+    "PATCH /exchange/authorizations/*",
+)
 # Not chat.postEphemeral: it is the last way to tell somebody something.
 SLACK_CALLS = (
     "chat.postMessage",
@@ -88,8 +93,10 @@ BECOMES: dict[str, tuple[str, ...]] = {
     "pending": ("approving", "rejecting", *ELSEWHERE),
     "approving": ("approved", "pending", *ELSEWHERE),
     "rejecting": ("rejected", "pending", *ELSEWHERE),
+    "approved": ("revoking",),
+    "revoking": ("revoked", "approved"),
 }
-SETTLED = ("approved", "rejected", *ELSEWHERE)
+SETTLED = ("approved", "rejected", "revoked", *ELSEWHERE)
 
 
 @dataclass(frozen=True)
@@ -213,7 +220,7 @@ def click(chaos: Chaos, which: int, who: int, what: int) -> None:
     """Somebody waits for the buttons of a request, often one of the newest, and decides it."""
     waiting = (chaos.requests_that_are(*OPEN) or list(chaos.conveyor.requests))[-3:]
     request_id, person = waiting[which % len(waiting)], PEOPLE[who % 3]
-    action = ("approve", "reject")[what % 2]
+    action = DECISIONS[what % len(DECISIONS)]
 
     def decide() -> None:
         try:
@@ -229,6 +236,14 @@ def rush(chaos: Chaos, which: int, who: int, what: int) -> None:
     """Several people do so at the same moment."""
     for more in range(3):
         click(chaos, which, who + more, what // (1 + more))
+
+
+def take_back(chaos: Chaos, which: int, who: int, _: int) -> None:
+    """Somebody revokes what was approved."""
+    approved = [card for card in chaos.slack.cards() if any(block.get("accessory") for block in card.blocks)]
+    if approved:
+        request_id = (approved[which % len(approved)].metadata or {})["event_payload"]["id"]
+        chaos.busy.append(chaos.people.submit(chaos.does, PEOPLE[who % 3], request_id, "revoke"))
 
 
 def delete_card(chaos: Chaos, which: int, _: int, __: int) -> None:
@@ -300,6 +315,7 @@ DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "change groups": (1, change_groups),
     "click": (10, click),
     "rush": (4, rush),
+    "take back": (3, take_back),
     "delete card": (1, delete_card),
     "break conveyor": (6, break_conveyor),
     "break slack": (5, break_slack),

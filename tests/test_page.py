@@ -21,8 +21,7 @@ from tests.browser import Sandbox, Windows, card, chromium
 from tests.requirements import needs
 from tests.world import ROOT
 
-# One browser and one sandbox for the whole module, in one process.
-pytestmark = [needs("chromium"), pytest.mark.xdist_group("page")]
+pytestmark = needs("chromium")
 
 
 @pytest.fixture(scope="module")

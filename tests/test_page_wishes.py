@@ -10,7 +10,7 @@ from sandbox.workspace import ANN, BOB, SAM
 from tests.browser import Sandbox, Windows, card, chromium
 from tests.requirements import needs
 
-pytestmark = [needs("chromium"), pytest.mark.xdist_group("page")]
+pytestmark = needs("chromium")
 
 
 @pytest.fixture(scope="module")

@@ -357,6 +357,30 @@ def test_a_watcher_is_told_of_the_decision_even_after_a_restart(world: World) ->
     assert world.ledger("SELECT * FROM watchers") == []
 
 
+def test_a_kill_forgets_no_watcher_and_tells_at_most_twice(world: World) -> None:
+    world.alter("worker.LEASE_SECONDS=2", "worker.HELD_SECONDS=1.5", "worker.BEAT_SECONDS=0.4")
+    world.start()
+    card = posted(world, "jane@acme.com")
+    answer = answer_to(world, SAM, "acme.com")
+    world.slack.click(SAM, answer.ts, "tell_me", via=answer)
+    world.told(SAM, "I will tell you")
+    world.kill()
+    world.start()
+    direct = f"D{SAM[1:]}"
+
+    def told() -> list[Message]:
+        return [said for said in world.slack.messages if said.channel == direct]
+
+    # Slack has said it, and the app dies before it knows.
+    world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: request.get("channel") == SAM)
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(told)
+    world.kill()
+    world.start()
+    eventually(lambda: world.ledger("SELECT * FROM notes") == [], seconds=20)
+    assert 1 <= len(told()) <= 2
+
+
 # Nothing waits unseen
 
 
@@ -371,3 +395,17 @@ def test_a_waiting_card_is_reminded_of_three_times(world: World) -> None:
     looks = len(world.conveyor.calls(queue))
     eventually(lambda: len(world.conveyor.calls(queue)) > looks + 12, seconds=20)
     assert len(world.slack.replies(card.ts)) == 3
+
+
+def test_a_kill_makes_at_most_one_reminder_more(world: World) -> None:
+    world.alter("worker.LEASE_SECONDS=2", "worker.HELD_SECONDS=1.5", "worker.BEAT_SECONDS=0.4")
+    reminding = {"REMIND_AFTER_HOURS": str(2 / 3600)}
+    world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: bool(request.get("thread_ts")))
+    world.start(**reminding)
+    card = posted(world)
+    eventually(lambda: world.slack.replies(card.ts))
+    world.kill()
+    world.start(**reminding)
+    eventually(lambda: world.ledger("SELECT reminders FROM requests") == [(3,)], seconds=30)
+    eventually(lambda: world.ledger("SELECT * FROM notes") == [], seconds=20)
+    assert 3 <= len(world.slack.replies(card.ts)) <= 4

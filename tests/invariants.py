@@ -152,7 +152,8 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     grants = [grant for grant in world.conveyor.authorizations.values() if grant["email"] == row.email]
     if row.state == "revoked":
         revokers = {deed.user for deed in world.deeds if (deed.what, deed.request_id) == ("revoke", row.id)}
-        if row.revoker_id not in revokers:
+        # Nobody is named when Conveyor refused, and then says that it is revoked.
+        if row.revoker_id and row.revoker_id not in revokers:
             found.append(f"{row.id} was revoked by {row.revoker_id}, who did nothing of the kind")
         if any(grant["status"] != "revoked" for grant in grants):
             found.append(f"{row.id} is revoked in the ledger, and there is access in Conveyor")

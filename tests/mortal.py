@@ -220,7 +220,7 @@ def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     deed.seen = "trouble" if view.trouble else "errors" if view.errors else ""
     if deed.answer and deed.answer.body:
         deed.seen = world.slack.text_of(view)
-    if view.id in world.slack.views:
+    with suppress(Refused):  # it has closed by itself
         world.slack.close(user, view.id)
 
 
@@ -239,7 +239,7 @@ def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str
     deed.seen = "trouble" if view.trouble else "errors" if view.errors else ""
     if deed.answer and deed.answer.body:
         deed.seen = world.slack.text_of(view)
-    if view.id in world.slack.views:
+    with suppress(Refused):  # it has closed by itself
         world.slack.close(user, view.id)
 
 

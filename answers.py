@@ -14,7 +14,7 @@ from channel import Channel, ChannelError
 from database import LedgerError
 from elements import Message
 from ledger import Ledger
-from payloads import Sorry, Wrong, text_at, user_of
+from payloads import Sorry, Wrong, request_of, text_at, user_of
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Answers:
 
         return listen
 
-    def on_command(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
+    def on_question(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
         """A listener for a question, whose answer may take longer than Slack waits."""
 
         def listen(ack: Ack, body: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ class Answers:
         if not trigger_id:  # never from a person, and copies could not be told apart
             return False
         try:
-            if not self._ledger.refuse("", sorry.why, user_id, trigger_id, self._clock()):
+            if not self._ledger.refuse(request_of(body), sorry.why, user_id, trigger_id, self._clock()):
                 return False
             if sorry.redraw:
                 self._ledger.redraw(sorry.redraw, self._clock())

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from conveyor_client import ConveyorClient
 from database import Database
-from tables import APPROVED, REJECTED, REQUESTS, REVOKED, REVOKING, TRAIL
+from tables import APPROVED, PENDING, REJECTED, REQUESTS, REVOKED, REVOKING, TRAIL
 
 COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
 AT_A_TIME = 500
@@ -35,6 +35,7 @@ def export(ledger: Database, format: str, since: float, out: TextIO) -> None:
 def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
     """Write what Conveyor and the ledger do not agree on; the exit status is 1 if there is anything."""
     decided = _decided(ledger)
+    today = datetime.now(UTC).date().isoformat()
     active: set[tuple[str, str]] = set()
     found: list[str] = []
     for granted in conveyor.every_authorization():
@@ -42,13 +43,15 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
             continue
         address, room = granted.email.casefold(), granted.dataroom_id
         active |= {(address, room), (address, "")}
-        here = {state for other, _, state in decided[address] if room in ("", other)}
+        here = {state for other, _, state, _ in decided[address] if room in ("", other) or not other}
         if not here & {APPROVED, REVOKING}:
-            why = "revoked here" if REVOKED in here else "not approved here"
-            found.append(f"{granted.email} has access in Conveyor ({granted.id}), but was {why}.")
+            why = "was revoked here" if REVOKED in here else "this ledger does not know of an approval"
+            found.append(f"{granted.email} has access in Conveyor ({granted.id}), but {why}.")
     ignored = {request.id for request in conveyor.ignored_requests()}
     for address, requests in decided.items():
-        for room, request_id, state in requests:
+        for room, request_id, state, expires_at in requests:
+            if expires_at and expires_at < today:
+                continue
             if state == APPROVED and (address, room) not in active:
                 found.append(f"{address} was approved here ({request_id}), but has no access in Conveyor.")
             elif state == REJECTED and request_id not in ignored:
@@ -59,14 +62,20 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
     return 1 if found else 0
 
 
-def _decided(ledger: Database) -> defaultdict[str, list[tuple[str, str, str]]]:
-    """Of each address the data room, id and state of what was decided here."""
-    decided: defaultdict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    columns = REQUESTS.c.address, REQUESTS.c.dataroom_id, REQUESTS.c.id, REQUESTS.c.state
+def _decided(ledger: Database) -> defaultdict[str, list[tuple[str, str, str, str]]]:
+    """Of each address the data room, id, state and last day of what was decided here."""
+    decided: defaultdict[str, list[tuple[str, str, str, str]]] = defaultdict(list)
+    place = REQUESTS.c.address, REQUESTS.c.dataroom_id, REQUESTS.c.id
     ours = REQUESTS.c.state.in_((APPROVED, REVOKING, REVOKED, REJECTED))
+    now = select(*place, REQUESTS.c.state, REQUESTS.c.expires_at).where(ours)
+    # What was approved and is asked for again still has its access.
+    approved = select(TRAIL.c.request_id).where(TRAIL.c.event == APPROVED)
+    again = select(*place).where(REQUESTS.c.state == PENDING, REQUESTS.c.id.in_(approved))
     with ledger.read() as db:
-        for address, room, request_id, state in db.execute(select(*columns).where(ours)):
-            decided[address].append((room, request_id, state))
+        for address, *of_it in db.execute(now):
+            decided[address].append((of_it[0], of_it[1], of_it[2], of_it[3]))
+        for address, room, request_id in db.execute(again):
+            decided[address].append((room, request_id, REVOKING, ""))
     return decided
 
 

@@ -107,7 +107,8 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         rich([words("Received "), date(row.received_at), words(".")]),
     ]
     if row.previous:
-        blocks.append(rich([words("Asked again; "), *_ended(Past(**json.loads(row.previous)))]))
+        previous = Past(**{"email": row.email, **json.loads(row.previous)})
+        blocks.append(rich([words("Asked again; "), *_ended(previous)]))
     blocks += _message(row)
     blocks += _company(row)
     blocks += [rich([words(f"{_short(before.email)} asked before; "), *_ended(before)]) for before in past]
@@ -244,6 +245,8 @@ def _ended(past: Past) -> list[Block]:
     elements = [words(f"{word[0].lower() + word[1:]} on "), date(past.at, "{date}")]
     if past.state in (APPROVED, REJECTED, REVOKED) and past.reviewer_id:
         elements += [words(" by "), *_person(Reviewer(past.reviewer_id, past.reviewer_name, ""))]
+    elif past.state == REVOKED:
+        elements.append(words(" in Conveyor"))
     if past.state == APPROVED and past.group_list:
         elements.append(words(f", with {_names(past.group_list, PAST_CHARS)}"))
     if past.state in (APPROVED, REJECTED, REVOKED) and one_line(past.reason):
@@ -542,6 +545,10 @@ NOT_CURRENT = (
     "This card is not the current one of its request, or I am still reading the channel. "
     "Nothing was changed. Please look for a newer card, or try again in a minute."
 )
+FORGOTTEN = (
+    "I have no record of this request any more, so I cannot revoke its access, and nothing was changed. "
+    "Please revoke it in Conveyor."
+)
 NOTHING_TO_REVOKE = "There is no access to revoke on this card now. Nothing was changed."
 ODD_CLICK = "I did not understand this click, so nothing was changed. Please reload Slack and try again."
 
@@ -578,6 +585,9 @@ def already_decided(row: Row, user_id: str) -> str:
         word = DECIDED[row.state][0].lower()
         when = mrkdwn_date(row.revoked_at if row.state == REVOKED else row.settled_at)
         return f"{who} {word} this, {when}. This click changed nothing."
+    if row.state == REVOKED:
+        seen = mrkdwn_date(row.revoked_at)
+        return f"Access was revoked in Conveyor, seen {seen}. This click changed nothing."
     if row.state in DECIDED:
         word = DECIDED[row.state][0]
         return f"{word}: seen {mrkdwn_date(row.settled_at)}. It was not decided here. Nothing was changed."
@@ -743,7 +753,7 @@ def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Calla
     return message_of(f"{count}.", blocks)
 
 
-def watching_answer(rows: Sequence[Row], permalink: Callable[[Row], str]) -> Message:
+def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], str]) -> Message:
     """What somebody wants to be told of, each with a button that ends it."""
     if not rows:
         said = "You are not watching any request."
@@ -756,16 +766,20 @@ def watching_answer(rows: Sequence[Row], permalink: Callable[[Row], str]) -> Mes
         stop = button(STOP_TELLING, "Stop", row.id, "", f"Stop telling me of {_address(row)}")
         blocks.append(rich(elements))
         blocks.append({"type": "actions", "block_id": f"{STOP_TELLING}-{number}", "elements": [stop]})
-    return message_of(f"You are watching {len(rows)} requests.", blocks)
+    if total > len(rows):
+        blocks.append(context(f"{total - len(rows):,} more. End some of these to see them."))
+    count = "1 request" if total == 1 else f"{total:,} requests"
+    return message_of(f"You are watching {count}.", blocks)
 
 
 def watched(row: Row, *, new: bool) -> str:
-    already = "" if new else "already "
-    return f"I will {already}tell you when this request is decided. `/rooms watching` lists what you watch."
+    if not new:
+        return "I was going to tell you already."
+    return "I will tell you when this request is decided. To see all that you watch, ask me for `watching`."
 
 
 def already_ended(row: Row) -> str:
-    return f"This request is decided: {DECIDED.get(row.state, ('see its card', ''))[0].lower()}."
+    return f"This request is decided already. {DECIDED.get(row.state, ('Its card says how', ''))[0]}."
 
 
 UNWATCHED = "I will not tell you of this request any more."

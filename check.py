@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, Refused
+from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, NotFound, Refused
 from health import EVERYBODY_MAY_DECIDE
 from settings import Settings, SettingsError, load
 
@@ -33,13 +33,14 @@ SCOPES = {
     "users:read.email": "know the reviewers' addresses",
     "usergroups:read": "know who is in a user group of REVIEWERS",
 }
+COMPANIES = "/exchange/connections"
 NOTHING = "/00000000-0000-0000-0000-000000000000"
 CONVEYOR_CALLS = (
     ("GET", "/exchange/authorization_request_queue", "read the queue"),
     ("GET", "/exchange/authorization_requests" + NOTHING, "read a request"),
     ("GET", "/exchange/access_groups", "read the access groups"),
     ("GET", "/exchange/authorizations", "read what was granted"),
-    ("GET", "/exchange/connections", "read what is known of companies"),
+    ("GET", COMPANIES, "read what is known of companies"),
     # These are about nothing that exists, and say nothing of what is to be done.
     ("POST", "/exchange/authorizations", "approve"),
     ("PATCH", "/exchange/authorization_requests" + NOTHING, "reject"),
@@ -229,9 +230,13 @@ def _conveyor(settings: Settings) -> Iterator[Finding]:
     conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
     for method, path, what in CONVEYOR_CALLS:
         try:
-            conveyor.try_call(method, path)
+            conveyor.try_call(method, path, path.endswith(NOTHING) or method != "GET")
+        except NotFound:
+            yield BAD, f"Conveyor: there is nothing to {what} at CONVEYOR_API_URL. Is it right?"
         except (NotAllowed, Refused):
-            yield BAD, f"Conveyor: the key may not {what}. Give it that right, or look at CONVEYOR_KEY."
+            # Without it a card only lacks what is good to know.
+            mark = ODD if path == COMPANIES else BAD
+            yield mark, f"Conveyor: the key may not {what}. Give it that right, or look at CONVEYOR_KEY."
         except ConveyorError as error:
             yield BAD, f"Conveyor: it could not be asked to {what}: {error}. Is CONVEYOR_API_URL right?"
         else:

@@ -27,6 +27,10 @@ class Clicks:
                 if not self._answering:
                     self._changed.notify_all()
 
+    def wait_until_answered(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._answering, seconds)
+
     def let_pass(self) -> None:
         """Return when no click is being answered, or after a moment, and then one thread after another."""
         with self._one_by_one, self._changed:

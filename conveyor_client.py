@@ -208,12 +208,15 @@ class ConveyorClient:
                     found.setdefault(granted.id, granted)
         return sorted(found.values(), key=lambda granted: granted.updated_at, reverse=True)
 
-    def try_call(self, method: str, path: str) -> None:
-        """Find out whether the key may make a call about nothing that exists. Raises ConveyorError if not."""
+    def try_call(self, method: str, path: str, is_about_nothing: bool) -> None:
+        """Find out whether the key may make a call. Raises ConveyorError if not.
+
+        Of a call that is about nothing that exists, any refusal but that of the key is the answer wanted.
+        """
         try:
             self._call(method, path, write=None if method == "GET" else {})
         except Refused as error:
-            if error.status in (401, 403):
+            if not is_about_nothing or error.status in (401, 403):
                 raise
 
     def every_authorization(self) -> Iterator[Authorization]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, event, inspect, text
+from sqlalchemy import Connection, Table, and_, create_engine, event, inspect, select, text, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from fair_lock import FairLock
-from tables import LEASE, METADATA, TRAIL
+from tables import LEASE, METADATA, REQUESTS, TRAIL, address_parts
 
 BUSY_SECONDS = 2.0
 # The last one frees the rows that a process holds which was stopped in the middle of a transaction.
@@ -65,6 +65,7 @@ class Database:
     def prepare(self) -> None:
         """Make what is not there yet, in a ledger of an earlier version too. Several processes may do so."""
         self._make_tables()
+        self._fill_new_columns()
         with self.write() as db:
             values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
             db.execute(self.insert_if_absent(LEASE, [values]))
@@ -88,6 +89,19 @@ class Database:
                         db.execute(text(statement))
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
                     db.execute(CreateIndex(index, if_not_exists=True))
+
+    def _fill_new_columns(self) -> None:
+        """Give the rows of an earlier version what they are found and reminded by."""
+        nameless = and_(REQUESTS.c.address == "", REQUESTS.c.email != "")
+        with self.read() as db:
+            emails = db.execute(select(REQUESTS.c.id, REQUESTS.c.email).where(nameless)).all()
+        since = update(REQUESTS).where(REQUESTS.c.waiting_since.is_(None))
+        with self.write() as db:
+            db.execute(since.values(waiting_since=REQUESTS.c.received_at))
+            for request_id, email in emails:
+                address, domain = address_parts(email)
+                one = update(REQUESTS).where(REQUESTS.c.id == request_id)
+                db.execute(one.values(address=address, domain=domain))
 
     def close(self) -> None:
         self._engine.dispose()

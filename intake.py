@@ -25,6 +25,10 @@ class Intake:
         self._clicks = clicks
         bolt.error(_odd_payload)
 
+    def finish(self, seconds: float) -> None:
+        """Wait until what is being answered is answered, so long at most."""
+        self._clicks.wait_until_answered(seconds)
+
     def dispatch(self, payload: Any) -> BoltResponse:
         """The listeners' answer, 401 for another workspace, or 400 for what cannot be understood."""
         if not isinstance(payload, dict) or not payload:

@@ -56,6 +56,7 @@ LONGEST_PAUSE = 300.0
 OUTAGE_SECONDS = 600.0  # after which the channel is told that requests are not arriving
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
 REMINDERS = 3  # of one card
+FORGET_AT_ONCE = 500
 OUTCOME, REMINDER = "outcome", "reminder"  # notes that are no answer to a decision
 PROGRESS_GRACE = 0.4  # a decision that is over sooner is shown once, as decided
 
@@ -310,11 +311,12 @@ class Ledger(Database):
                 settled.extend(row for row in rows if row.state in SETTLED and row.show_at is None)
         return settled
 
-    def reopen(self, row: Row, now: float) -> bool:
+    def reopen(self, row: Row, request: AuthorizationRequest, now: float) -> bool:
         """Start a new round, with a new card, for a settled request that is open again."""
         values = {
             **UNDECIDED,
             **_redraw(now),
+            **_learnt(request),
             "state": PENDING,
             "round": row.round + 1,
             "previous": json.dumps(asdict(row.past)),
@@ -541,7 +543,8 @@ class Ledger(Database):
             values["show_failures"] = REQUESTS.c.show_failures + 1
         if posting_at is not None:
             values["posting_at"] = posting_at
-        self.update(update(REQUESTS).where(_card_of(row)).values(**values), changed=False)
+        drawable = and_(_card_of(row), REQUESTS.c.state != CLOSED)
+        self.update(update(REQUESTS).where(drawable).values(**values), changed=False)
 
     def remind(self, hours: float, now: float) -> int:
         """Queue a reminder for each card that has waited so long since it came or was last reminded of."""
@@ -566,10 +569,12 @@ class Ledger(Database):
     def forget(self, before: float, now: float) -> int:
         """Remove customers' words and addresses from old requests, whose cards are then not drawn again."""
         old = and_(REQUESTS.c.state.in_(SETTLED), REQUESTS.c.settled_at < before, REQUESTS.c.email != "")
+        some = select(REQUESTS.c.id).where(old).limit(FORGET_AT_ONCE)
         nobody = {**_addressed(""), "message": "", "link": "", "previous": "", "company": None}
+        closed = {**nobody, **_redraw(now), "state": CLOSED, "show_at": None}
         with self.write() as db:
-            forgotten = update(REQUESTS).where(old).values(state=CLOSED, show_at=None, **nobody)
-            count = db.execute(forgotten).rowcount
+            # Not too many at once: clicks wait for this transaction.
+            count = db.execute(update(REQUESTS).where(old, REQUESTS.c.id.in_(some)).values(**closed)).rowcount
             if count:
                 self._log(db, now, "forgotten", "", 0, detail=f"{count} requests")
         return count
@@ -681,7 +686,8 @@ class Ledger(Database):
             if not db.execute(update(REQUESTS).where(_is(row)).values(**values)).rowcount:
                 return False
             groups = values.get("groups") or ""
-            self._log(db, now, what, row.id, round or row.round, row.decider, detail or note or groups)
+            # Conveyor's own sentence is for the thread alone: it may name the customer.
+            self._log(db, now, what, row.id, round or row.round, row.decider, note or groups)
             if note:
                 self._note(db, row, note, now, detail)
             if values["state"] in SETTLED:

@@ -18,7 +18,7 @@ from elements import Block, inert
 from ledger import Ledger
 from payloads import Click, Sorry, Wrong, kept_by_modal, list_at, mapping_at, selected_groups, text_at
 from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, slack_error
-from tables import APPROVED, APPROVING, PENDING, REJECTING, REVOKED, REVOKING, Reviewer, Row
+from tables import APPROVED, APPROVING, CLOSED, PENDING, REJECTING, REVOKED, REVOKING, Reviewer, Row
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +187,8 @@ class Listeners:
     def _not_to_revoke(self, row: Row, click: Click) -> None:
         if row.state in (REVOKING, REVOKED):
             self._too_late(row, click)
+        if row.state == CLOSED:
+            raise Sorry(blocks.FORGOTTEN, "forgotten")
         raise Sorry(blocks.NOTHING_TO_REVOKE, "nothing to revoke", redraw=row.id)
 
     def _last_day(self, values: Mapping[str, Any]) -> str:

@@ -67,10 +67,11 @@ class Memory:
         mine = and_(WATCHERS.c.request_id == request_id, WATCHERS.c.person_id == person_id)
         return self._ledger.update(WATCHERS.delete().where(mine), changed=False)
 
-    def watched_by(self, person_id: str, most: int) -> list[Row]:
-        """The requests of which this person wants to be told."""
+    def watched_by(self, person_id: str, most: int) -> tuple[list[Row], int]:
+        """The oldest requests of which this person wants to be told, and how many there are."""
         watched = select(WATCHERS.c.request_id).where(WATCHERS.c.person_id == person_id)
-        return self._rows(REQUESTS.c.id.in_(watched), REQUESTS.c.received_at, most)
+        mine = REQUESTS.c.id.in_(watched)
+        return self._rows(mine, REQUESTS.c.received_at, most), self._count(mine)
 
     def _rows(self, which: Any, order: Any, most: int) -> list[Row]:
         with self._ledger.read() as db:

@@ -125,3 +125,10 @@ def user_of(body: Mapping[str, Any]) -> str:
     """Who did it, empty if that is no user's id; slash commands say so in another place."""
     found = text_at(body, "user", "id") or text_at(body, "user_id")
     return found if re.fullmatch(r"[UW][A-Z0-9]{1,29}", found) else ""
+
+
+def request_of(body: Mapping[str, Any]) -> str:
+    """The id of the request that a click or a modal names, for the trail."""
+    actions = list_at(body, "actions")
+    named = text_at(actions[0], "value").partition(" ")[2] if actions else ""
+    return (named or text_at(kept_by_modal(body), "request"))[:200]

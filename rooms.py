@@ -13,6 +13,7 @@ from channel import Channel, ChannelError
 from conveyor_client import ConveyorClient, ConveyorError
 from deadline import DeadlineExceeded, call_within
 from elements import Message
+from ledger import Ledger
 from memory import Memory
 from payloads import Sorry, list_at, text_at, user_of
 from tables import APPROVED, APPROVED_ELSEWHERE, REVOKED, SETTLED, Row
@@ -28,12 +29,14 @@ class Rooms:
 
     def __init__(
         self,
+        ledger: Ledger,
         memory: Memory,
         channel: Channel,
         conveyor: ConveyorClient,
         answers: Answers,
         clock: Callable[[], float],
     ) -> None:
+        self._ledger = ledger
         self._memory = memory
         self._channel = channel
         self._conveyor = conveyor
@@ -42,9 +45,9 @@ class Rooms:
 
     def register(self, bolt: App) -> None:
         # Whatever the command is called in the manifest.
-        bolt.command(re.compile("^/"))(self._answers.on_command(self.answer))
-        bolt.action(blocks.TELL_ME)(self._answers.on_click(self.watch))
-        bolt.action(blocks.STOP_TELLING)(self._answers.on_click(self.unwatch))
+        bolt.command(re.compile("^/"))(self._answers.on_question(self.answer))
+        bolt.action(blocks.TELL_ME)(self._answers.on_question(self.watch))
+        bolt.action(blocks.STOP_TELLING)(self._answers.on_question(self.unwatch))
 
     def answer(self, body: Mapping[str, Any]) -> Message:
         self._member(body)
@@ -55,18 +58,19 @@ class Rooms:
             rows, total = self._memory.waiting(blocks.WAITING_MOST)
             return blocks.waiting_answer(rows, total, now, self._permalink)
         if typed.casefold() == "watching":
-            return blocks.watching_answer(
-                self._memory.watched_by(user_of(body), WATCHED_MOST), self._permalink
-            )
+            rows, total = self._memory.watched_by(user_of(body), WATCHED_MOST)
+            return blocks.watching_answer(rows, total, self._permalink)
         if re.fullmatch(r"[^@\s]+@[^@\s]+|[^@\s.]+(\.[^@\s.]+)+", typed):
             rows, total = self._memory.asked(typed, blocks.ROOMS_MOST)
             return blocks.rooms_answer(typed, rows, total, self._standings(rows), now, self._permalink)
         unknown = "" if typed.casefold() == "help" else typed
         return blocks.rooms_help(text_at(body, "command"), unknown)
 
-    def watch(self, body: Mapping[str, Any]) -> str:
+    def watch(self, body: Mapping[str, Any]) -> str | None:
         person_id = self._member(body)
         row = self._clicked(body)
+        if not self._is_new(row, body, "watching"):
+            return None
         if row.state in SETTLED:
             return blocks.already_ended(row)
         new = self._memory.watch(row.id, person_id, self._clock())
@@ -76,9 +80,20 @@ class Rooms:
             return blocks.already_ended(after)
         return blocks.watched(row, new=new)
 
-    def unwatch(self, body: Mapping[str, Any]) -> str:
-        self._memory.unwatch(self._clicked(body).id, self._member(body))
+    def unwatch(self, body: Mapping[str, Any]) -> str | None:
+        person_id = self._member(body)
+        row = self._clicked(body)
+        if not self._is_new(row, body, "not watching"):
+            return None
+        self._memory.unwatch(row.id, person_id)
         return blocks.UNWATCHED
+
+    def _is_new(self, row: Row, body: Mapping[str, Any], event: str) -> bool:
+        """Whether this is no copy of a click; if so, it is in the trail now."""
+        trigger_id = text_at(body, "trigger_id")
+        return bool(trigger_id) and self._ledger.refuse(
+            row.id, "", user_of(body), trigger_id, self._clock(), event=event
+        )
 
     def _member(self, body: Mapping[str, Any]) -> str:
         """Who asks, if they can see the cards: the answers contain internal reasons."""
@@ -121,7 +136,10 @@ class Rooms:
         return dict(found)
 
     def _standing(self, row: Row) -> str:
-        for granted in self._conveyor.authorizations(row.email):
-            if granted.dataroom_id in ("", row.dataroom_id):
-                return granted.status
-        return ""
+        """What counts is access that there still is, however many others were taken back."""
+        statuses = [
+            granted.status
+            for granted in self._conveyor.authorizations(row.email)
+            if granted.dataroom_id in ("", row.dataroom_id)
+        ]
+        return next((status for status in statuses if status != "revoked"), statuses[0] if statuses else "")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
@@ -116,7 +117,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     )
     database_url = _database_url(get("DATABASE_URL", DEFAULT_DATABASE_URL))
     if database_url is None:
-        problems.append("DATABASE_URL must start with sqlite:///, postgres:// or postgresql://.")
+        problems.append("DATABASE_URL must be sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME.")
     addresses = {
         "CONVEYOR_API_URL": get("CONVEYOR_API_URL", Settings.conveyor_api_url).rstrip("/"),
         "SLACK_API_URL": get("SLACK_API_URL", Settings.slack_api_url).rstrip("/") + "/",
@@ -157,12 +158,16 @@ def _number(text: str, least: float, most: float) -> float | None:
 
 def _database_url(text: str) -> str | None:
     """SQLAlchemy's spelling of a database address, or None if it is of no kind that the ledger knows."""
-    if text.startswith("sqlite:///"):
-        return text
     scheme, separator, rest = text.partition("://")
     if separator and rest and scheme in ("postgres", "postgresql"):
-        return f"postgresql+psycopg://{rest}"
-    return None
+        text = f"postgresql+psycopg://{rest}"
+    elif not text.startswith("sqlite:///"):
+        return None
+    try:
+        make_url(text)
+    except Exception:
+        return None  # it fails in several ways, with the password in some of their texts
+    return text
 
 
 def _is_web_address(text: str) -> bool:

@@ -20,6 +20,7 @@ HISTORY_MARGIN = 300.0  # Slack's clock and ours may differ
 ADOPT_SECONDS = 90 * 86400.0
 SWEEP_SECONDS = 600.0
 IDLE_SECONDS = 0.5
+OUTCOME_FAILURES = 5
 UPDATE, POST = "update", "post"
 LONGEST_OUTAGE_PAUSE = 60.0
 
@@ -177,7 +178,10 @@ class Show:
         except ChannelError as error:
             if not self._is_outage(error, POST):
                 log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
-                self._ledger.note_later(note, self._clock() + pause(note.failures))
+                if note.kind == OUTCOME and note.failures >= OUTCOME_FAILURES:
+                    self._ledger.note_sent(note)  # Slack does not let this person be told
+                else:
+                    self._ledger.note_later(note, self._clock() + pause(note.failures))
         else:
             self._outages = 0
             self._ledger.note_sent(note)

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 100  # as many as the threads of gunicorn.conf.py
 PING_SECONDS = 2.0  # a lost connection is noticed when a ping fails, or after four without an answer
+ANSWER_SECONDS = 3.0
 LOOK_SECONDS = 1.0
 LONGEST_PAUSE = 30.0
 
@@ -42,6 +43,8 @@ class Sockets:
         """Take no more clicks, and answer those that came."""
         self._stopping.set()
         self._thread.join(LONGEST_PAUSE)
+        # The library closes the connection before it waits for the answers.
+        self._intake.finish(ANSWER_SECONDS)
         self._client.close()
 
     def _stay_connected(self) -> None:

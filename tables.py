@@ -203,7 +203,7 @@ class Row:
     @property
     def decider(self) -> Reviewer:
         """Who made the decision that is being carried out, or was carried out last."""
-        if self.revoker_id:
+        if self.state in (REVOKING, REVOKED):
             return Reviewer(self.revoker_id, self.revoker_name, self.revoker_email)
         return Reviewer(self.reviewer_id, self.reviewer_name, self.reviewer_email)
 

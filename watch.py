@@ -1,9 +1,17 @@
 """The loop that reads Conveyor: what is open, what can be granted, what was handled elsewhere."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from conveyor_client import AccessGroup, ConveyorClient, ConveyorError, NotAllowed, NotFound, Unavailable
+from conveyor_client import (
+    AccessGroup,
+    AuthorizationRequest,
+    ConveyorClient,
+    ConveyorError,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+)
 from ledger import LONGEST_PAUSE, Ledger
 from tables import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE
 
@@ -48,10 +56,11 @@ class Watch:
             error, arriving = self._look(), True
         except ConveyorError as failed:
             error, arriving = failed, False
+        if arriving:
+            self._upkeep(self._clock())
         if error is None:
             self._failures = 0
             self._ledger.record_look("", self._clock(), arriving=True)
-            self._upkeep(self._clock())
             return self._poll_seconds
         self._failures += 1
         trouble = str(error)
@@ -63,27 +72,28 @@ class Watch:
         return float(min(self._poll_seconds * 2 ** min(self._failures, 20), longest))
 
     def _look(self) -> ConveyorError | None:
-        """Read the whole queue, or raise ConveyorError; what comes back is why the groups were not read."""
+        """Read the whole queue, or raise ConveyorError; what comes back is what else could not be read."""
         begun = self._clock()
         groups_error: ConveyorError | None = None
         try:
             self._read_groups()
         except ConveyorError as error:
             groups_error = error  # requests are shown all the same
-        seen: set[str] = set()
+        seen: dict[str, AuthorizationRequest] = {}
         malformed = 0
         reappeared, self._reappeared = self._reappeared, set()
         for page in self._conveyor.queue():
             still_open = [request for request in page.requests if request.is_open]
-            seen.update(request.id for request in still_open)
+            seen.update((request.id, request) for request in still_open)
             malformed += page.malformed
             new = self._ledger.record(still_open, self._clock())
             if new:
                 log.info("look=new requests=%d", new)
         if malformed:
-            raise Unavailable(f"the queue has {malformed} entries that cannot be read")
+            # Such a pass proves nothing about what it does not have.
+            return Unavailable(f"the queue has {malformed} entries that cannot be read")
         # Only here is the pass complete, so that it says something about what it does not have.
-        self._read_missing(seen)
+        self._read_missing(set(seen))
         self._find_reappeared(seen, reappeared, begun)
         return groups_error
 
@@ -119,12 +129,14 @@ class Watch:
                 else:
                     self._ledger.still_open(row, self._clock())
 
-    def _find_reappeared(self, seen: set[str], before: set[tuple[str, int]], begun: float) -> None:
+    def _find_reappeared(
+        self, seen: Mapping[str, AuthorizationRequest], before: set[tuple[str, int]], begun: float
+    ) -> None:
         """A settled request in two complete passes that began after it was settled is open again."""
         for row in self._ledger.settled_among(seen):
             if (row.settled_at or 0.0) >= begun:
                 continue
             if (row.id, row.round) not in before:
                 self._reappeared.add((row.id, row.round))
-            elif self._ledger.reopen(row, self._clock()):
+            elif self._ledger.reopen(row, seen[row.id], self._clock()):
                 log.info("request=%s round=%d asked_again=yes", row.id, row.round + 1)

@@ -117,6 +117,7 @@ class Worker:
         self._lease = lease
         self._stopping = threading.Event()
         self._rounds: dict[str, float] = {}
+        self._look_began = 0.0
         self._threads = [
             threading.Thread(target=self._beat, name="beat", daemon=True),
             threading.Thread(target=self._set_alarm, name="alarm", daemon=True),
@@ -195,6 +196,8 @@ class Worker:
             changes = self._ledger.changes
             seconds = IDLE_SECONDS
             try:
+                if name == "watch":
+                    self._look_began = time.monotonic()
                 if not needs_lease or self._lease.held():
                     seconds = loop.round()
                 self._rounds[name] = time.monotonic() + seconds
@@ -212,9 +215,9 @@ class Worker:
                 self._ledger.wait_for_change(changes, seconds)
 
     def _wait_for_word(self, seconds: float) -> None:
-        """Wait so long, but less if a webhook says that there is news; a second at least."""
+        """Wait so long, but less if a webhook says that there is news, a second after the last look."""
         until = time.monotonic() + seconds
-        self._stopping.wait(min(seconds, WORD_SECONDS))
+        self._stopping.wait(max(0.0, self._look_began + WORD_SECONDS - time.monotonic()))
         while time.monotonic() < until and not self._stopping.is_set():
             try:
                 if self._lease.held() and self._ledger.take_wanted_look():

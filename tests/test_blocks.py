@@ -201,7 +201,7 @@ def test_every_answer_to_a_command_is_valid(
     check_message(blocks.rooms_help("/rooms", typed))
     check_message(blocks.rooms_answer(typed, few, len(few) + more, standings, now, permalink))
     check_message(blocks.waiting_answer(found, len(found) + more, now, permalink))
-    check_message(blocks.watching_answer(found * 2, permalink))
+    check_message(blocks.watching_answer(found * 2, len(found) * 2 + more, permalink))
     for row in found:
         check_message(blocks.outcome(row, permalink(row)))
 

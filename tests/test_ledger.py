@@ -1,5 +1,6 @@
 """The ledger: one winner, one mark, one lease, on each database that the app runs on."""
 
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from sqlalchemy import create_engine, text
 from conveyor_client import AuthorizationRequest
 from database import LedgerError
 from ledger import Ledger, pause
+from memory import Memory
 from tables import APPROVED_ELSEWHERE, APPROVING, CLOSED, REJECTING, FoundCard, Reviewer, Row
 from worker import HELD_SECONDS, LEASE_SECONDS, Lease
 
@@ -224,3 +226,23 @@ def test_a_busy_ledger_is_an_error_that_repeats_no_values(ledger: Ledger, databa
 
 def test_pauses_double_up_to_five_minutes() -> None:
     assert [pause(failures) for failures in (0, 1, 2, 8, 9, 10_000)] == [1, 2, 4, 256, 300, 300]
+
+
+def test_a_ledger_of_an_earlier_version_is_filled_up(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    ledger = Ledger(url)
+    ledger.prepare()
+    ledger.record([AuthorizationRequest("r1", "requested", "Jane@Acme.com", "", "", "", 5.0)], 6.0)
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        for index in ("ix_requests_address", "ix_requests_domain"):
+            db.execute(f"DROP INDEX {index}")
+        for column in ("address", "domain", "waiting_since", "company", "reminders"):
+            db.execute(f"ALTER TABLE requests DROP COLUMN {column}")
+    db.close()
+    ledger = Ledger(url)
+    ledger.prepare()
+    assert [row.id for row in Memory(ledger).asked("acme.com", 5)[0]] == ["r1"]
+    row = ledger.find("r1")
+    assert row and row.waiting_since == 5.0
+    ledger.close()

@@ -233,6 +233,20 @@ def test_a_revocation_that_conveyor_made_before_is_told(town: World) -> None:
     )
 
 
+def test_who_revoked_elsewhere_is_nobody_here(town: World) -> None:
+    card = approved(town, "first@nobody.example")
+    grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "first@nobody.example")
+    late = town.slack.click_payload(ANN, card.ts, "more", value="revoke")
+    town.conveyor.revoke_here(grant["id"])
+    town.slack.click(BOB, card.ts, "more", value="revoke")
+    town.shows(request_of(card), "it was not revoked here")
+    town.slack.send_payload(late)
+    town.told(ANN, "Access was revoked in Conveyor, seen")
+    shown = town.slack.text_of(posted(town, "second@nobody.example"))
+    assert "first@nobody.example asked before; revoked on" in shown and " in Conveyor." in shown
+    assert "by <@U0ANN>" not in shown
+
+
 def test_a_letter_to_the_customer_leaves_the_reason_out(town: World) -> None:
     card = posted(town, "o'neil+x@acme.com")
     town.slack.click(BOB, card.ts, "reject")
@@ -327,7 +341,7 @@ def test_a_watcher_is_told_of_the_decision_even_after_a_restart(world: World) ->
     world.start()
     card = posted(world, "jane@acme.com")
     answer = answer_to(world, SAM, "acme.com")
-    for again in ("I will tell you", "I will already tell you"):
+    for again in ("I will tell you", "I was going to tell you already"):
         world.slack.click(SAM, answer.ts, "tell_me", via=answer)
         world.told(SAM, again)
     listed = answer_to(world, SAM, "watching")

@@ -1,5 +1,6 @@
 """The real app in its own process, between the two stand-ins."""
 
+import itertools
 import os
 import random
 import re
@@ -35,10 +36,17 @@ def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 
     return value
 
 
+# Each process that runs tests has ports of its own, in steps that leave room for the sandbox's four.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
+PORTS = itertools.cycle(range(10_000 + 2_000 * WORKER, 12_000 + 2_000 * WORKER, 4))
+for _ in range(random.randrange(500)):
+    next(PORTS)  # so that two runs at once begin in different places
+
+
 def free_port() -> int:
     """A port below those that the system gives away by itself, so that nobody else gets it meanwhile."""
     while True:
-        port = random.randrange(10_000, 30_000)
+        port = next(PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -175,8 +175,8 @@ class Workspace(StandIn):
 
     def __init__(
         self,
-        bot_token: str = "xoxb-made-up-token",  # noqa: S107
-        signing_secret: str = "made-up-signing-secret",  # noqa: S107
+        bot_token: str = "xoxb-made-up-token",  # noqa: S107 - made up
+        signing_secret: str = "made-up-signing-secret",  # noqa: S107 - made up
         scopes: Iterable[str] = NEEDED_SCOPES,
         rate_limit_posts: bool = False,
     ) -> None:

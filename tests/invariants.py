@@ -14,7 +14,7 @@ from sandbox.stand_in import Exchange
 from sandbox.workspace import Message
 from tables import CLOSED, PENDING, Row
 from tests.launcher import SHORT
-from tests.mortal import Deed, MortalWorld
+from tests.mortal import ASKED, Deed, MortalWorld
 from tests.world import eventually
 
 # The life of a request, as the trail tells it: what may follow what. An empty word is its beginning.
@@ -319,4 +319,4 @@ def watch_each_step(world: MortalWorld, found: list[str]) -> None:
 
 
 def _deciders(deeds: list[Deed], request_id: str) -> set[str]:
-    return {deed.user for deed in list(deeds) if deed.request_id == request_id and deed.what != "ask why"}
+    return {deed.user for deed in list(deeds) if deed.request_id == request_id and deed.what != ASKED}

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import requests
@@ -24,6 +25,7 @@ from tests.world import World, eventually
 POLL_SECONDS = "0.1"
 STARTING_SECONDS = 10.0  # on a loaded machine
 REST_SECONDS = 60.0  # the same
+ASKED = "asked for a window"
 
 
 @dataclass
@@ -206,41 +208,33 @@ def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
 
 
 def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    asked = Deed(user, request_id, "ask why")
-    world.attempt(asked, lambda: world.slack.click(user, ts, "reject"))
-    with world.slack.lock:
-        mine = [view for view in world.slack.views.values() if view.user == user]
-    view = next((each for each in mine if f'"{request_id}"' in each.view.get("private_metadata", "")), None)
-    if view is None:
-        return
-    asked.seen = "a modal"
     reason = f"{user} says no to {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
     deed = Deed(user, request_id, "reject", reason.strip())
-    world.attempt(deed, lambda: world.slack.submit(user, view.id, {"reason": reason}))
-    deed.seen = "trouble" if view.trouble else "errors" if view.errors else ""
-    if deed.answer and deed.answer.body:
-        deed.seen = world.slack.text_of(view)
-    with suppress(Refused):  # it has closed by itself
-        world.slack.close(user, view.id)
+    _in_a_window(world, deed, ts, "reject", {"reason": reason})
 
 
 def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    asked = Deed(user, request_id, "ask how")
-    world.attempt(asked, lambda: world.slack.click(user, ts, "options"))
+    values = {"nda": ["nda"], "ends": "90", "reason": f"{user} says yes & <so on>"}
+    _in_a_window(world, Deed(user, request_id, "approve"), ts, "options", values)
+
+
+def _in_a_window(world: MortalWorld, deed: Deed, ts: str, button: str, values: dict[str, Any]) -> None:
+    """Click a button, and submit the window that it opens, if it does."""
+    asked = Deed(deed.user, deed.request_id, ASKED)
+    world.attempt(asked, lambda: world.slack.click(deed.user, ts, button))
+    named = f'"{deed.request_id}"'
     with world.slack.lock:
-        mine = [view for view in world.slack.views.values() if view.user == user]
-    view = next((each for each in mine if f'"{request_id}"' in each.view.get("private_metadata", "")), None)
+        mine = [view for view in world.slack.views.values() if view.user == deed.user]
+    view = next((each for each in mine if named in each.view.get("private_metadata", "")), None)
     if view is None:
         return
     asked.seen = "a modal"
-    deed = Deed(user, request_id, "approve")
-    values = {"nda": ["nda"], "ends": "90", "reason": f"{user} says yes & <so on>"}
-    world.attempt(deed, lambda: world.slack.submit(user, view.id, values))
+    world.attempt(deed, lambda: world.slack.submit(deed.user, view.id, values))
     deed.seen = "trouble" if view.trouble else "errors" if view.errors else ""
     if deed.answer and deed.answer.body:
         deed.seen = world.slack.text_of(view)
     with suppress(Refused):  # it has closed by itself
-        world.slack.close(user, view.id)
+        world.slack.close(deed.user, view.id)
 
 
 def revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:

@@ -40,16 +40,21 @@ class Intake:
             # Given the parsed body, Bolt does not parse it again: its own parser mistakes a form that has the
             # word "payload" anywhere for an interaction. Only the mode of its sockets takes a parsed body.
             with self._clicks.answering():
-                return self._bolt.dispatch(BoltRequest(body=payload, mode="socket_mode"))
+                answer = self._bolt.dispatch(BoltRequest(body=payload, mode="socket_mode"))
         except Exception as error:
             return _odd_payload(error)
+        if answer.status == 404:
+            log.warning("payload=unhandled")
+        return answer
 
 
 def make_bolt(client: WebClient) -> App:
     """Bolt without its own server, signature check, authorization calls and thread pool."""
     identity = AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)
     logger = logging.getLogger("bolt")
-    logger.setLevel(logging.ERROR)  # it warns that it does not use the SLACK_BOT_TOKEN that it found
+    # It warns that it does not use the SLACK_BOT_TOKEN that it found, and with parts of a payload of what
+    # nobody listens to, which may be anything.
+    logger.setLevel(logging.ERROR)
     bolt = App(
         logger=logger,
         client=client,
@@ -60,7 +65,6 @@ def make_bolt(client: WebClient) -> App:
         url_verification_enabled=False,
         ignoring_self_events_enabled=False,
     )
-    logger.setLevel(logging.WARNING)
     return bolt
 
 

@@ -92,6 +92,7 @@ class Answers:
             log.error("click=not_recorded cause=%r", str(error))
             return blocks.LEDGER_BUSY, {}
         except Exception:
+            # Whatever it was: nobody's click stays without an answer.
             reference = secrets.token_hex(4)
             log.exception("reference=%s click=failed", reference)
             return blocks.unexpected(reference), {}

@@ -85,6 +85,7 @@ class Decide:
             self._let_pass()
             self.carry_out(row)
         except Exception:
+            # One decision that fails must not stop the others; it is tried again later.
             log.exception("request=%s decision=failed", row.id)
             self._back_off(row)
         finally:
@@ -102,6 +103,7 @@ class Decide:
                 decide_failures=row.decide_failures + 1,
             )
         except Exception:
+            # The ledger itself may be the cause; the row is still due, and found again.
             log.exception("request=%s back_off=failed", row.id)
 
     def carry_out(self, row: Row) -> None:

@@ -25,7 +25,7 @@ fuzz: $(INSTALLED) ## Send 10,000 odd bodies to the route that Slack calls
 audit: ## Look for known vulnerabilities in the pinned packages (needs the Internet)
 	@$(PYTHON) -m venv $(VENV)-audit
 	@$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	@$(VENV)-audit/bin/pip-audit -r requirements.txt
+	@$(VENV)-audit/bin/pip-audit --strict -r requirements.txt
 
 kill: $(INSTALLED) ## Kill the app at every commit and call of each scenario
 	@$(BIN)/python -m tests.kill $(SCENARIO)

@@ -137,14 +137,16 @@ def log_to_stderr(level: str) -> None:
 
 
 def main() -> None:
-    """Become gunicorn, which reads gunicorn.conf.py: the same as starting it by hand. Or do a command."""
+    """Be gunicorn, which reads gunicorn.conf.py: the same as starting it by hand. Or do a command."""
     os.chdir(Path(__file__).resolve().parent)
     if len(sys.argv) > 1:
         from command_line import run
 
         raise SystemExit(run(sys.argv[1:]))
-    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
-    os.execv(sys.executable, command)  # noqa: S606 - our own program, no shell
+    from gunicorn.app.wsgiapp import run as serve  # type: ignore[import-untyped]  # it has no types
+
+    sys.argv[1:] = ["-c", "gunicorn.conf.py", "app:create_app()"]
+    serve()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a file there and un
 loglevel = "warning"
 
 
-# The app is imported in the worker alone: a mistake in the settings is told before that takes its time.
+# Imported here and not above: by itself gunicorn tells a mistake in the settings before that takes its time.
 
 
 def post_worker_init(worker: Any) -> None:

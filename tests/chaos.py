@@ -286,9 +286,10 @@ def die(chaos: Chaos, appointed: int, number: int, when: int) -> None:
 
 def stop(chaos: Chaos, _: int, __: int, ___: int) -> None:
     """SIGTERM, and a new start."""
-    if chaos.running is not None and chaos.running.pid and not chaos.is_dead():
+    process = chaos.process
+    if process and not chaos.is_dead():
         with suppress(ProcessLookupError):
-            os.kill(chaos.running.pid, signal.SIGTERM)
+            os.kill(process.pid, signal.SIGTERM)
         eventually(chaos.is_dead, 40, "the app stops")
         chaos.appointed = False
         chaos.begin()

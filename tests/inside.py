@@ -4,7 +4,9 @@ import logging
 import sqlite3
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 from werkzeug.test import TestResponse
 
@@ -46,6 +48,7 @@ class Inside:
         self.log = Kept()
         logging.getLogger().addHandler(self.log)
         self.parts = parts(self.app)
+        self.parts.answers._pool = self.telling = Pool()
         self.ledger = self.parts.ledger
         self.parts.start()
         eventually(lambda: all((row := self.ledger.find(each)) and row.card_ts for each in self.ids))
@@ -78,16 +81,10 @@ class Inside:
         return [self.rows(), self._rows.execute(count).fetchall(), shown, windows, told]
 
     def calm_state(self) -> list[object]:
-        """The same, once it does not change any more."""
-        seen: list[list[object]] = [[]]
-
-        def calm() -> bool:
-            time.sleep(0.03)
-            seen.append(self.state())
-            return seen[-1] == seen[-2]
-
-        eventually(calm)
-        return seen[-1]
+        """The same, once all that was asked is answered."""
+        wait(self.telling.begun)
+        self.telling.begun.clear()
+        return self.state()
 
     def asked(self) -> list[str]:
         """What was asked of Slack and Conveyor, but for private sentences, which take their time."""
@@ -104,6 +101,18 @@ class Inside:
     def told_twice(self) -> list[str]:
         """The clicks that were answered more than once."""
         return [secret for secret, target in self.slack.response_urls.items() if target.uses > 1]
+
+
+class Pool(ThreadPoolExecutor):
+    """Remembers what it was given to do."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.begun: list[Future[Any]] = []
+
+    def submit(self, *work: Any, **more: Any) -> Future[Any]:
+        self.begun.append(super().submit(*work, **more))
+        return self.begun[-1]
 
 
 class Kept(logging.Handler):

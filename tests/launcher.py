@@ -1,7 +1,7 @@
-"""Starts the real app quickly, with short waits, and kills it at a chosen commit or outgoing call.
+"""Starts the real app quickly, with other waits, and kills or stops it at a chosen commit or outgoing call.
 
-A process that has imported everything (multiprocessing's fork server) forks one for each start: gunicorn,
-with the app's own configuration, as `python app.py` runs it. The app knows nothing of all this.
+A process that has imported everything (multiprocessing's fork server) forks one for each start, which then
+does what `python app.py` does. The app knows nothing of all this.
 """
 
 import http.client
@@ -10,27 +10,37 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
+from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
+import app
+
 # Imported once, not at each start.
-importlib.import_module("app")
+importlib.import_module("command_line")
+importlib.import_module("gunicorn.app.wsgiapp")
 importlib.import_module("gunicorn.workers.gthread")
-gunicorn = importlib.import_module("gunicorn.app.wsgiapp")
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The app's waits in seconds, short enough for hundreds of runs, in the same order of length.
-SHORT: dict[str, float] = {
+LONGEST_PAUSE = 0.8
+
+
+def pause(failures: int) -> float:
+    return min(0.05 * 2.0 ** min(failures, 20), LONGEST_PAUSE)
+
+
+# What the app waits, in seconds: short enough for hundreds of runs, in the same order of length.
+SHORT: dict[str, Any] = {
     "app.LISTENER_SECONDS": 1.0,
     "app.BACKGROUND_SECONDS": 1.0,
     "channel.CALL_SECONDS": 1.2,
@@ -39,17 +49,19 @@ SHORT: dict[str, float] = {
     "decide.CONFIRM_SECONDS": 1.4,
     "decide.TRYING_SECONDS": 6.0,
     "decide.IDLE_SECONDS": 0.05,
+    "decide.pause": pause,
     "ledger.PROGRESS_GRACE": 0.1,
     "listeners.OPEN_SECONDS": 1.0,
     "answers.TELL_SECONDS": 1.0,
     "memory.COMPANY_SECONDS": 0.5,
     "reviewers.LOOKUP_SECONDS": 1.0,
     "show.IDLE_SECONDS": 0.05,
-    "show.LONGEST_OUTAGE_PAUSE": 0.8,
+    "show.LONGEST_OUTAGE_PAUSE": LONGEST_PAUSE,
     "show.LOOK_AGAIN_SECONDS": 1.4,
     "show.POST_SECONDS": 0.05,
     "show.SWEEP_SECONDS": 3.0,
-    "watch.LONGEST_PAUSE": 0.8,
+    "show.pause": pause,
+    "watch.LONGEST_PAUSE": LONGEST_PAUSE,
     "watch.READ_AGAIN_SECONDS": 1.0,
     "worker.BEAT_SECONDS": 0.2,
     "worker.FAILED_SECONDS": 0.2,
@@ -58,7 +70,15 @@ SHORT: dict[str, float] = {
     "worker.IDLE_SECONDS": 0.05,
     "worker.LEASE_SECONDS": 1.0,
 }
-LONGEST_PAUSE = 0.8
+# The same for tests that leave nearly everything as it is: cards come quickly, a dead process is missed soon.
+BRISK: dict[str, Any] = {
+    "decide.CONFIRM_SECONDS": 2.0,
+    "show.LOOK_AGAIN_SECONDS": 2.0,
+    "show.POST_SECONDS": 0.05,
+    "worker.BEAT_SECONDS": 1.2,
+    "worker.HELD_SECONDS": 4.5,
+    "worker.LEASE_SECONDS": 6.0,
+}
 
 When = Literal["before", "after"]
 
@@ -75,45 +95,72 @@ class Kill:
         return f"{self.when} {self.number} {self.event}"
 
 
+@dataclass(frozen=True)
+class Start:
+    """One start of the app: its environment, where its output goes, its waits, and what befalls it.
+
+    `events` receives the name of every commit and outgoing call, one a line. When the file `stop` holds the
+    beginning of a request ("POST /api/…") or of an SQL statement, the process takes the file away and stops
+    itself (SIGSTOP): right before it sends that request, or right after that statement, in the middle of its
+    transaction.
+    """
+
+    environment: Mapping[str, str]
+    output: Path
+    waits: Mapping[str, Any]
+    events: Path | None = None
+    kill: Kill | None = None
+    stop: Path | None = None
+    arguments: tuple[str, ...] = ()
+
+
 @dataclass
 class Events:
-    """Counts commits and outgoing calls, writes them down, and kills the process at one of them."""
+    """Counts commits and outgoing calls, writes them down, and kills or stops the process at one of them."""
 
-    log: Path
-    kill: Kill | None
+    start: Start
     counts: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def before(self, event: str) -> tuple[str, int]:
+    def before(self, name: str) -> tuple[str, int]:
+        kill = self.start.kill
         with self.lock:
-            self.counts[event] += 1
+            self.counts[name] += 1
             self.counts[""] += 1
-            number = self.counts[self.kill.event if self.kill and not self.kill.event else event]
-            with self.log.open("a") as file:
-                file.write(event + "\n")
-            self.die_at(event, number, "before")
-        return event, number
+            number = self.counts[kill.event if kill and not kill.event else name]
+            if self.start.events:
+                with self.start.events.open("a") as file:
+                    file.write(name + "\n")
+            self.die_at(name, number, "before")
+        return name, number
 
-    def after(self, event: str, number: int) -> None:
-        self.die_at(event, number, "after")
+    def after(self, name: str, number: int) -> None:
+        self.die_at(name, number, "after")
 
-    def die_at(self, event: str, number: int, when: When) -> None:
-        kill = self.kill
-        if kill and kill.event in ("", event) and (kill.number, kill.when) == (number, when):
+    def die_at(self, name: str, number: int, when: When) -> None:
+        kill = self.start.kill
+        if kill and kill.event in ("", name) and (kill.number, kill.when) == (number, when):
             os.killpg(0, signal.SIGKILL)
 
+    def stop_at(self, what: str) -> None:
+        file = self.start.stop
+        if file and file.exists() and what.startswith(file.read_text()):
+            file.unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
     def watch(self) -> None:
-        """Hear of every commit of SQLAlchemy and every HTTP call of this process."""
+        """Hear of every commit and statement of SQLAlchemy, and of every HTTP call of this process."""
         commit: Callable[..., None] = DefaultDialect.do_commit
         putrequest = http.client.HTTPConnection.putrequest
         getresponse = http.client.HTTPConnection.getresponse
 
         def committed(dialect: DefaultDialect, connection: Any) -> None:
-            event = self.before(f"commit {_writer()}")
+            number = self.before(f"commit {_writer()}")
             commit(dialect, connection)
-            self.after(*event)
+            self.after(*number)
 
         def sent(connection: Any, method: str, url: str, *args: Any, **more: Any) -> None:
+            self.stop_at(f"{method} {url}")
             connection.counted = self.before(f"{method} {_place(url)}")
             putrequest(connection, method, url, *args, **more)
 
@@ -129,6 +176,7 @@ class Events:
             (connection, "getresponse", answered),
         ):
             setattr(owner, name, wrapped)
+        event.listen(Engine, "after_cursor_execute", lambda _, __, statement, *___: self.stop_at(statement))
 
 
 def _writer() -> str:
@@ -147,48 +195,51 @@ def _place(url: str) -> str:
     return re.sub(r"^/actions/.*", "response_url", path)
 
 
-def pause(failures: int) -> float:
-    return min(0.05 * 2.0 ** min(failures, 20), LONGEST_PAUSE)
-
-
-def serve(
-    environment: Mapping[str, str], waits: Mapping[str, float], log: Path, event_log: Path, kill: Kill | None
-) -> None:
+def serve(start: Start) -> None:
     """Be the app, in a session of its own."""
     os.setsid()
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    output = os.open(start.output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(ROOT)
     os.environ.clear()
-    os.environ.update(environment)
-    values: dict[str, Any] = {**waits, "decide.pause": pause, "show.pause": pause}
-    for name, value in values.items():
+    os.environ.update(start.environment)
+    for name, value in start.waits.items():
         module, _, constant = name.partition(".")
         found = importlib.import_module(module)
         assert hasattr(found, constant), f"{name} is not there any more"
         setattr(found, constant, value)
-    Events(event_log, kill).watch()
+    if start.events or start.kill or start.stop:
+        Events(start).watch()
     threading.Thread(target=end_with_parent, daemon=True).start()
-    sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
-    gunicorn.run()
+    sys.argv = ["app.py", *start.arguments]
+    app.main()
 
 
 def end_with_parent() -> None:
-    """A driver that is interrupted leaves no app behind."""
+    """Tests that are interrupted leave no app behind."""
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()
     os.killpg(0, signal.SIGKILL)
 
 
-def launch(
-    environment: Mapping[str, str], waits: Mapping[str, float], log: Path, event_log: Path, kill: Kill | None
-) -> BaseProcess:
-    """The app's process, forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.launcher"])
-    arguments = (dict(environment), dict(waits), log, event_log, kill)
-    process = context.Process(target=serve, args=arguments, daemon=True)
-    process.start()
-    return process
+class Forked:
+    """The app's process, with the part of Popen's interface that is used here."""
+
+    def __init__(self, start: Start) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.launcher"])
+        self._process = context.Process(target=serve, args=(start,), daemon=True)
+        self._process.start()
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if (status := self.poll()) is None:
+            raise subprocess.TimeoutExpired("the app", timeout or 0)
+        return status

@@ -1,26 +1,22 @@
 """A world whose app is killed and started again, and people who click in it and remember what came of it."""
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import requests
 from sqlalchemy.exc import OperationalError
 
 from sandbox.conveyor import OPEN
 from sandbox.slack import Refused
 from sandbox.workspace import Answer
-from tests.launcher import SHORT, Kill, launch
-from tests.world import World, eventually
+from tests.launcher import SHORT, Kill
+from tests.world import World, eventually, kill
 
 POLL_SECONDS = "0.1"
 STARTING_SECONDS = 10.0  # on a loaded machine
@@ -55,7 +51,6 @@ class MortalWorld(World):
         super().__init__(folder)
         self.settings["POLL_SECONDS"] = POLL_SECONDS
         self.waits = dict(SHORT)
-        self.running: BaseProcess | None = None
         self.starts: list[float] = []
         self.ends: list[float] = []  # when the app was seen to be dead
         self.deeds: list[Deed] = []
@@ -68,48 +63,27 @@ class MortalWorld(World):
     def begin(self, kill: Kill | None = None) -> None:
         """Start the app; returns at once."""
         self.starts.append(time.time())
-        environment = {"PATH": os.environ["PATH"], **self.settings}
-        self.running = launch(environment, self.waits, self.log_file, self.event_log, kill)
-
-    @property
-    def event_log(self) -> Path:
-        """The names of the commits and outgoing calls since the last start, one a line."""
-        return self.folder / f"events-{len(self.starts)}"
+        self.events_file = self.folder / f"events-{len(self.starts)}"
+        self.launch(kill)
 
     def events(self) -> list[str]:
-        return self.event_log.read_text().splitlines() if self.event_log.exists() else []
+        """The names of the commits and outgoing calls since the last start."""
+        assert self.events_file
+        return self.events_file.read_text().splitlines() if self.events_file.exists() else []
 
     def is_dead(self) -> bool:
         with self._dying:
-            if self.running is not None and self.running.is_alive():
+            if self.process and self.process.poll() is None:
                 return False
-            if self.running is not None:
-                self.running.join()
-                self.running = None
+            if self.process:
+                self.process = None
                 self.ends.append(time.time())
             return True
 
-    def serves(self) -> bool:
-        try:
-            reasons = requests.get(self.url + "/readyz", timeout=5).json()["reasons"]
-        except requests.RequestException:
-            return False
-        return not any("Slack" in reason for reason in reasons)
-
     def kill(self) -> None:
-        """SIGKILL, master and worker at once."""
-
-        def is_gone() -> bool:
-            if self.running is not None and self.running.pid:
-                with suppress(ProcessLookupError):  # dead already, or so young that it has no group yet
-                    os.killpg(self.running.pid, signal.SIGKILL)
-            return self.is_dead()
-
-        eventually(is_gone)
-
-    def close(self) -> None:
-        self.kill()
-        super().close()
+        if process := self.process:
+            kill(process)
+            self.is_dead()
 
     def lose_ledger(self) -> None:
         """Delete it, as an operator might between two starts."""

@@ -6,6 +6,7 @@ import signal
 import socket
 import socketserver
 import threading
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 
@@ -52,15 +53,11 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 class Replicas:
     """Processes that share the stand-ins and the ledger of a world; `callers` says who asked Conveyor."""
 
-    def __init__(self, folder: Path, database_url: str, count: int, *constants: str) -> None:
+    def __init__(self, folder: Path, database_url: str, count: int, waits: Mapping[str, float]) -> None:
         self.world = World(folder)
-        self.stop_file = folder / "stop"
-        self.world.settings |= {
-            "DATABASE_URL": database_url.replace("+psycopg", ""),
-            "STOP_FILE": str(self.stop_file),
-        }
-        if constants:
-            self.world.alter(*constants)
+        self.world.stop_file = self.stop_file = folder / "stop"
+        self.world.settings["DATABASE_URL"] = database_url.replace("+psycopg", "")
+        self.world.waits = dict(waits)
         self.each = [self._replica(f"app{number}") for number in range(count)]
         self.proxy = RoundRobin([replica.port for replica in self.each])
         self.world.slack.app_url = self.proxy.url

@@ -35,7 +35,8 @@ def mine(town: World) -> Message:
     """A card with groups to choose from, that nothing here may change."""
     town.conveyor.add_group("Mine", "room-1", group_id="mine")
     town.conveyor.add_group("Theirs", "room-2", group_id="theirs")
-    eventually(lambda: len(town.ledger("SELECT id FROM access_groups")) == 2)
+    query = "SELECT id FROM access_groups WHERE id IN ('mine', 'theirs')"
+    eventually(lambda: len(town.ledger(query)) == 2)
     return posted(town)
 
 

@@ -7,6 +7,6 @@ import pytest
 from tests.chaos import perform
 
 
-@pytest.mark.parametrize("seed", [3, 4, 11, 18])
+@pytest.mark.parametrize("seed", [3, 11])
 def test_chaos_does_no_harm(seed: int, tmp_path: Path) -> None:
     assert perform(seed, tmp_path) == [], f"again: make chaos SEEDS={seed}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sandbox.workspace import ANN
 from tests.test_main_job import posted, request_of, writes
-from tests.world import World, eventually
+from tests.world import COMMAND, World, eventually
 
 # Root may write to every file; without this right it is like anybody else.
 WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
@@ -63,7 +63,7 @@ def test_read_only(world: World) -> None:
     card = posted(world)
     world.stop()
     world.database.chmod(0o400)
-    world.command = [*WITHOUT_RIGHTS, *world.command]
+    world.command = [*WITHOUT_RIGHTS, *COMMAND]
     assert f"cannot be written: Permission denied: {world.database}" in refuses_to_start(world)
     world.database.chmod(0o600)
     world.start()

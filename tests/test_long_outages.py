@@ -229,7 +229,7 @@ def test_deleted_cards_are_found_missing_within_ten_minutes(scene: Scene) -> Non
 
 
 def test_an_outage_as_the_process_sees_it(world: World) -> None:
-    world.alter("ledger.OUTAGE_SECONDS=1")
+    world.waits["ledger.OUTAGE_SECONDS"] = 1
     world.start()
     posted(world)
     eventually(lambda: world.readiness()[0] == 200)
@@ -252,7 +252,7 @@ def test_an_outage_as_the_process_sees_it(world: World) -> None:
 
 
 def test_a_long_pause_is_not_taken_for_a_stuck_loop(world: World) -> None:
-    world.alter("worker.STUCK_SECONDS=3")
+    world.waits["worker.STUCK_SECONDS"] = 3
     world.start(POLL_SECONDS="6")
     card = posted(world)
     looks = len(world.conveyor.calls(QUEUE))

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import groupby, product
@@ -21,15 +21,15 @@ from tests.world import World, eventually
 
 LEASE = 2.0
 KILLS = 4
-QUICK = (
-    f"worker.LEASE_SECONDS={LEASE}",
-    f"worker.HELD_SECONDS={LEASE * 0.75}",
-    "worker.BEAT_SECONDS=0.4",
-    "worker.ALARM_SECONDS=0.1",
-    "show.POST_SECONDS=0.1",
-    "show.LOOK_AGAIN_SECONDS=1",
-    "decide.CONFIRM_SECONDS=1",
-)
+QUICK = {
+    "decide.CONFIRM_SECONDS": 1,
+    "show.LOOK_AGAIN_SECONDS": 1,
+    "show.POST_SECONDS": 0.1,
+    "worker.ALARM_SECONDS": 0.1,
+    "worker.BEAT_SECONDS": 0.4,
+    "worker.HELD_SECONDS": LEASE * 0.75,
+    "worker.LEASE_SECONDS": LEASE,
+}
 
 Make = Callable[..., Replicas]
 
@@ -38,8 +38,8 @@ Make = Callable[..., Replicas]
 def several(tmp_path: Path) -> Iterator[Make]:
     made: list[Replicas] = []
 
-    def make(*how: str | int) -> Replicas:
-        made.append(Replicas(tmp_path, *how))  # type: ignore[arg-type] # as the tests below call it
+    def make(database_url: str, count: int, waits: Mapping[str, float]) -> Replicas:
+        made.append(Replicas(tmp_path, database_url, count, waits))
         made[-1].start()
         return made[-1]
 
@@ -91,7 +91,7 @@ def decide(world: World, request_id: str, person: str) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_of_three_killed_at_random(several: Make, database_url: str, seed: int) -> None:
-    replicas = several(database_url, 3, *QUICK)
+    replicas = several(database_url, 3, QUICK)
     world, chance = replicas.world, random.Random(seed)
 
     def kill() -> None:
@@ -117,7 +117,7 @@ def test_one_of_three_killed_at_random(several: Make, database_url: str, seed: i
 def test_one_works_and_another_takes_over_within_two_leases(several: Make, postgres: Postgres) -> None:
     """The real app with its real lease of 20 seconds."""
     url = postgres.new_database().replace("postgresql", "postgres")
-    replicas = several(url, 3)
+    replicas = several(url, 3, {})
     world = replicas.world
     card = posted(world)
     first = eventually(replicas.owner)
@@ -149,7 +149,7 @@ def test_one_works_and_another_takes_over_within_two_leases(several: Make, postg
 def test_stopped_before_a_call_and_woken_up_it_writes_nothing(
     several: Make, postgres: Postgres, moment: str, click: str
 ) -> None:
-    replicas = several(postgres.new_database(), 2, *QUICK)
+    replicas = several(postgres.new_database(), 2, QUICK)
     world = replicas.world
     first = eventually(replicas.owner)
     if not click:
@@ -180,7 +180,7 @@ def test_stopped_before_a_call_and_woken_up_it_writes_nothing(
 def test_stopped_within_a_transaction_it_holds_up_nobody(
     several: Make, postgres: Postgres, statement: str
 ) -> None:
-    replicas = several(postgres.new_database(), 2, *QUICK)
+    replicas = several(postgres.new_database(), 2, QUICK)
     world = replicas.world
     card = posted(world)
     replicas.stop_file.write_text(statement)
@@ -201,7 +201,7 @@ def test_stopped_within_a_transaction_it_holds_up_nobody(
 
 @needs("initdb")
 def test_postgresql_goes_away_and_comes_back(several: Make, postgres: Postgres) -> None:
-    replicas = several(postgres.new_database(), 2, *QUICK)
+    replicas = several(postgres.new_database(), 2, QUICK)
     world = replicas.world
     card = posted(world)
     postgres.stop()

@@ -1,4 +1,4 @@
-"""The main job once more, with clicks that arrive over a socket that the app opened."""
+"""What is special about a socket that the app opened; test_main_job.py runs in both modes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,31 +7,8 @@ import pytest
 import requests
 
 from sandbox.workspace import ANN, BOB, SAM
-from tests.test_main_job import (  # noqa: F401 - they are collected here again, with the worlds below
-    posted,
-    request_of,
-    test_a_bad_key_is_reported_as_what_it_is,
-    test_a_card_says_that_it_waits_for_conveyor,
-    test_a_click_on_an_old_card_points_to_the_current_one,
-    test_a_group_of_another_room_grants_nothing,
-    test_a_late_click_says_who_decided,
-    test_a_modal_opened_before_somebody_else_decided,
-    test_a_modal_that_a_reviewer_opened_does_not_let_others_decide,
-    test_a_past_decision_is_found_by_searching,
-    test_a_refusal_gives_back_with_conveyors_words,
-    test_any_number_of_groups_works,
-    test_approving_grants_the_chosen_groups_and_says_so,
-    test_closing_the_modal_changes_nothing,
-    test_double_clicks_and_two_reviewers_make_one_decision,
-    test_every_request_gets_a_card,
-    test_nothing_chosen_is_standard_access,
-    test_rejecting_asks_for_a_reason_and_shows_it_whole,
-    test_sigterm_finishes_a_running_decision_and_hands_over,
-    test_the_same_request_asked_again_gets_a_new_round,
-    test_who_may_not_is_told_privately,
-    writes,
-)
-from tests.test_wishes import (  # noqa: F401 - as above
+from tests.test_main_job import posted, request_of, writes
+from tests.test_wishes import (  # noqa: F401 - they are collected here again, with the worlds below
     test_an_approval_with_every_option,
     test_rooms_tells_a_sales_rep_where_each_request_stands,
 )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -19,11 +20,13 @@ from sqlalchemy import create_engine, text
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
+from tests.launcher import BRISK, Forked, Kill, Start
 from tests.leaks import secrets_in
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 REVIEWERS = "U0ANN,U0BOB"
+COMMAND = [sys.executable, str(ROOT / "app.py")]
 
 
 def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 15.0, what: str = "") -> T:
@@ -55,13 +58,27 @@ def free_port() -> int:
             return port
 
 
+def kill(process: subprocess.Popen[bytes] | Forked) -> None:
+    """SIGKILL, master and worker at once."""
+
+    def is_gone() -> bool:
+        with suppress(ProcessLookupError):  # dead already, or so young that it has no group yet
+            os.killpg(process.pid, signal.SIGKILL)
+        return process.poll() is not None
+
+    eventually(is_gone)
+
+
 def manifest_scopes() -> list[str]:
     """What the app may do in Slack: the scopes that manifest.yaml asks for, no more."""
     return re.findall(r"^ {6}- (\S+)", (ROOT / "manifest.yaml").read_text(), re.MULTILINE)
 
 
 class World:
-    """Slack, Conveyor and the app, which can be started, stopped and killed."""
+    """Slack, Conveyor and the app, which can be started, stopped and killed.
+
+    With a `command` that is what is started; without one the launcher starts the app, with these `waits`.
+    """
 
     def __init__(self, folder: Path, *, by_socket: bool = False) -> None:
         self.folder = folder
@@ -74,8 +91,11 @@ class World:
         self.slack.app_url = self.url
         self.database = folder / "ledger" / "ledger.db"
         self.log_file = folder / "app.log"
-        self.command = [sys.executable, str(ROOT / "app.py")]
-        self.process: subprocess.Popen[bytes] | None = None
+        self.command: list[str] = []
+        self.waits = dict(BRISK)
+        self.events_file: Path | None = None
+        self.stop_file: Path | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.settings = {
             "CONVEYOR_KEY": self.conveyor.api_key,
             "SLACK_BOT_TOKEN": self.slack.bot_token,
@@ -94,16 +114,17 @@ class World:
             del self.settings["SLACK_SIGNING_SECRET"]
             self.settings["SLACK_APP_TOKEN"] = self.slack.app_token
 
-    def alter(self, *constants: str) -> None:
-        """Let the app be started with other constants, such as worker.LEASE_SECONDS=2."""
-        self.command = [sys.executable, str(ROOT / "tests" / "altered_app.py"), *constants]
-
-    def launch(self, **settings: str) -> subprocess.Popen[bytes]:
+    def launch(self, kill: Kill | None = None, /, **settings: str) -> subprocess.Popen[bytes] | Forked:
         """Start the app with these settings in addition; returns at once."""
         environment = {"PATH": os.environ["PATH"], **self.settings, **settings}
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        if self.command:
+            with self.log_file.open("ab") as log:
+                self.process = subprocess.Popen(
+                    self.command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                )
+        else:
+            self.process = Forked(
+                Start(environment, self.log_file, self.waits, self.events_file, kill, self.stop_file)
             )
         return self.process
 
@@ -122,24 +143,21 @@ class World:
         return not any("Slack" in reason for reason in reasons)
 
     def kill(self) -> None:
-        """SIGKILL, master and worker at once."""
         assert self.process
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        kill(self.process)
         self.process = None
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         assert self.process
-        self.process.send_signal(signal.SIGTERM)
+        os.kill(self.process.pid, signal.SIGTERM)
         status = self.process.wait(timeout=40)
         self.process = None
         return status
 
     def close(self) -> None:
-        if self.process and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        if self.process:
+            self.kill()
         self.slack.stop()
         self.conveyor.stop()
 

@@ -95,6 +95,17 @@ def card(window: Page, words: str) -> Locator:
     return window.locator("#messages > li > article").filter(has_text=words)
 
 
+def press(window: Page, email: str, button: str) -> None:
+    card(window, email).get_by_role("button", name=button).click()
+
+
+def reject(window: Page, email: str, reason: str) -> None:
+    press(window, email, "Reject")
+    window.get_by_label("Why?").fill(reason)
+    window.get_by_role("dialog").get_by_role("button", name="Reject").click()
+    expect(card(window, email)).to_contain_text("Rejected by")
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:

@@ -1,36 +1,15 @@
 """Options, revocation, /rooms and "tell me", as people do them in a browser."""
 
 import re
-from collections.abc import Iterator
 
-import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from sandbox.workspace import ANN, BOB, SAM
-from tests.browser import Sandbox, Windows, card, chromium
+from tests.browser import Sandbox, Windows, card, reject
 from tests.requirements import needs
 
+pytest_plugins = ["tests.page_fixtures"]
 pytestmark = needs("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "log")
-    yield sandbox
-    sandbox.stop()
-
-
-@pytest.fixture
-def windows(browser: Browser, sandbox: Sandbox) -> Iterator[Windows]:
-    windows = Windows(browser, sandbox.url)
-    yield windows
-    windows.close()
 
 
 def type_command(window: Page, text: str) -> None:
@@ -84,10 +63,7 @@ def test_a_sales_rep_asks_and_is_told(sandbox: Sandbox, windows: Windows) -> Non
     expect(card(window, "I will tell you when this request is decided")).to_be_visible()
 
     reviewer = windows.open(BOB)
-    card(reviewer, "tell@story.example").get_by_role("button", name="Reject").click()
-    reviewer.get_by_label("Why?").fill("No contract")
-    reviewer.locator("#modal").get_by_role("button", name="Reject").click()
-    expect(card(reviewer, "tell@story.example").first).to_contain_text("Rejected by")
+    reject(reviewer, "tell@story.example", "No contract")
     window.locator("#direct").get_by_role("link", name="1 new").click()
     expect(card(window, "reason: No contract")).to_be_visible()
 

@@ -1,6 +1,7 @@
 """A browser, a running sandbox and windows on it, shared by the tests of the page."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from playwright.sync_api import Browser
@@ -16,13 +17,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "log")
-    yield sandbox
-    sandbox.stop()
+    with closing(Sandbox(tmp_path_factory.mktemp("sandbox") / "log")) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
 def windows(browser: Browser, sandbox: Sandbox) -> Iterator[Windows]:
-    windows = Windows(browser, sandbox.url)
-    yield windows
-    windows.close()
+    with closing(Windows(browser, sandbox.url)) as windows:
+        yield windows

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -336,15 +337,15 @@ def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, tmp_path:
     for file in ROOT.glob("*.py"):
         shutil.copy(file, copy)
     shutil.copytree(ROOT / "sandbox", copy / "sandbox")
-    sandbox = Sandbox(tmp_path / "log", copy)
-    windows = Windows(browser, sandbox.url)
-    window = windows.open(ANN)
-    words = (copy / "blocks.py").read_text()
-    (copy / "blocks.py").write_text(words.replace("asks for access", "knocks at the door"))
-    sandbox.ask("edited@acme.example")
-    expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
-    windows.close()
-    sandbox.stop()
+    with (
+        closing(Sandbox(tmp_path / "log", copy)) as sandbox,
+        closing(Windows(browser, sandbox.url)) as windows,
+    ):
+        window = windows.open(ANN)
+        words = (copy / "blocks.py").read_text()
+        (copy / "blocks.py").write_text(words.replace("asks for access", "knocks at the door"))
+        sandbox.ask("edited@acme.example")
+        expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
 
 
 def test_a_port_in_use_is_a_clear_sentence() -> None:

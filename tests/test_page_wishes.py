@@ -78,7 +78,7 @@ def test_a_sales_rep_asks_and_is_told(sandbox: Sandbox, windows: Windows) -> Non
     window.locator("#direct").get_by_role("link", name="1 new").click()
     direct = card(window, "reason: No contract.")
     expect(direct).to_have_count(1)
-    expect(direct).to_contain_text(re.compile(r"tell@story\.example asked on .* by @bob \(Bob Brown\)"))
+    expect(direct).to_contain_text(re.compile(r"tell@story\.example asked \w+ at .* by @bob \(Bob Brown\)"))
     direct.get_by_role("link", name="Card").click()
     expect(window.locator("article:focus")).to_contain_text("Rejected by @bob")
 
@@ -96,7 +96,7 @@ def test_a_card_remembers(sandbox: Sandbox, windows: Windows) -> None:
     expect(first).to_contain_text("At acme.example, 2 people have access already; last active on ")
     crm = first.get_by_role("link", name="Open in the CRM")
     expect(crm).to_have_attribute("href", "https://crm.example/accounts/acme")
-    reject(window, "first@acme.example", "Wrong company")
+    reject(window, "first@acme.example", "Wrong company.")
     sandbox.ask("second@acme.example")
     second = card(window, "second@acme.example")
     second.get_by_label("Penetration test").check()
@@ -110,6 +110,7 @@ def test_a_card_remembers(sandbox: Sandbox, windows: Windows) -> None:
         r"At acme\.example, 2 people have access already; last active on DAY\. Open in the CRM"
         r"second@acme\.example asked before; approved on DAY by @bob \(Bob Brown\), with Penetration test\."
         r"first@acme\.example asked before; rejected on DAY by @bob \(Bob Brown\); reason: Wrong company\."
+        r"Access groups"
     )
     expect(card(window, "third@acme.example")).to_contain_text(re.compile(remembered.replace("DAY", day)))
 

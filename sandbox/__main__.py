@@ -72,7 +72,7 @@ def run(port: int, remind: float, folder: Path, started: float, stopping: thread
     for name in GROUPS:
         conveyor.add_group(name)
     for email in COLLEAGUES:
-        conveyor.approve_here(conveyor.ask(email))
+        conveyor.sign_nda(conveyor.approve_here(conveyor.ask(email)))
     conveyor.connections[0]["crm_link"] = "https://crm.example/accounts/acme"
     for example in ("ordinary", "ordinary", "silent"):
         conveyor.ask(*EXAMPLES[example]())

@@ -348,9 +348,9 @@ def test_a_watcher_is_told_of_the_decision_even_after_a_restart(world: World) ->
     assert "jane@acme.com" in world.slack.text_of(listed)
     other = posted(world, "joe@acme.com")
     answer = answer_to(world, SAM, "joe@acme.com")
+    world.slack.private.clear()
     world.slack.click(SAM, answer.ts, "tell_me", via=answer)
-    eventually(lambda: len(world.ledger("SELECT * FROM watchers")) == 2)
-    listed = answer_to(world, SAM, "joe@acme.com")
+    world.told(SAM, "I will tell you")
     listed = answer_to(world, SAM, "watching")
     stop = [block["block_id"] for block in listed.blocks if block["type"] == "actions"]
     world.slack.click(SAM, listed.ts, "stop_telling", via=listed, block_id=stop[1])

@@ -249,10 +249,11 @@ def _ended(past: Past) -> list[Block]:
         elements.append(words(" in Conveyor"))
     if past.state == APPROVED and past.group_list:
         elements.append(words(f", with {_names(past.group_list, PAST_CHARS)}"))
-    if past.state in (APPROVED, REJECTED, REVOKED) and one_line(past.reason):
+    end, reason = ".", cut(one_line(past.reason), PAST_CHARS)
+    if past.state in (APPROVED, REJECTED, REVOKED) and reason:
         label = "reason" if past.state == REJECTED else "note"
-        elements.append(words(f"; {label}: {cut(one_line(past.reason), PAST_CHARS)}"))
-    return [*elements, words(".")]
+        end = f"; {label}: {reason}" + ("" if reason.endswith((".", "!", "?", "…")) else ".")
+    return [*elements, words(end)]
 
 
 def _company(row: Row) -> list[Block]:
@@ -794,7 +795,7 @@ def outcome(row: Row, permalink: str) -> Message:
 
 def _time_line(row: Row, now: float, permalink: str) -> Block:
     """One request from its beginning to where it stands."""
-    elements = [words(_address(row), bold=True), words(" asked on "), date(row.received_at), words(". ")]
+    elements = [words(_address(row), bold=True), words(" asked "), date(row.received_at), words(". ")]
     if row.state == PENDING:
         elements.append(words(f"It has been waiting for {_span(now - row.received_at)}."))
     elif row.state in IN_FLIGHT:
@@ -813,7 +814,7 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
         if row.expires_at and row.state == APPROVED:
             elements.append(words(f" Access ends on {row.expires_at}."))
         if row.state == REVOKED:
-            elements += [words(" Revoked on "), date(row.revoked_at)]
+            elements += [words(" Revoked "), date(row.revoked_at)]
             elements += [words(" by "), *_person(row.decider)] if row.revoker_id else [words(" in Conveyor")]
             elements.append(words("."))
     elif row.state in DECIDED:

@@ -21,7 +21,9 @@ from sandbox.workspace import ANN, BOB
 
 FIRST_CARD_SECONDS = 60.0
 LOOK_SECONDS = 0.02
+REMIND_SECONDS = 60.0  # for a newcomer, who does not wait for a day
 GROUPS = ("SOC 2 report", "Penetration test", "ISO 27001 certificate", "Architecture overview")
+COLLEAGUES = ("raj@acme.example", "mia@acme.example")  # have access already; their company is in the CRM
 
 
 def main() -> int:
@@ -31,7 +33,15 @@ def main() -> int:
     parser.add_argument(
         "--port", type=int, default=8800, help="of the page; the app, Slack and Conveyor take the next three"
     )
-    port = parser.parse_args().port
+    parser.add_argument(
+        "--remind-after",
+        type=float,
+        default=REMIND_SECONDS,
+        metavar="SECONDS",
+        help=f"until a card that waits is reminded of in its thread (default {REMIND_SECONDS:.0f}; 0: never)",
+    )
+    arguments = parser.parse_args()
+    port = arguments.port
     if not 1024 <= port <= 65532:
         print("--port must be from 1024 to 65532.", file=sys.stderr)
         return 1
@@ -47,11 +57,11 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     with tempfile.TemporaryDirectory(prefix="conveyor-sandbox-") as folder:
-        run(port, Path(folder), started, stopping)
+        run(port, arguments.remind_after, Path(folder), started, stopping)
     return 0
 
 
-def run(port: int, folder: Path, started: float, stopping: threading.Event) -> None:
+def run(port: int, remind: float, folder: Path, started: float, stopping: threading.Event) -> None:
     """Start everything, say when the first card is there, wait for the end, and stop everything."""
     slack, conveyor = SlackStandIn(rate_limit_posts=True), ConveyorStandIn()
     slack.app_url = f"http://127.0.0.1:{port + 1}"
@@ -61,11 +71,14 @@ def run(port: int, folder: Path, started: float, stopping: threading.Event) -> N
     conveyor.on_exchange.append(teller("Conveyor"))
     for name in GROUPS:
         conveyor.add_group(name)
+    for email in COLLEAGUES:
+        conveyor.sign_nda(conveyor.approve_here(conveyor.ask(email)))
+    conveyor.connections[0]["crm_link"] = "https://crm.example/accounts/acme"
     for example in ("ordinary", "ordinary", "silent"):
         conveyor.ask(*EXAMPLES[example]())
     server = PageServer(Page(slack, conveyor))
     server.serve(port)
-    app = AppProcess(settings(port, folder, slack, conveyor), tell)
+    app = AppProcess(settings(port, remind, folder, slack, conveyor), tell)
     app.start()
     try:
         until = started + FIRST_CARD_SECONDS
@@ -87,7 +100,9 @@ def run(port: int, folder: Path, started: float, stopping: threading.Event) -> N
         conveyor.stop()
 
 
-def settings(port: int, folder: Path, slack: SlackStandIn, conveyor: ConveyorStandIn) -> dict[str, str]:
+def settings(
+    port: int, remind: float, folder: Path, slack: SlackStandIn, conveyor: ConveyorStandIn
+) -> dict[str, str]:
     """What the app is told: where the stand-ins are, who may decide, and to stay on loopback."""
     return {
         "CONVEYOR_KEY": conveyor.api_key,
@@ -101,7 +116,7 @@ def settings(port: int, folder: Path, slack: SlackStandIn, conveyor: ConveyorSta
         "POLL_SECONDS": "1",
         "REVIEWERS": f"{ANN},{BOB}",
         "REJECTION_REASON": "required",
-        "REMIND_AFTER_HOURS": "24",
+        "REMIND_AFTER_HOURS": str(remind / 3600),
         "RETENTION_DAYS": "0",
         "LOG_LEVEL": "WARNING",
         "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port + 1}",

@@ -32,11 +32,12 @@ expect.set_options(timeout=PATIENCE)
 class Sandbox:
     """The running sandbox; what is not the point of a test is done by its HTTP."""
 
-    def __init__(self, log: Path, root: Path = ROOT) -> None:
+    def __init__(self, log: Path, root: Path = ROOT, *, remind_after: float = 0) -> None:
         self.port = four_free_ports()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         command = [sys.executable, "-m", "sandbox", "--port", str(self.port)]
+        command += ["--remind-after", str(remind_after)]
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, cwd=root, stdout=output, stderr=output)
         eventually(self._is_ready, 60, "the sandbox is ready")
@@ -57,7 +58,7 @@ class Sandbox:
     def ask(self, email: str, message: str = "Hello") -> None:
         self.act("ask", email=email, message=message)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """As by Ctrl-C: everything ends soon, and quietly."""
         self.process.send_signal(signal.SIGINT)
         assert self.process.wait(20) == 0
@@ -93,6 +94,17 @@ class Windows:
 def card(window: Page, words: str) -> Locator:
     """The card with these words in it."""
     return window.locator("#messages > li > article").filter(has_text=words)
+
+
+def press(window: Page, email: str, button: str) -> None:
+    card(window, email).get_by_role("button", name=button).click()
+
+
+def reject(window: Page, email: str, reason: str) -> None:
+    press(window, email, "Reject")
+    window.get_by_label("Why?").fill(reason)
+    window.get_by_role("dialog").get_by_role("button", name="Reject").click()
+    expect(card(window, email)).to_contain_text("Rejected by")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +17,18 @@ from slack_sdk import WebClient
 
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, BOB, EVE, GUS
-from tests.browser import Sandbox, Windows, card, chromium
+from tests.browser import Sandbox, Windows, card, press, reject
 from tests.requirements import needs
 from tests.world import ROOT
 
+pytest_plugins = ["tests.page_fixtures"]
 pytestmark = needs("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "log")
-    yield sandbox
-    sandbox.stop()
-
-
-@pytest.fixture
-def windows(browser: Browser, sandbox: Sandbox) -> Iterator[Windows]:
-    windows = Windows(browser, sandbox.url)
-    yield windows
-    windows.close()
 
 
 def slack_of(sandbox: Sandbox) -> WebClient:
     """Slack's Web API, to show in the page what the app itself does not send."""
     url = f"http://127.0.0.1:{sandbox.port + 2}/api/"
     return WebClient(SlackStandIn().bot_token, base_url=url, retry_handlers=[])
-
-
-def press(window: Page, email: str, button: str) -> None:
-    card(window, email).get_by_role("button", name=button).click()
-
-
-def reject(window: Page, email: str, reason: str) -> None:
-    press(window, email, "Reject")
-    window.get_by_label("Why?").fill(reason)
-    window.get_by_role("dialog").get_by_role("button", name="Reject").click()
-    expect(card(window, email)).to_contain_text("Rejected by")
 
 
 def pane(window: Page, name: str) -> None:
@@ -367,15 +337,15 @@ def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, tmp_path:
     for file in ROOT.glob("*.py"):
         shutil.copy(file, copy)
     shutil.copytree(ROOT / "sandbox", copy / "sandbox")
-    sandbox = Sandbox(tmp_path / "log", copy)
-    windows = Windows(browser, sandbox.url)
-    window = windows.open(ANN)
-    words = (copy / "blocks.py").read_text()
-    (copy / "blocks.py").write_text(words.replace("asks for access", "knocks at the door"))
-    sandbox.ask("edited@acme.example")
-    expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
-    windows.close()
-    sandbox.stop()
+    with (
+        closing(Sandbox(tmp_path / "log", copy)) as sandbox,
+        closing(Windows(browser, sandbox.url)) as windows,
+    ):
+        window = windows.open(ANN)
+        words = (copy / "blocks.py").read_text()
+        (copy / "blocks.py").write_text(words.replace("asks for access", "knocks at the door"))
+        sandbox.ask("edited@acme.example")
+        expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
 
 
 def test_a_port_in_use_is_a_clear_sentence() -> None:

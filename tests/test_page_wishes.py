@@ -1,36 +1,17 @@
-"""Options, revocation, /rooms and "tell me", as people do them in a browser."""
+"""Options, memory, revocation, /rooms, "tell me" and reminders, as people meet them in a browser."""
 
 import re
-from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from sandbox.workspace import ANN, BOB, SAM
-from tests.browser import Sandbox, Windows, card, chromium
+from tests.browser import Sandbox, Windows, card, press, reject
 from tests.requirements import needs
 
+pytest_plugins = ["tests.page_fixtures"]
 pytestmark = needs("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "log")
-    yield sandbox
-    sandbox.stop()
-
-
-@pytest.fixture
-def windows(browser: Browser, sandbox: Sandbox) -> Iterator[Windows]:
-    windows = Windows(browser, sandbox.url)
-    yield windows
-    windows.close()
 
 
 def type_command(window: Page, text: str) -> None:
@@ -82,19 +63,68 @@ def test_a_sales_rep_asks_and_is_told(sandbox: Sandbox, windows: Windows) -> Non
     expect(answer).to_contain_text("It has been waiting for")
     answer.get_by_role("button", name="Tell me when tell@story.example is decided").click()
     expect(card(window, "I will tell you when this request is decided")).to_be_visible()
+    type_command(window, "/rooms watching")
+    watching = card(window, "I will tell you when these are decided:")
+    expect(watching).to_contain_text("tell@story.example")
+    watching.get_by_role("button", name="Stop telling me of tell@story.example").click()
+    expect(card(window, "I will not tell you of this request any more.")).to_be_visible()
+    type_command(window, "/rooms watching")
+    expect(card(window, "You are not watching any request.")).to_be_visible()
+    answer.get_by_role("button", name="Tell me when tell@story.example is decided").click()
+    expect(card(window, "I will tell you when this request is decided")).to_have_count(2)
 
     reviewer = windows.open(BOB)
-    card(reviewer, "tell@story.example").get_by_role("button", name="Reject").click()
-    reviewer.get_by_label("Why?").fill("No contract")
-    reviewer.locator("#modal").get_by_role("button", name="Reject").click()
-    expect(card(reviewer, "tell@story.example").first).to_contain_text("Rejected by")
+    reject(reviewer, "tell@story.example", "No contract")
     window.locator("#direct").get_by_role("link", name="1 new").click()
-    expect(card(window, "reason: No contract")).to_be_visible()
+    direct = card(window, "reason: No contract.")
+    expect(direct).to_have_count(1)
+    expect(direct).to_contain_text(re.compile(r"tell@story\.example asked \w+ at .* by @bob \(Bob Brown\)"))
+    direct.get_by_role("link", name="Card").click()
+    expect(window.locator("article:focus")).to_contain_text("Rejected by @bob")
 
 
 def test_the_command_helps(windows: Windows) -> None:
     window = windows.open(SAM)
     type_command(window, "/rooms what?")
     expect(card(window, "I did not understand “what?”")).to_be_visible()
-    type_command(window, "/rooms watching")
-    expect(card(window, "watching")).not_to_have_count(0)
+
+
+def test_a_card_remembers(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("first@acme.example")
+    window = windows.open(BOB)
+    first = card(window, "first@acme.example")
+    expect(first).to_contain_text("At acme.example, 2 people have access already; last active on ")
+    crm = first.get_by_role("link", name="Open in the CRM")
+    expect(crm).to_have_attribute("href", "https://crm.example/accounts/acme")
+    reject(window, "first@acme.example", "Wrong company.")
+    sandbox.ask("second@acme.example")
+    second = card(window, "second@acme.example")
+    second.get_by_label("Penetration test").check()
+    press(window, "second@acme.example", "Approve")
+    expect(second).to_contain_text("Approved by")
+
+    sandbox.ask("third@acme.example", "May I?")
+    day = r"\w+ \d+, \d{4}"
+    remembered = (
+        r"They wrote:May I\?"
+        r"At acme\.example, 2 people have access already; last active on DAY\. Open in the CRM"
+        r"second@acme\.example asked before; approved on DAY by @bob \(Bob Brown\), with Penetration test\."
+        r"first@acme\.example asked before; rejected on DAY by @bob \(Bob Brown\); reason: Wrong company\."
+        r"Access groups"
+    )
+    expect(card(window, "third@acme.example")).to_contain_text(re.compile(remembered.replace("DAY", day)))
+
+    sandbox.ask("someone@gmail.com")
+    personal = card(window, "someone@gmail.com")
+    expect(personal).to_contain_text("gmail.com is a personal mail provider.")
+    expect(personal).not_to_contain_text("asked before")
+
+
+def test_a_waiting_card_is_reminded_of_in_its_thread(browser: Browser, tmp_path: Path) -> None:
+    with (
+        closing(Sandbox(tmp_path / "log", remind_after=1)) as sandbox,
+        closing(Windows(browser, sandbox.url)) as windows,
+    ):
+        waiting = windows.open(SAM).locator("#messages > li").filter(has_text="jane.doe@acme.example")
+        thread = waiting.get_by_role("list", name="Thread")
+        expect(thread).to_contain_text("This request still waits for a decision.")

@@ -1,0 +1,27 @@
+"""A browser, a running sandbox and windows on it, shared by the tests of the page."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser import Sandbox, Windows, chromium
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with closing(Sandbox(tmp_path_factory.mktemp("sandbox") / "log")) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def windows(browser: Browser, sandbox: Sandbox) -> Iterator[Windows]:
+    with closing(Windows(browser, sandbox.url)) as windows:
+        yield windows

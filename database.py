@@ -18,6 +18,7 @@ from fair_lock import FairLock
 from tables import LEASE, METADATA, REQUESTS, TRAIL, address_parts
 
 BUSY_SECONDS = 2.0
+PREPARE_SECONDS = 20  # while others that start do the same
 # The last one frees the rows that a process holds which was stopped in the middle of a transaction.
 POSTGRESQL_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s"
 
@@ -73,6 +74,8 @@ class Database:
     def _make_tables(self) -> None:
         with self.write() as db:
             if not self._is_sqlite:
+                for limit in ("statement_timeout", "lock_timeout"):
+                    db.execute(text(f"SET LOCAL {limit} = '{PREPARE_SECONDS}s'"))
                 # PostgreSQL fails when two processes make the same thing at once: one after the other, then.
                 db.execute(text("SELECT pg_advisory_xact_lock(20210923)"))
             elif db.scalar(text("PRAGMA quick_check(1)")) != "ok":

@@ -145,13 +145,16 @@ class MortalWorld(World):
             ]
         return len(ours) + self.closed_here.count((request_id, status))
 
+    def every_start(self) -> list[float]:
+        """Also of processes with which the app replaced one that could not raise its lease in time."""
+        own = self.ledger("SELECT at FROM trail WHERE event = 'start'")
+        return [*self.starts, *(float(str(at)) for (at,) in own)]
+
     def was_down(self, begun: float, ended: float) -> bool:
-        """Whether the app was dead or starting, or a service was out, at this time or shortly before or after."""
-        later = {end: [start for start in self.starts if start > end] for end in self.ends}
-        died = any(
-            end <= ended + 1.5 and begun - 0.5 <= min(starts, default=ended) for end, starts in later.items()
-        )
-        began = any(begun - STARTING_SECONDS <= start <= ended for start in self.starts)
+        """Whether the app was dead or starting then, or a service was out, or shortly before or after."""
+        again = {end: min((at for at in self.starts if at > end), default=ended) for end in self.ends}
+        died = any(end <= ended + 1.5 and begun - 0.5 <= start for end, start in again.items())
+        began = any(begun - STARTING_SECONDS <= start <= ended for start in self.every_start())
         return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in self.outages)
 
     # Waiting

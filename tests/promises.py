@@ -86,13 +86,17 @@ def _heard(deed: Deed, *words: str) -> bool:
 
 def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str], words: str) -> int:
     """How many messages may be repetitions: the app died after one, or its answer went wrong."""
-    deaths = sum(any(one < start < other for start in world.starts) for one, other in pairwise(sent))
-    posts = world.slack.calls("chat.postMessage")
+    starts = world.every_start()
+    deaths = sum(any(one < start < other for start in starts) for one, other in pairwise(sent))
     return deaths + sum(
-        words in post.request["text"] and (post.request.get("thread_ts") or post.request["channel"]) in places
-        for post in posts
-        if post.fault
+        words in post.request["text"] and bool(post.fault) and _place(post) in places
+        for post in world.slack.calls("chat.postMessage")
     )
+
+
+def _place(post: Exchange) -> str:
+    """The thread of a post, or its channel."""
+    return str(post.request.get("thread_ts") or post.request["channel"])
 
 
 def reminders_are_few(world: MortalWorld) -> list[str]:
@@ -102,27 +106,23 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
     """
     with world.slack.lock:
         messages = list(world.slack.messages)
-    card_of = {message.ts: payload_of(message) for message in messages if message.metadata}
-    sent: dict[tuple[str, int], list[float]] = defaultdict(list)
-    threads: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for ts, of_card in card_of.items():
-        threads[of_card["id"], of_card["round"]].append(ts)
-    found = []
+    posts = [post for post in world.slack.calls("chat.postMessage") if post.request["text"] == REMINDER]
+    cards: dict[tuple[str, int], list[str]] = defaultdict(list)  # somebody may have deleted one of them
     for message in messages:
-        if message.text == REMINDER:
-            if card := card_of.get(message.thread_ts or ""):
-                sent[card["id"], card["round"]].append(float(message.ts))
-            else:
-                found.append(f"a reminder of no card, in {message.channel}")
-    for (request_id, round), times in sent.items():
+        if card := payload_of(message):
+            cards[card["id"], card["round"]].append(message.ts)
+    every = [ts for threads in cards.values() for ts in threads]
+    found = [f"a reminder of no card, in {_place(post)}" for post in posts if _place(post) not in every]
+    for (request_id, round), threads in cards.items():
         name = f"{request_id}, round {round}"
-        most = REMINDERS * (2 if world.ledger_lost_at else 1)
-        most += _repeats(world, times, threads[request_id, round], REMINDER)
+        replies = [message for message in messages if message.thread_ts in threads]
+        times = [float(reply.ts) for reply in replies if reply.text == REMINDER]
+        most = REMINDERS * (2 if world.ledger_lost_at else 1) + _repeats(world, times, threads, REMINDER)
         if len(times) > most:
             found.append(f"{name}: {len(times)} reminders, at most {most} are due")
         query = f"SELECT at, event FROM trail WHERE request_id = '{request_id}' AND round = {round}"
         steps = world.ledger(f"{query} AND event != 'reminder' ORDER BY number")
-        for at in times:
+        for at in [post.at for post in posts if _place(post) in threads]:
             before = [str(event) for then, event in steps if float(str(then)) < at - DECIDING_SECONDS]
             # What is given back after a revocation is approved.
             if before and (before[-1] not in WAITING or "revoking" in before[-2:][0]):

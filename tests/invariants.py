@@ -267,7 +267,7 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
         event, _ = trail.get(deed.trigger_id, ("", 0))
         if event in ("approving", "rejecting", "revoking"):
             continue  # the card shows it, see `agreement` and `life_cycle`
-        if not world.was_down(deed.begun, deed.ended):
+        if not world.was_down(deed.begun, deed.ended, starting=0.0):  # it serves, since it answered
             silent[deed.user] += 1
     for user, number in silent.items():
         if told[user] < number:

@@ -69,7 +69,7 @@ class MortalWorld(World):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.settings["POLL_SECONDS"] = POLL_SECONDS
-        self.waits = dict(SHORT)
+        self.waits = {**SHORT, "worker.ALARM_SECONDS": 0.1}
         self.running: BaseProcess | None = None
         self.starts: list[float] = []
         self.ends: list[float] = []  # when the app was seen to be dead
@@ -150,11 +150,11 @@ class MortalWorld(World):
         own = self.ledger("SELECT at FROM trail WHERE event = 'start'")
         return [*self.starts, *(float(str(at)) for (at,) in own)]
 
-    def was_down(self, begun: float, ended: float) -> bool:
+    def was_down(self, begun: float, ended: float, starting: float = STARTING_SECONDS) -> bool:
         """Whether the app was dead or starting then, or a service was out, or shortly before or after."""
         again = {end: min((at for at in self.starts if at > end), default=ended) for end in self.ends}
         died = any(end <= ended + 1.5 and begun - 0.5 <= start for end, start in again.items())
-        began = any(begun - STARTING_SECONDS <= start <= ended for start in self.every_start())
+        began = any(begun - starting <= start <= ended + 1.5 for start in self.every_start())
         return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in self.outages)
 
     # Waiting

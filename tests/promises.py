@@ -37,10 +37,10 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
             "SELECT trigger_id, number FROM trail WHERE trigger_id IS NOT NULL"
         )
     }
-    ends: dict[str, int] = {}
-    for number, request_id, event in world.ledger("SELECT number, request_id, event FROM trail"):
+    ends: dict[str, tuple[int, float]] = {}
+    for number, at, request_id, event in world.ledger("SELECT number, at, request_id, event FROM trail"):
         if event in DECIDED:
-            ends[str(request_id)] = int(str(number))
+            ends[str(request_id)] = int(str(number)), float(str(at))
     watching = world.ledger("SELECT person_id, request_id FROM watchers")
     for (user, request_id), deeds in _watchers(world).items():
         name = f"{user}, who wants to be told of {request_id},"
@@ -51,13 +51,14 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
         most = min(len(tells), closed + revoked) + _repeats(world, told, [user], deeds[0].about)
         if len(told) > most:
             found.append(f"{name} was told {len(told)} times, at most {most} are due")
-        last = deeds[-1]
+        last, end = deeds[-1], ends.get(request_id, (0, 0.0))
         if last.what == STOP_TELLING and _heard(last, blocks.UNWATCHED):
-            if any(at > last.ended + SENDING_SECONDS for at in told):
+            undecided = end[1] > last.ended
+            if any(at > last.ended + (0 if undecided else SENDING_SECONDS) for at in told):
                 found.append(f"{name} was told after they had stopped it")
         if last.what == STOP_TELLING or last.begun < world.ledger_lost_at or not _heard(last, *PROMISES):
             continue
-        if ends.get(request_id, 0) > trail[last.trigger_id]:
+        if end[0] > trail[last.trigger_id]:
             if not any(at > last.begun for at in told):
                 found.append(f"{name} was not told that it is decided")
         elif (user, request_id) not in watching:
@@ -123,9 +124,11 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
         query = f"SELECT at, event FROM trail WHERE request_id = '{request_id}' AND round = {round}"
         steps = world.ledger(f"{query} AND event != 'reminder' ORDER BY number")
         for at in [post.at for post in posts if _place(post) in threads]:
-            before = [str(event) for then, event in steps if float(str(then)) < at - DECIDING_SECONDS]
+            before = [str(event) for then, event in steps if float(str(then)) <= at]
+            since = [str(event) for then, event in steps if at - DECIDING_SECONDS <= float(str(then)) <= at]
             # What is given back after a revocation is approved.
-            if before and (before[-1] not in WAITING or "revoking" in before[-2:][0]):
+            still = before[-1 - len(since) :]
+            if before and (set(WAITING).isdisjoint(still) or "revoking" in before[-2:][0]):
                 found.append(f"{name}: a reminder after “{before[-1]}”")
     return found
 

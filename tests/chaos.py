@@ -25,7 +25,7 @@ from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, BOB, SAM
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill
-from tests.mortal import MortalWorld, stop_watching, watch
+from tests.mortal import TELL_ME, MortalWorld, stop_watching, watch
 from tests.promises import promises_broken, watch_what_is_told
 from tests.world import eventually
 
@@ -251,9 +251,10 @@ def take_back(chaos: Chaos, which: int, who: int, _: int) -> None:
 
 def ask_about(chaos: Chaos, which: int, how: int, _: int) -> None:
     """Sam asks to be told how a request ends, often one of the newest; now and then, to be told no more."""
-    act = stop_watching if how % 4 == 0 else watch
-    if asked := list(chaos.conveyor.requests)[-3:]:
-        chaos.busy.append(chaos.people.submit(act, chaos, SAM, asked[which % len(asked)]))
+    watched = [deed.request_id for deed in list(chaos.deeds) if deed.what == TELL_ME]
+    act, among = (stop_watching, watched) if how % 4 == 0 else (watch, list(chaos.conveyor.requests))
+    if among := among[-3:]:
+        chaos.busy.append(chaos.people.submit(act, chaos, SAM, among[which % len(among)]))
 
 
 def delete_card(chaos: Chaos, which: int, _: int, __: int) -> None:

@@ -386,9 +386,8 @@ def main() -> None:
         own = folder / str(seed)
         own.mkdir()
         if found := perform(seed, own):
-            print(
-                f"BROKEN by seed {seed}; again: python -m tests.chaos {seed}", *found, sep="\n  ", flush=True
-            )
+            head = f"BROKEN by seed {seed}; again: python -m tests.chaos {seed}"
+            print(head, *found, sep="\n  ", flush=True)
         return not found
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -787,10 +787,15 @@ UNWATCHED = "I will not tell you of this request any more."
 
 
 def outcome(row: Row, permalink: str) -> Message:
-    """A direct message to somebody who wanted to be told."""
-    blocks = [_time_line(row, row.settled_at or row.received_at, permalink)]
-    word = DECIDED.get(row.state, ("See the card", ""))[0]
-    return message_of(f"{word}: {_who(row)}.", blocks)
+    """A direct message to somebody who wanted to be told; the row may have moved on before it is sent."""
+    if row.state == REVOKING:
+        row = replace(row, state=APPROVED)
+    state, line = row.state, _time_line(row, row.settled_at or row.received_at, permalink)
+    if state not in DECIDED and row.previous:
+        past = Past(**{"email": row.email, **json.loads(row.previous)})
+        asked = [words(_address(row), bold=True), words(" asked; "), *_ended(past)]
+        state, line = past.state, rich([*asked, words(" The customer has asked again since.")])
+    return message_of(f"{DECIDED.get(state, ('See the card', ''))[0]}: {_who(row)}.", [line])
 
 
 def _time_line(row: Row, now: float, permalink: str) -> Block:

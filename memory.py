@@ -13,8 +13,8 @@ from sqlalchemy import and_, func, or_, select
 from conveyor_client import ConveyorClient, ConveyorError
 from database import Database
 from deadline import DeadlineExceeded, call_within
-from ledger import ROW_COLUMNS
-from tables import CLOSED, IN_FLIGHT, PENDING, REQUESTS, SETTLED, WATCHERS, Past, Row, address_parts
+from ledger import OUTCOME, ROW_COLUMNS
+from tables import CLOSED, IN_FLIGHT, NOTES, PENDING, REQUESTS, SETTLED, WATCHERS, Past, Row, address_parts
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,11 @@ class Memory:
     def unwatch(self, request_id: str, person_id: str) -> bool:
         mine = and_(WATCHERS.c.request_id == request_id, WATCHERS.c.person_id == person_id)
         return self._ledger.update(WATCHERS.delete().where(mine), changed=False)
+
+    def forget_outcome(self, request_id: str, person_id: str) -> None:
+        """Do not send what this person was about to be told."""
+        mine = and_(NOTES.c.request_id == request_id, NOTES.c.person_id == person_id)
+        self._ledger.update(NOTES.delete().where(mine, NOTES.c.kind == OUTCOME), changed=False)
 
     def watched_by(self, person_id: str, most: int) -> tuple[list[Row], int]:
         """The oldest requests of which this person wants to be told, and how many there are."""

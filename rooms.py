@@ -86,6 +86,7 @@ class Rooms:
         if not self._is_new(row, body, "not watching"):
             return None
         self._memory.unwatch(row.id, person_id)
+        self._memory.forget_outcome(row.id, person_id)  # if it has just been decided
         return blocks.UNWATCHED
 
     def _is_new(self, row: Row, body: Mapping[str, Any], event: str) -> bool:

@@ -178,7 +178,8 @@ class Show:
         except ChannelError as error:
             if not self._is_outage(error, POST):
                 log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
-                if note.kind == OUTCOME and note.failures >= OUTCOME_FAILURES:
+                refused = isinstance(error, CardRefused)
+                if note.kind == OUTCOME and refused and note.failures >= OUTCOME_FAILURES:
                     self._ledger.note_sent(note)  # Slack does not let this person be told
                 else:
                     self._ledger.note_later(note, self._clock() + pause(note.failures))

@@ -357,7 +357,8 @@ class WebApi(Workspace):
         elif content.get("response_type") == "in_channel":
             self._post(target.channel, text, blocks, None, content.get("thread_ts") or target.thread_ts)
         else:
-            self._add_private(target.user, target.channel, text, blocks, content.get("thread_ts"))
+            thread = content.get("thread_ts")
+            target.said.append(self._add_private(target.user, target.channel, text, blocks, thread))
 
 
 def _decoded(arguments: Json) -> Json:

@@ -140,6 +140,7 @@ class ResponseUrl:
     thread_ts: str | None
     at: float
     uses: int = 0
+    said: list[Private] = field(default_factory=list)  # by it, to this person alone
 
 
 @dataclass

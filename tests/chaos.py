@@ -25,7 +25,8 @@ from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, BOB, SAM
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill
-from tests.mortal import MortalWorld
+from tests.mortal import TELL_ME, MortalWorld, stop_watching, watch
+from tests.promises import promises_broken, watch_what_is_told
 from tests.world import eventually
 
 AT_ONCE = 4
@@ -75,6 +76,7 @@ SLACK_CALLS = (
     "chat.postMessage",
     "chat.update",
     "conversations.history",
+    "conversations.members",
     "users.info",
     "views.open",
     "auth.test",
@@ -114,13 +116,15 @@ class Step:
 class Chaos(MortalWorld):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.waits |= {"decide.TRYING_SECONDS": 4.0, "show.SWEEP_SECONDS": 1.0}
+        self.waits |= {"decide.TRYING_SECONDS": 4.0, "show.SWEEP_SECONDS": 1.0, "channel.MEMBERS_SECONDS": 1}
+        self.settings["REMIND_AFTER_HOURS"] = str(1.5 / 3600)
         self.found: list[str] = []
         self.people = ThreadPoolExecutor(12)
         self.busy: list[Future[None]] = []
         self.witnessed = False
         self.appointed = False
         watch_each_step(self, self.found)
+        watch_what_is_told(self, self.found)
         for name in ("Penetration test", "Source code"):
             self.conveyor.add_group(name)
 
@@ -178,8 +182,7 @@ class Chaos(MortalWorld):
 
 
 def ask(chaos: Chaos, number: int, _: int, __: int) -> None:
-    count = len(chaos.conveyor.requests)
-    chaos.conveyor.ask(f"p{count}@acme.com", f"Hello <{number}>")
+    chaos.conveyor.ask(f"p{number}@acme.com", f"Hello <{number}>")
 
 
 def ask_again(chaos: Chaos, which: int, _: int, __: int) -> None:
@@ -244,6 +247,14 @@ def take_back(chaos: Chaos, which: int, who: int, _: int) -> None:
     if approved:
         request_id = (approved[which % len(approved)].metadata or {})["event_payload"]["id"]
         chaos.busy.append(chaos.people.submit(chaos.does, PEOPLE[who % 3], request_id, "revoke"))
+
+
+def ask_about(chaos: Chaos, which: int, how: int, _: int) -> None:
+    """Sam asks to be told how a request ends, often one of the newest; now and then, to be told no more."""
+    watched = [deed.request_id for deed in list(chaos.deeds) if deed.what == TELL_ME]
+    act, among = (stop_watching, watched) if how % 4 == 0 else (watch, list(chaos.conveyor.requests))
+    if among := among[-3:]:
+        chaos.busy.append(chaos.people.submit(act, chaos, SAM, among[which % len(among)]))
 
 
 def delete_card(chaos: Chaos, which: int, _: int, __: int) -> None:
@@ -317,6 +328,7 @@ DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "click": (10, click),
     "rush": (4, rush),
     "take back": (3, take_back),
+    "ask about": (6, ask_about),
     "delete card": (1, delete_card),
     "break conveyor": (6, break_conveyor),
     "break slack": (5, break_slack),
@@ -331,7 +343,7 @@ DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
 def schedule(seed: int) -> list[Step]:
     random = Random(seed)
     names, weights = list(DEEDS), [weight for weight, _ in DEEDS.values()]
-    return [Step("ask", 0.0, (0, 0, 0)), Step("ask", 0.0, (0, 0, 0)), Step("lull", 0.0, (0, 0, 0))] + [
+    return [Step("ask", 0.0, (0, 0, 0)), Step("ask", 0.0, (1, 0, 0)), Step("lull", 0.0, (0, 0, 0))] + [
         Step(
             random.choices(names, weights)[0],
             min(random.expovariate(1 / MEAN_PAUSE), 1.0),
@@ -346,7 +358,7 @@ def perform(seed: int, folder: Path) -> list[str]:
     chaos = Chaos(folder)
     try:
         chaos.live(schedule(seed))
-        found = chaos.found + broken(chaos) + chaos.turns()
+        found = chaos.found + broken(chaos) + promises_broken(chaos) + chaos.turns()
     except AssertionError as error:
         found = [*chaos.found, str(error)]
     finally:
@@ -375,9 +387,8 @@ def main() -> None:
         own = folder / str(seed)
         own.mkdir()
         if found := perform(seed, own):
-            print(
-                f"BROKEN by seed {seed}; again: python -m tests.chaos {seed}", *found, sep="\n  ", flush=True
-            )
+            head = f"BROKEN by seed {seed}; again: python -m tests.chaos {seed}"
+            print(head, *found, sep="\n  ", flush=True)
         return not found
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

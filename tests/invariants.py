@@ -14,7 +14,7 @@ from sandbox.stand_in import Exchange
 from sandbox.workspace import Message
 from tables import CLOSED, PENDING, Row
 from tests.launcher import SHORT
-from tests.mortal import ASKED, Deed, MortalWorld
+from tests.mortal import DECISIONS, Deed, MortalWorld
 from tests.world import eventually
 
 # The life of a request, as the trail tells it: what may follow what. An empty word is its beginning.
@@ -39,6 +39,7 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "asked again": (*DECIDED, "given back", "adopted as closed"),
     **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
 }
+BESIDE = ("refused", "opened", "reminder", "watching", "not watching")
 
 # What Conveyor must say of a request whose row is in this state; nothing: that it is not there.
 STATUS_OF = {
@@ -142,7 +143,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     """The one who is said to have decided did so, with these groups or this reason, in full."""
     found = []
     deeds = [deed for deed in world.deeds if (deed.user, deed.request_id) == (row.reviewer_id, row.id)]
-    if not deeds:
+    if row.reviewer_id not in deciders(world.deeds, row.id):
         found.append(f"{row.id} was {row.state} by {row.reviewer_id}, who did nothing of the kind")
     if row.state == "rejected":
         if row.reason not in [deed.reason for deed in deeds if deed.what == "reject"]:
@@ -221,8 +222,8 @@ def life_cycle(world: MortalWorld) -> list[str]:
     found = []
     last: dict[str, str] = defaultdict(str)
     claims: set[tuple[str, str]] = set()
-    # The rest of the trail is about clicks, reminders and starts.
-    of_life = "request_id != '' AND event NOT IN ('refused', 'opened', 'reminder')"
+    # The rest of the trail is about clicks, questions, reminders and starts.
+    of_life = f"request_id != '' AND event NOT IN ({', '.join(map(repr, BESIDE))})"
     query = f"SELECT event, request_id, person_email FROM trail WHERE {of_life} ORDER BY number"
     for event, request_id, email in world.ledger(query):
         if last[str(request_id)] not in MAY_FOLLOW.get(str(event), ()):
@@ -246,7 +247,8 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
             "SELECT trigger_id, event, number FROM trail WHERE trigger_id IS NOT NULL"
         )
     }
-    told = Counter(private.user for private in world.slack.private)
+    answers = [said.ts for deed in world.deeds for said in deed.said]
+    told = Counter(private.user for private in world.slack.private if private.ts not in answers)
     silent: Counter[str] = Counter()
     for deed in world.deeds:
         name = f"{deed.user}'s “{deed.what}” on {deed.request_id}"
@@ -260,12 +262,12 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
         if answer.status != 200:
             found.append(f"{name} was answered {answer.status}: {answer.body}")
             continue
-        if deed.seen or deed.begun < world.ledger_lost_at:
-            continue  # a modal says it; and with a lost ledger the card does, see `agreement`
+        if deed.seen or deed.said or deed.begun < world.ledger_lost_at:
+            continue  # a modal or an answer says it; and with a lost ledger the card does, see `agreement`
         event, _ = trail.get(deed.trigger_id, ("", 0))
         if event in ("approving", "rejecting", "revoking"):
             continue  # the card shows it, see `agreement` and `life_cycle`
-        if not world.was_down(deed.begun, deed.ended):
+        if not world.was_down(deed.begun, deed.ended, starting=0.0):  # it serves, since it answered
             silent[deed.user] += 1
     for user, number in silent.items():
         if told[user] < number:
@@ -312,11 +314,12 @@ def watch_each_step(world: MortalWorld, found: list[str]) -> None:
             times = sum(world.closings(request_id, status) for status in statuses)
             if times < len(shown[request_id, state]):
                 found.append(f"a card of {request_id} says {state} before Conveyor does")
-        if reviewer and state != "pending" and reviewer not in _deciders(world.deeds, request_id):
+        if reviewer and state != "pending" and reviewer not in deciders(world.deeds, request_id):
             found.append(f"a card of {request_id} says {state} by {reviewer}, who did not click")
 
     world.slack.on_exchange.append(look)
 
 
-def _deciders(deeds: list[Deed], request_id: str) -> set[str]:
-    return {deed.user for deed in list(deeds) if deed.request_id == request_id and deed.what != ASKED}
+def deciders(deeds: list[Deed], request_id: str) -> set[str]:
+    """Who tried to decide this request."""
+    return {deed.user for deed in list(deeds) if deed.request_id == request_id and deed.what in DECISIONS}

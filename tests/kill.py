@@ -23,6 +23,7 @@ from tables import APPROVED, REJECTED, Row
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill, When
 from tests.mortal import REST_SECONDS, MortalWorld
+from tests.promises import promises_broken, watch_what_is_told
 from tests.world import eventually
 
 AT_ONCE = 4
@@ -39,8 +40,11 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "rivals": [(ANN, "approve"), (BOB, "reject")],
     "options": [(ANN, "approve with options")],
     "revoke": [(ANN, "approve and revoke")],
+    "tell me": [(BOB, "reject what is watched")],
+    "reminders": [(ANN, "approve late")],
     "three clicks": [(ANN, "approve"), (BOB, "approve"), (ANN, "approve")],
 }
+SETTINGS = {"reminders": {"REMIND_AFTER_HOURS": str(0.2 / 3600)}}
 LEDGERS = ("kept", "lost")
 
 
@@ -62,8 +66,10 @@ class Stage(MortalWorld):
     def __init__(self, folder: Path, scenario: str) -> None:
         super().__init__(folder)
         self.people = SCENARIOS[scenario]
+        self.settings |= SETTINGS.get(scenario, {})
         self.found: list[str] = []
         watch_each_step(self, self.found)
+        watch_what_is_told(self, self.found)
         self.conveyor.add_group("Penetration test")
         for state, status in ((APPROVED, "approved"), (REJECTED, "ignored")):
             decided = self.conveyor.ask(f"{state}@acme.com", status=status)
@@ -95,6 +101,10 @@ class Stage(MortalWorld):
             if not self.people or self.is_dead() or not self.is_clickable():
                 return
 
+    def broken(self) -> list[str]:
+        """Whatever is wrong, at rest."""
+        return self.found + broken(self) + promises_broken(self) + self.untouched()
+
     def untouched(self) -> list[str]:
         now = [(card.ts, card.text, card.edited) for card in self.slack.cards() if card.ts in self._old()]
         return [] if now == self.decided else [f"decided cards were touched: {self.decided} → {now}"]
@@ -118,11 +128,11 @@ def perform(run: Run, folder: Path) -> list[str]:
             stage.lose_ledger()
         stage.begin()
         stage.rest()
-        found = stage.found + broken(stage) + stage.untouched()
+        found = stage.broken()
         # Whoever sees buttons still, or again, clicks again: what was left open can be concluded.
         if not found and stage.people and stage.is_clickable():
             stage.play()
-            found = stage.found + broken(stage) + stage.untouched()
+            found = stage.broken()
             if stage.is_clickable():
                 found.append("the request cannot be decided any more")
     except AssertionError as error:
@@ -141,7 +151,7 @@ def moments(scenario: str, folder: Path) -> list[Kill]:
         stage.begin()
         stage.play()
         events = stage.events()
-        found = stage.found + broken(stage) + stage.untouched()
+        found = stage.broken()
         assert not found, f"{found}\n{stage.log()}"
     finally:
         stage.close()

@@ -63,6 +63,7 @@ SHORT: dict[str, Any] = {
     "show.pause": pause,
     "watch.LONGEST_PAUSE": LONGEST_PAUSE,
     "watch.READ_AGAIN_SECONDS": 1.0,
+    "worker.ALARM_SECONDS": 0.1,
     "worker.BEAT_SECONDS": 0.2,
     "worker.FAILED_SECONDS": 0.2,
     "worker.GREET_AGAIN_SECONDS": 0.2,

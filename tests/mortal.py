@@ -6,22 +6,29 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 from sqlalchemy.exc import OperationalError
 
+import blocks
+from ledger import REMINDERS
 from sandbox.conveyor import OPEN
 from sandbox.slack import Refused
-from sandbox.workspace import Answer
+from sandbox.workspace import ANN, SAM, Answer, Private, elements_in
 from tests.launcher import SHORT, Kill
 from tests.world import World, eventually, kill
 
 POLL_SECONDS = "0.1"
 STARTING_SECONDS = 10.0  # on a loaded machine
 REST_SECONDS = 60.0  # the same
+HEARING_SECONDS = 6.0  # until an answer to a question has come, if it comes
 ASKED = "asked for a window"
+QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
+DECISIONS = ("approve", "reject", "revoke")
+REMINDER = str(blocks.note("reminder", "", "")["text"])
 
 
 @dataclass
@@ -36,12 +43,20 @@ class Deed:
     ended: float = 0.0
     answer: Answer | None = None
     seen: str = ""
+    about: str = ""  # the customer's address
+    said: list[Private] = field(default_factory=list)  # by the address that Slack sent for answers
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """What Slack sent for it."""
+        assert self.answer
+        body, _ = self.answer.sent
+        fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        return dict(json.loads(fields["payload"])) if "payload" in fields else fields
 
     @property
     def trigger_id(self) -> str:
-        assert self.answer
-        body, _ = self.answer.sent
-        return str(json.loads(parse_qs(body.decode())["payload"][0])["trigger_id"])
+        return str(self.sent["trigger_id"])
 
 
 class MortalWorld(World):
@@ -58,6 +73,7 @@ class MortalWorld(World):
         self.asked_again: list[tuple[str, float]] = []  # by customers: request, when
         self.outages: list[tuple[float, float]] = []  # of a service, from when to when
         self.ledger_lost_at = 0.0
+        self.asking = threading.Lock()
         self._dying = threading.Lock()
 
     def begin(self, kill: Kill | None = None) -> None:
@@ -103,10 +119,16 @@ class MortalWorld(World):
             ]
         return len(ours) + self.closed_here.count((request_id, status))
 
-    def was_down(self, begun: float, ended: float) -> bool:
-        """Whether the app died or started in this time, or a service was out, or shortly before or after."""
-        died = any(begun - 0.5 <= end <= ended + 1.5 for end in self.ends)
-        began = any(begun - STARTING_SECONDS <= start <= ended for start in self.starts)
+    def every_start(self) -> list[float]:
+        """Also of processes with which the app replaced one that could not raise its lease in time."""
+        own = self.ledger("SELECT at FROM trail WHERE event = 'start'")
+        return [*self.starts, *(float(str(at)) for (at,) in own)]
+
+    def was_down(self, begun: float, ended: float, starting: float = STARTING_SECONDS) -> bool:
+        """Whether the app was dead or starting then, or a service was out, or shortly before or after."""
+        again = {end: min((at for at in self.starts if at > end), default=ended) for end in self.ends}
+        died = any(end <= ended + 1.5 and begun - 0.5 <= start for end, start in again.items())
+        began = any(begun - starting <= start <= ended + 1.5 for start in self.every_start())
         return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in self.outages)
 
     # Waiting
@@ -167,6 +189,17 @@ class MortalWorld(World):
         if deed.answer and deed.answer.status is None:
             with suppress(AssertionError):
                 eventually(self.is_dead, 0.5)  # so that its end is written down now
+
+    def ask(self, deed: Deed, act: Callable[[], Answer]) -> Private | None:
+        """What the app says when somebody asks it, if it says something."""
+        self.attempt(deed, act)
+        if deed.answer is None or deed.answer.status != 200:
+            return None
+        deed.said = self.slack.response_urls[deed.sent["response_url"].rpartition("/")[2]].said
+        with suppress(AssertionError):
+            eventually(lambda: deed.said or self.is_dead(), HEARING_SECONDS)
+        deed.ended = time.time()
+        return deed.said[0] if deed.said else None
 
 
 def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
@@ -230,10 +263,63 @@ def approve_and_revoke(world: MortalWorld, user: str, request_id: str, ts: str) 
     revoke(world, user, request_id, ts)
 
 
+def watch(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
+    """Ask how it stands, and to be told when it is decided."""
+    _ask_and_click(world, user, request_id, blocks.TELL_ME, TELL_ME)
+
+
+def stop_watching(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
+    _ask_and_click(world, user, request_id, blocks.STOP_TELLING, STOP_TELLING)
+
+
+def _ask_and_click(world: MortalWorld, user: str, request_id: str, button: str, what: str) -> None:
+    """Use the command, and click the button for this request in its answer, if it is there."""
+    item = world.conveyor.requests.get(request_id)
+    if item is None:
+        return
+    with world.asking:  # one question after another: it is known what each answer belongs to
+        email = str(item["email"])
+        typed = "watching" if what == STOP_TELLING else email
+        asked = Deed(user, request_id, QUESTION)
+        answer = world.ask(asked, lambda: world.slack.command(user, typed))
+        if answer is None:
+            return
+        buttons = [
+            block["block_id"]
+            for block, element in elements_in(answer.blocks)
+            if (element.get("action_id"), element.get("value")) == (button, request_id)
+        ]
+        if buttons:
+            deed = Deed(user, request_id, what, about=email)
+            click = partial(world.slack.click, user, answer.ts, button, via=answer, block_id=buttons[0])
+            world.ask(deed, click)
+
+
+def reject_watched(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Reject what one person wants to be told of, and another does not any more."""
+    watch(world, SAM, request_id)
+    watch(world, ANN, request_id)
+    stop_watching(world, ANN, request_id)
+    reject(world, user, request_id, ts)
+
+
+def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve when everybody was reminded for the last time."""
+
+    def reminded() -> bool:
+        replies = [reply for reply in world.slack.replies(ts) if reply.text == REMINDER]
+        return len(replies) >= REMINDERS or world.is_dead()
+
+    eventually(reminded, REST_SECONDS, "the last reminder")
+    approve(world, user, request_id, ts)
+
+
 ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
     "approve": approve,
     "approve with options": approve_with_options,
     "reject": reject,
     "revoke": revoke,
     "approve and revoke": approve_and_revoke,
+    "reject what is watched": reject_watched,
+    "approve late": approve_late,
 }

@@ -42,6 +42,9 @@ SOME = [
     Run("revoke", "kept", Kill("commit mark_sent", 2, "after")),
     Run("revoke", "kept", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
     Run("revoke", "lost", Kill("PATCH /exchange/authorizations/auth-5", 1, "before")),
+    Run("tell me", "kept", Kill("commit watch", 1, "after")),
+    Run("tell me", "kept", Kill("POST chat.postMessage", 2, "after")),
+    Run("reminders", "kept", Kill("POST chat.postMessage", 2, "after")),
     Run("three clicks", "kept", Kill("commit claim", 1, "after")),
     Run("three clicks", "kept", Kill("commit refuse", 1, "after")),
 ]

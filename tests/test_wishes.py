@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Message, Private
+from show import OUTCOME_FAILURES
 from tests.test_main_job import offered, posted, request_of, writes
 from tests.world import World, eventually
 
@@ -337,6 +338,19 @@ def test_only_members_of_the_channel_are_answered(world: World) -> None:
 # Tell me
 
 
+def sam_watches(world: World) -> Message:
+    """A card of which Sam wants to be told."""
+    card = posted(world, "jane@acme.com")
+    answer = answer_to(world, SAM, "acme.com")
+    world.slack.click(SAM, answer.ts, "tell_me", via=answer)
+    world.told(SAM, "I will tell you")
+    return card
+
+
+def told_directly(world: World) -> list[Message]:
+    return [said for said in world.slack.messages if said.channel == f"D{SAM[1:]}"]
+
+
 def test_a_watcher_is_told_of_the_decision_even_after_a_restart(world: World) -> None:
     world.start()
     card = posted(world, "jane@acme.com")
@@ -361,37 +375,69 @@ def test_a_watcher_is_told_of_the_decision_even_after_a_restart(world: World) ->
         world.slack.click(BOB, decided.ts, "reject")
         world.slack.submit(BOB, values={"reason": "not now"})
         world.shows(request_of(decided), "Rejected by")
-    direct = f"D{SAM[1:]}"
-    told = eventually(lambda: [said for said in world.slack.messages if said.channel == direct])
+    told = eventually(lambda: told_directly(world))
     said = world.slack.text_of(told[0])
     assert "jane@acme.com" in said and "rejected on" in said and "reason: not now" in said
     assert card.ts.replace(".", "") in str(told[0].blocks)
     eventually(lambda: world.ledger("SELECT * FROM notes") == [])
-    assert len([said for said in world.slack.messages if said.channel == direct]) == 1
+    assert len(told_directly(world)) == 1
     assert world.ledger("SELECT * FROM watchers") == []
 
 
 def test_a_kill_forgets_no_watcher_and_tells_at_most_twice(world: World) -> None:
     world.start()
-    card = posted(world, "jane@acme.com")
-    answer = answer_to(world, SAM, "acme.com")
-    world.slack.click(SAM, answer.ts, "tell_me", via=answer)
-    world.told(SAM, "I will tell you")
+    card = sam_watches(world)
     world.kill()
     world.start()
-    direct = f"D{SAM[1:]}"
-
-    def told() -> list[Message]:
-        return [said for said in world.slack.messages if said.channel == direct]
-
     # Slack has said it, and the app dies before it knows.
     world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: request.get("channel") == SAM)
     world.slack.click(ANN, card.ts, "approve")
-    eventually(told)
+    eventually(lambda: told_directly(world))
     world.kill()
     world.start()
     eventually(lambda: world.ledger("SELECT * FROM notes") == [], seconds=20)
-    assert 1 <= len(told()) <= 2
+    assert 1 <= len(told_directly(world)) <= 2
+
+
+def test_a_watcher_is_told_however_long_slack_is_silent(world: World) -> None:
+    world.waits["ledger.LONGEST_PAUSE"] = 0.05
+    world.start()
+    card = sam_watches(world)
+    fault = world.slack.fail(
+        "chat.postMessage", times=None, status=500, when=lambda request: request.get("channel") == SAM
+    )
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(lambda: fault.used > OUTCOME_FAILURES + 2)
+    world.slack.clear_faults()
+    assert eventually(lambda: told_directly(world))[0].text.startswith("Approved: jane@acme.com")
+
+
+def test_a_late_message_tells_how_it_was_decided_although_it_is_asked_again(world: World) -> None:
+    world.start(POLL_SECONDS="0.1")
+    card = sam_watches(world)
+    world.slack.fail("chat.postMessage", status=429, headers={"Retry-After": "3"})
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "not now"})
+    world.shows(request_of(card), "Rejected by")
+    world.conveyor.ask_again(request_of(card))
+    eventually(lambda: world.ledger("SELECT state FROM requests") == [("pending",)])
+    told = eventually(lambda: told_directly(world))[0]
+    assert told.text == "Rejected: jane@acme.com (acme.com)."
+    said = world.slack.text_of(told)
+    assert "reason: not now. The customer has asked again since." in said and "waiting" not in said
+
+
+def test_who_stops_in_the_last_moment_is_not_told(world: World) -> None:
+    world.start()
+    card = sam_watches(world)
+    listed = answer_to(world, SAM, "watching")
+    fault = world.slack.fail("chat.postMessage", status=429, headers={"Retry-After": "3"})
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(lambda: fault.used)
+    world.slack.click(SAM, listed.ts, "stop_telling", via=listed)
+    world.told(SAM, "I will not tell you")
+    posted(world, "joe@acme.com")  # which comes after all that was to be told
+    assert told_directly(world) == []
 
 
 # Nothing waits unseen

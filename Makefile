@@ -12,7 +12,7 @@ demo: $(INSTALLED) ## Try it in a browser, with no Slack and no Conveyor account
 	@$(BIN)/python -m sandbox
 
 test: $(INSTALLED) check ## Check the code and run every test
-	@$(BIN)/python -m pytest -n 6
+	@$(BIN)/python -m pytest -n 8 --dist worksteal
 
 check: $(INSTALLED) ## Lint, format and types
 	@$(BIN)/ruff check .

@@ -23,9 +23,9 @@ def world(tmp_path: Path) -> Iterator[World]:
     assert made.leaks() == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One running app for the tests that leave it as they found it."""
+    """One running app for the tests of a module that leave it as they found it."""
     made = World(tmp_path_factory.mktemp("town"))
     made.start()
     yield made

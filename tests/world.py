@@ -11,11 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import requests
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
@@ -69,6 +70,12 @@ def kill(process: subprocess.Popen[bytes] | Forked) -> None:
     eventually(is_gone)
 
 
+@cache
+def engine(url: str) -> Engine:
+    """Connects anew each time: between two queries the ledger may be deleted, or its server restarted."""
+    return create_engine(url, poolclass=NullPool)
+
+
 def manifest_scopes() -> list[str]:
     """What the app may do in Slack: the scopes that manifest.yaml asks for, no more."""
     return re.findall(r"^ {6}- (\S+)", (ROOT / "manifest.yaml").read_text(), re.MULTILINE)
@@ -105,7 +112,7 @@ class World:
             "SLACK_API_URL": self.slack.api_url,
             "DATABASE_URL": f"sqlite:///{self.database}",
             "PORT": str(self.port),
-            "POLL_SECONDS": "0.2",
+            "POLL_SECONDS": "0.4",
             "REVIEWERS": REVIEWERS,
             "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{self.port}",
         }
@@ -178,13 +185,10 @@ class World:
 
     def ledger(self, query: str) -> list[tuple[object, ...]]:
         """Rows of the ledger, read (or changed) beside the app."""
-        url = self.settings["DATABASE_URL"]
-        engine = create_engine(re.sub("^postgres(ql)?:", "postgresql+psycopg:", url))
-        with engine.begin() as db:
+        url = re.sub("^postgres(ql)?:", "postgresql+psycopg:", self.settings["DATABASE_URL"])
+        with engine(url).begin() as db:
             result = db.execute(text(query))
-            rows = [tuple(row) for row in result] if result.returns_rows else []
-        engine.dispose()
-        return rows
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     # What people see
 

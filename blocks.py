@@ -107,7 +107,7 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         rich([words("Received "), date(row.received_at), words(".")]),
     ]
     if row.previous:
-        previous = Past(**{"email": row.email, **json.loads(row.previous)})
+        previous = _previous(row)
         blocks.append(rich([words("Asked again; "), *_ended(previous)]))
     blocks += _message(row)
     blocks += _company(row)
@@ -237,6 +237,11 @@ DECIDED = {
     IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
     GONE: ("No longer in Conveyor", ":grey_question:"),
 }
+
+
+def _previous(row: Row) -> Past:
+    """How the round before this one ended."""
+    return Past(**{"email": row.email, **json.loads(row.previous)})
 
 
 def _ended(past: Past) -> list[Block]:
@@ -792,7 +797,7 @@ def outcome(row: Row, permalink: str) -> Message:
         row = replace(row, state=APPROVED)
     state, line = row.state, _time_line(row, row.settled_at or row.received_at, permalink)
     if state not in DECIDED and row.previous:
-        past = Past(**{"email": row.email, **json.loads(row.previous)})
+        past = _previous(row)
         asked = [words(_address(row), bold=True), words(" asked; "), *_ended(past)]
         state, line = past.state, rich([*asked, words(" The customer has asked again since.")])
     return message_of(f"{DECIDED.get(state, ('See the card', ''))[0]}: {_who(row)}.", [line])

@@ -55,7 +55,7 @@ def make_bolt(client: WebClient) -> App:
     # It warns that it does not use the SLACK_BOT_TOKEN that it found, and with parts of a payload of what
     # nobody listens to, which may be anything.
     logger.setLevel(logging.ERROR)
-    bolt = App(
+    return App(
         logger=logger,
         client=client,
         authorize=lambda: identity,
@@ -65,7 +65,6 @@ def make_bolt(client: WebClient) -> App:
         url_verification_enabled=False,
         ignoring_self_events_enabled=False,
     )
-    return bolt
 
 
 def _odd_payload(error: Exception) -> BoltResponse:

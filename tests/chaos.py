@@ -17,7 +17,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from sandbox.conveyor import OPEN
@@ -150,16 +149,10 @@ class Chaos(MortalWorld):
     def witness(self) -> None:
         if self.witnessed:
             return
-        engine = create_engine(self.settings["DATABASE_URL"])
-        try:
-            with engine.begin() as db:
-                for statement in WITNESS:
-                    db.execute(text(statement))
+        with suppress(OperationalError):  # there is no ledger yet, or it is busy
+            for statement in WITNESS:
+                self.ledger(statement)
             self.witnessed = True
-        except OperationalError:
-            pass  # there is no ledger yet, or it is busy
-        finally:
-            engine.dispose()
 
     def turns(self) -> list[str]:
         """What a row became that it could not become from what it was."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LET_PASS_SECONDS = 0.02  # however many clicks there are, the background goes on
+LET_PASS_SECONDS = 0.05  # however many clicks there are, the background goes on
 
 
 class Clicks:

@@ -3,6 +3,7 @@
 Settings and ledger are checked here, before any fork, so that a mistake ends the start at once.
 """
 
+import gc
 import socket
 import sys
 import time
@@ -75,6 +76,9 @@ def post_worker_init(worker: Any) -> None:
     from app import log_to_stderr, parts
 
     log_to_stderr(settings.log_level)
+    # What lives as long as the process: to look through it again for garbage held up every click for 50 ms.
+    gc.collect()
+    gc.freeze()
     parts(worker.wsgi).start()
 
 

@@ -77,7 +77,6 @@ def post_worker_init(worker: Any) -> None:
 
     log_to_stderr(settings.log_level)
     # What lives as long as the process: to look through it again for garbage held up every click for 50 ms.
-    gc.collect()
     gc.freeze()
     parts(worker.wsgi).start()
 

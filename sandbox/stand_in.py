@@ -18,7 +18,7 @@ T = TypeVar("T")
 KEPT_EXCHANGES = 5_000
 POLL_SECONDS = 0.05
 SECRET_FIELDS = ("token", "authorization", "x-api-key")
-SECRET_PATH = re.compile(r"(/actions/)[\w-]+")
+OF_AN_ANSWER = r"(?<=/actions/)[\w-]+"  # a response_url: whoever has it may answer
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ class StandIn:
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
         self.version = 0
-        self._secrets = [secret for secret in secrets if secret]
+        known = (re.escape(secret) for secret in secrets if secret)
+        self._secret = re.compile("|".join([*known, OF_AN_ANSWER]))
         self._faults: list[Fault] = []
         self._server: BaseWSGIServer | None = None
         self._thread = threading.Thread()
@@ -147,7 +148,7 @@ class StandIn:
         self._stopping = threading.Event()
         server = make_server("127.0.0.1", port, self._flask, threaded=True, request_handler=QuietHandler)
         self._server, self.url = server, f"http://127.0.0.1:{server.port}"
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -233,9 +234,7 @@ class StandIn:
         if isinstance(value, bytes):
             return self.masked(value.decode(errors="replace"))
         if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, "***")
-            return SECRET_PATH.sub(r"\1***", value)
+            return self._secret.sub("***", value)
         return value
 
     def arrived(self, method: str, path: str, call: str, request: Any) -> Exchange:

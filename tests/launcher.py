@@ -4,6 +4,7 @@ A process that has imported everything (multiprocessing's fork server) forks one
 does what `python app.py` does. The app knows nothing of all this.
 """
 
+import gc
 import http.client
 import importlib
 import multiprocessing
@@ -198,6 +199,7 @@ def _place(url: str) -> str:
 
 def serve(start: Start) -> None:
     """Be the app, in a session of its own."""
+    gc.freeze()  # or the garbage collector copies every page that is shared with the fork server
     os.setsid()
     output = os.open(start.output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(output, 1)

@@ -195,6 +195,7 @@ def test_slack_is_down_for_hours_and_cards_come_in_order(scene: Scene) -> None:
     assert not scene.slack.problems and not scene.outages()
 
 
+@pytest.mark.long
 def test_a_thousand_requests_arrive_at_one_a_second(scene: Scene) -> None:
     asked = [scene.conveyor.ask(f"p{number}@acme.com", f"message {number}") for number in range(1000)]
     scene.slack.fail(POST, times=40, **TOO_MANY, when=lambda message: "7@" in message["text"])
@@ -205,6 +206,7 @@ def test_a_thousand_requests_arrive_at_one_a_second(scene: Scene) -> None:
     while len(scene.asked()) < 1000:
         scene.run(20)
         assert scene.now - began < 1000 + 41 * 8 + 60
+    scene.idle = 10.0
     scene.run(SWEEP_SECONDS)
     assert sorted(scene.asked()) == sorted(asked)
     moments = sorted(float(card.ts) for card in scene.slack.cards())
@@ -228,6 +230,7 @@ def test_deleted_cards_are_found_missing_within_ten_minutes(scene: Scene) -> Non
     assert "asks for access" in scene.slack.text_of(scene.slack.cards()[1])
 
 
+@pytest.mark.long
 def test_an_outage_as_the_process_sees_it(world: World) -> None:
     world.waits["ledger.OUTAGE_SECONDS"] = 1
     world.start()

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import requests
 
 from tests.test_main_job import posted
@@ -19,6 +20,7 @@ def row_of(sentence: str) -> str:
     raise AssertionError(f"docs/operating.md does not explain: {sentence}")
 
 
+@pytest.mark.long
 def test_every_reason_is_explained_and_no_other(world: World) -> None:
     seen: set[str] = set()
 

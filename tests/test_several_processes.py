@@ -89,6 +89,7 @@ def decide(world: World, request_id: str, person: str) -> None:
     eventually(decided, 60, f"{request_id} is decided")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_of_three_killed_at_random(several: Make, database_url: str, seed: int) -> None:
     replicas = several(database_url, 3, QUICK)

@@ -1,4 +1,4 @@
-"""What is special about a socket that the app opened; test_main_job.py runs in both modes."""
+"""What is special about a socket that the app opened; the main job, starts and stops are tested both ways."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +35,7 @@ def test_health_is_served_and_nothing_listens_to_slack(town: World) -> None:
     assert requests.post(town.url + "/slack/events", data=b"x", timeout=5).status_code == 404
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lost", ["drop", "refresh"])
 def test_no_click_is_lost_or_doubled_when_the_socket_changes(world: World, lost: str) -> None:
     world.start()

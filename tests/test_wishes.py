@@ -384,6 +384,7 @@ def test_a_watcher_is_told_of_the_decision_even_after_a_restart(world: World) ->
     assert world.ledger("SELECT * FROM watchers") == []
 
 
+@pytest.mark.long
 def test_a_kill_forgets_no_watcher_and_tells_at_most_twice(world: World) -> None:
     world.start()
     card = sam_watches(world)
@@ -443,6 +444,7 @@ def test_who_stops_in_the_last_moment_is_not_told(world: World) -> None:
 # Nothing waits unseen
 
 
+@pytest.mark.long
 def test_a_waiting_card_is_reminded_of_three_times(world: World) -> None:
     world.start(REMIND_AFTER_HOURS=str(1.5 / 3600))
     card = posted(world)
@@ -456,6 +458,7 @@ def test_a_waiting_card_is_reminded_of_three_times(world: World) -> None:
     assert len(world.slack.replies(card.ts)) == 3
 
 
+@pytest.mark.long
 def test_a_kill_makes_at_most_one_reminder_more(world: World) -> None:
     reminding = {"REMIND_AFTER_HOURS": str(2 / 3600)}
     world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: bool(request.get("thread_ts")))

@@ -33,10 +33,12 @@ COMMAND = [sys.executable, str(ROOT / "app.py")]
 def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 15.0, what: str = "") -> T:
     """The first true value of `check`, looked for again and again."""
     until = time.monotonic() + seconds
+    pause = 0.01
     while not (value := check()):
         if time.monotonic() > until:
             raise AssertionError(f"not within {seconds} s: {what or getattr(check, '__name__', 'it')}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.1)
     return value
 
 

@@ -56,6 +56,7 @@ def make_bolt(client: WebClient) -> App:
     # nobody listens to, which may be anything.
     logger.setLevel(logging.ERROR)
     return App(
+        name="conveyor-for-slack",  # or it reads the sources of all that called it, to find one
         logger=logger,
         client=client,
         authorize=lambda: identity,

@@ -10,42 +10,33 @@ import pytest
 from tests.kill import Run, perform
 from tests.launcher import Kill
 
-READ = "GET /exchange/authorization_requests/req-4"
+WRITE = "PATCH /exchange/authorization_requests/req-4"
 SOME = [
     Run("post", "kept", Kill("commit record", 1, "after")),
-    Run("post", "kept", Kill("POST chat.postMessage", 1, "before")),
     Run("post", "kept", Kill("POST chat.postMessage", 1, "after")),
     Run("post", "lost", Kill("POST chat.postMessage", 1, "after")),
     Run("post", "lost", Kill("commit adopt", 1, "before")),
     Run("approve", "kept", Kill("commit prepare", 2, "after")),
-    Run("approve", "kept", Kill("commit claim", 1, "before")),
     Run("approve", "kept", Kill("commit claim", 1, "after")),
     Run("approve", "lost", Kill("commit claim", 1, "after")),
     Run("approve", "kept", Kill("commit mark_sent", 1, "after")),
-    Run("approve", "kept", Kill("POST /exchange/authorizations", 1, "before")),
     Run("approve", "kept", Kill("POST /exchange/authorizations", 1, "after")),
     Run("approve", "lost", Kill("POST /exchange/authorizations", 1, "after")),
     Run("approve", "kept", Kill("commit settle", 1, "after")),
-    Run("approve", "lost", Kill("POST chat.update", 1, "after")),
     Run("reject", "kept", Kill("POST views.open", 1, "after")),
-    Run("reject", "kept", Kill("commit claim", 1, "after")),
-    Run("reject", "kept", Kill(f"PATCH {READ.removeprefix('GET ')}", 1, "after")),
-    Run("reject", "lost", Kill(f"PATCH {READ.removeprefix('GET ')}", 1, "before")),
-    Run("reject", "kept", Kill("POST chat.update", 1, "before")),
+    Run("reject", "kept", Kill(WRITE, 1, "after")),
+    Run("reject", "lost", Kill(WRITE, 1, "before")),
     Run("rivals", "kept", Kill("POST users.info", 2, "after")),
     Run("rivals", "kept", Kill("commit claim", 1, "after")),
-    Run("rivals", "kept", Kill(READ, 1, "after")),
     Run("rivals", "lost", Kill("commit settle", 1, "before")),
     Run("options", "kept", Kill("commit claim", 1, "after")),
     Run("options", "lost", Kill("POST /exchange/authorizations", 1, "after")),
     Run("revoke", "kept", Kill("commit claim_revocation", 1, "after")),
-    Run("revoke", "kept", Kill("commit mark_sent", 2, "after")),
     Run("revoke", "kept", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
     Run("revoke", "lost", Kill("PATCH /exchange/authorizations/auth-5", 1, "before")),
     Run("tell me", "kept", Kill("commit watch", 1, "after")),
     Run("tell me", "kept", Kill("POST chat.postMessage", 2, "after")),
     Run("reminders", "kept", Kill("POST chat.postMessage", 2, "after")),
-    Run("three clicks", "kept", Kill("commit claim", 1, "after")),
     Run("three clicks", "kept", Kill("commit refuse", 1, "after")),
 ]
 

@@ -21,7 +21,7 @@ from sandbox.workspace import ANN, SAM, Answer, Private, elements_in
 from tests.launcher import SHORT, Kill
 from tests.world import World, eventually, kill
 
-POLL_SECONDS = "0.1"
+POLL_SECONDS = "0.2"
 STARTING_SECONDS = 10.0  # on a loaded machine
 REST_SECONDS = 60.0  # the same
 HEARING_SECONDS = 6.0  # until an answer to a question has come, if it comes

@@ -26,27 +26,28 @@ def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault:
 
 
 @pytest.mark.parametrize("fault", HANGING, ids=str)
-def test_if_slack_opens_no_window_it_is_told(world: World, fault: dict[str, Any]) -> None:
-    world.start()
-    card = posted(world)
-    world.slack.fail("views.open", **fault)
-    answer = world.slack.click(BOB, card.ts, "reject")
+def test_if_slack_opens_no_window_it_is_told(town: World, fault: dict[str, Any]) -> None:
+    card = posted(town)
+    town.slack.private.clear()
+    town.slack.fail("views.open", **fault)
+    answer = town.slack.click(BOB, card.ts, "reject")
     assert answer.status == 200 and answer.seconds < 2.5
-    world.told(BOB, "Slack did not open the window")
-    assert writes(world, request_of(card)) == []
+    town.told(BOB, "Slack did not open the window")
+    assert writes(town, request_of(card)) == []
 
 
 @pytest.mark.parametrize("fault", [{"delay": 20.0}, {"drop": "before"}, {"status": 404}], ids=str)
-def test_a_hanging_response_url_holds_up_no_click(world: World, fault: dict[str, Any]) -> None:
-    world.start()
-    card = posted(world)
-    world.slack.fail("response_url", **fault)
-    answer = world.slack.click(SAM, card.ts, "approve")
+def test_a_hanging_response_url_holds_up_no_click(town: World, fault: dict[str, Any]) -> None:
+    card = posted(town)
+    town.slack.private.clear()
+    town.slack.exchanges.clear()
+    town.slack.fail("response_url", **fault)
+    answer = town.slack.click(SAM, card.ts, "approve")
     assert answer.status == 200 and answer.seconds < 1
-    world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "Approved by")
-    world.told(SAM, "not on the list")  # by the other way
-    assert eventually(lambda: world.slack.calls("chat.postEphemeral"))
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by")
+    town.told(SAM, "not on the list")  # by the other way
+    assert eventually(lambda: town.slack.calls("chat.postEphemeral"))
 
 
 def test_bolt_is_not_led_astray_by_its_own_variables(world: World) -> None:

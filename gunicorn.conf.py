@@ -50,6 +50,10 @@ class Connection(socket.socket):
 class Worker(ThreadWorker):  # type: ignore[misc]  # as above
     """Waits for requests so long, where gunicorn waits for ever: a hundred slow clients held all threads."""
 
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """Stop in order at Ctrl-C too: gunicorn's own way waits for a lock that this very thread may hold."""
+        self.handle_exit(sig, frame)
+
     def handle(self, conn: Any) -> Any:
         if not isinstance(conn.sock, Connection):
             conn.sock = Connection(fileno=conn.sock.detach())

@@ -3,6 +3,8 @@
 By HTTP it is `python app.py` as it is; over a socket it is started quickly, with shorter waits.
 """
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,3 +146,13 @@ def test_sigterm_finishes_a_running_decision_and_hands_over(world: World) -> Non
     world.start()
     world.shows(request_of(card), "Approved by")
     assert time.monotonic() - started < 10  # no waiting for the lease of a process that has stopped
+
+
+def test_an_impatient_ctrl_c_ends_it_in_order(world: World) -> None:
+    world.start()
+    assert world.process
+    for _ in range(50):
+        os.killpg(world.process.pid, signal.SIGINT)  # the terminal tells both processes
+        time.sleep(0.002)
+    assert world.process.wait(timeout=10) == 0
+    assert world.ledger("SELECT owner FROM lease") == [("",)]

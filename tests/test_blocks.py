@@ -152,7 +152,7 @@ def no_raw_markup(text: str) -> None:
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", ours), text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows(), GROUPS, st.lists(PASTS, max_size=3))
 def test_every_card_is_valid(row: Row, groups: list[AccessGroup], past: list[Past]) -> None:
     message = blocks.card(row, groups, past)
@@ -164,7 +164,7 @@ def test_every_card_is_valid(row: Row, groups: list[AccessGroup], past: list[Pas
         assert blocks.reason_on_card(message["blocks"]) == elements.cut(reason, blocks.REASON_CHARS)
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows(), st.booleans())
 def test_every_rejection_modal_is_valid(row: Row, required: bool) -> None:
     metadata = json.dumps({"request": row.id, "round": str(row.round), "channel": "C0", "ts": "1.2"})
@@ -173,7 +173,7 @@ def test_every_rejection_modal_is_valid(row: Row, required: bool) -> None:
     assert View(**view).to_dict() == view
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows(), GROUPS, st.sets(st.integers(0, 13)))
 def test_every_approval_modal_is_valid(row: Row, groups: list[AccessGroup], chosen: set[int]) -> None:
     ids = [group.id for number, group in enumerate(groups) if number in chosen]
@@ -182,7 +182,7 @@ def test_every_approval_modal_is_valid(row: Row, groups: list[AccessGroup], chos
     assert View(**view).to_dict() == view
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(rows(), max_size=10),
     OUTSIDE,
@@ -206,7 +206,7 @@ def test_every_answer_to_a_command_is_valid(
         check_message(blocks.outcome(row, permalink(row)))
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows(), st.lists(OUTSIDE, min_size=1, max_size=30), OUTSIDE)
 def test_every_sentence_is_valid(row: Row, names: list[str], detail: str) -> None:
     sentences = [

@@ -20,7 +20,7 @@ from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, Message
 from show import IDLE_SECONDS, SWEEP_SECONDS, Show
 from tests.test_main_job import posted, request_of
-from tests.world import World, eventually
+from tests.world import World, eventually, free_port
 from watch import Watch
 
 POLL = 30.0
@@ -43,10 +43,10 @@ class Scene:
         self.conveyor = ConveyorStandIn()
         for stand_in in (self.slack, self.conveyor):
             stand_in.now = lambda: self.now
-            stand_in.serve()
+            stand_in.serve(free_port())
         self.database = folder / "ledger.db"
         self.looks: list[float] = []
-        self.idle = 10.0
+        self.idle = 30.0
         self.open()
 
     def open(self) -> None:
@@ -110,7 +110,7 @@ def test_an_outage_of_conveyor_is_told_once_and_taken_back(scene: Scene) -> None
     began = scene.looks[0]
     scene.run(began + 599 - scene.now)
     assert not scene.outages()
-    scene.run(15)
+    scene.run(32)
     (told,) = scene.outages()
     assert "Requests are not arriving" in scene.slack.text_of(told)
     for _ in range(3):
@@ -190,7 +190,7 @@ def test_slack_is_down_for_hours_and_cards_come_in_order(scene: Scene) -> None:
     scene.restart()
     scene.slack.serve(scene.slack.port)
     assert scene.channel.greet()
-    scene.run(120)
+    scene.run(360)
     assert scene.asked() == asked
     assert not scene.slack.problems and not scene.outages()
 
@@ -206,7 +206,7 @@ def test_a_thousand_requests_arrive_at_one_a_second(scene: Scene) -> None:
     while len(scene.asked()) < 1000:
         scene.run(20)
         assert scene.now - began < 1000 + 41 * 8 + 60
-    scene.idle = 10.0
+    scene.idle = 30.0
     scene.run(SWEEP_SECONDS)
     assert sorted(scene.asked()) == sorted(asked)
     moments = sorted(float(card.ts) for card in scene.slack.cards())
@@ -254,6 +254,7 @@ def test_an_outage_as_the_process_sees_it(world: World) -> None:
     eventually(lambda: "arriving again" in (card.text if (card := told()) else ""), 60)
 
 
+@pytest.mark.long
 def test_a_long_pause_is_not_taken_for_a_stuck_loop(world: World) -> None:
     world.waits["worker.STUCK_SECONDS"] = 3
     world.start(POLL_SECONDS="6")

@@ -492,6 +492,7 @@ def test_the_same_request_asked_again_gets_a_new_round(town: World) -> None:
     town.shows(request_id, "Approved by", round=2)
 
 
+@pytest.mark.long
 def test_an_empty_or_broken_queue_closes_nothing(world: World) -> None:
     world.start()
     request_id = request_of(posted(world))

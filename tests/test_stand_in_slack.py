@@ -19,6 +19,7 @@ from slack_sdk.signature import SignatureVerifier
 from sandbox.slack import Refused, SlackStandIn
 from sandbox.stand_in import Exchange, Incoming, Reply, StandIn
 from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Answer, Channel
+from tests.world import free_port
 
 Json = dict[str, Any]
 
@@ -51,7 +52,7 @@ def app() -> Iterator[App]:
 def slack(app: App) -> Iterator[SlackStandIn]:
     app.reply = Reply()
     slack = SlackStandIn()
-    slack.serve()
+    slack.serve(free_port())
     slack.app_url = app.url
     yield slack
     slack.stop()

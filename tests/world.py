@@ -33,7 +33,7 @@ COMMAND = [sys.executable, str(ROOT / "app.py")]
 def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 15.0, what: str = "") -> T:
     """The first true value of `check`, looked for again and again."""
     until = time.monotonic() + seconds
-    pause = 0.01
+    pause = 0.02
     while not (value := check()):
         if time.monotonic() > until:
             raise AssertionError(f"not within {seconds} s: {what or getattr(check, '__name__', 'it')}")
@@ -93,8 +93,8 @@ class World:
         self.folder = folder
         self.slack = SlackStandIn(scopes=manifest_scopes())
         self.conveyor = ConveyorStandIn()
-        self.slack.serve()
-        self.conveyor.serve()
+        self.slack.serve(free_port())
+        self.conveyor.serve(free_port())
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.slack.app_url = self.url

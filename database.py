@@ -65,11 +65,15 @@ class Database:
 
     def prepare(self) -> None:
         """Make what is not there yet, in a ledger of an earlier version too. Several processes may do so."""
+        if self._is_sqlite:
+            with self.read() as db:
+                db.execute(text(f"PRAGMA busy_timeout = {1000 * PREPARE_SECONDS}"))
         self._make_tables()
         self._fill_new_columns()
         with self.write() as db:
             values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
             db.execute(self.insert_if_absent(LEASE, [values]))
+        self._engine.dispose()  # the only connection up to now, and its patience with it
 
     def _make_tables(self) -> None:
         with self.write() as db:

@@ -14,7 +14,7 @@ demo: $(INSTALLED) ## Try it in a browser, with no Slack and no Conveyor account
 test: $(INSTALLED) check ## Check the code and run every test
 	@# Once, so that the parallel processes need not rewrite every test's assertions each for itself.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null || true
-	@$(BIN)/python -m pytest -n 12 --dist worksteal
+	@$(BIN)/python -m pytest -n 10 --dist worksteal
 
 check: $(INSTALLED) ## Lint, format and types
 	@$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The app dies at any moment and is started again: nothing is lost, nothing done twice, nothing untrue shown.
 
-Here are some of the moments, spread evenly over every scenario; `make kill` tries all of them.
+Here are the worst moments of every scenario; `make kill` tries every moment.
 """
 
 from pathlib import Path
@@ -12,23 +12,16 @@ from tests.launcher import Kill
 
 WRITE = "PATCH /exchange/authorization_requests/req-4"
 SOME = [
-    Run("post", "kept", Kill("commit record", 1, "after")),
     Run("post", "kept", Kill("POST chat.postMessage", 1, "after")),
     Run("post", "lost", Kill("POST chat.postMessage", 1, "after")),
-    Run("approve", "kept", Kill("commit prepare", 2, "after")),
     Run("approve", "kept", Kill("commit claim", 1, "after")),
-    Run("approve", "kept", Kill("commit mark_sent", 1, "after")),
     Run("approve", "kept", Kill("POST /exchange/authorizations", 1, "after")),
     Run("approve", "lost", Kill("POST /exchange/authorizations", 1, "after")),
-    Run("approve", "kept", Kill("commit settle", 1, "after")),
-    Run("reject", "kept", Kill("POST views.open", 1, "after")),
     Run("reject", "kept", Kill(WRITE, 1, "after")),
     Run("reject", "lost", Kill(WRITE, 1, "before")),
-    Run("rivals", "kept", Kill("POST users.info", 2, "after")),
     Run("rivals", "lost", Kill("commit settle", 1, "before")),
     Run("options", "lost", Kill("POST /exchange/authorizations", 1, "after")),
     Run("revoke", "kept", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
-    Run("revoke", "lost", Kill("PATCH /exchange/authorizations/auth-5", 1, "before")),
     Run("tell me", "kept", Kill("POST chat.postMessage", 2, "after")),
     Run("reminders", "kept", Kill("POST chat.postMessage", 2, "after")),
     Run("three clicks", "kept", Kill("commit refuse", 1, "after")),

@@ -431,14 +431,16 @@ def test_a_key_that_may_not_write_gives_the_decision_back(town: World) -> None:
     town.shows(request_of(card), "asks for access")
 
 
-def test_the_key_follows_no_redirect(town: World) -> None:
-    other = type(town.conveyor)()
+@pytest.mark.long
+def test_the_key_follows_no_redirect(world: World) -> None:
+    other = type(world.conveyor)()
     other.serve()
-    card = posted(town)
+    world.start()
+    card = posted(world)
     location = {"Location": other.api_url + "/exchange/authorizations"}
-    town.conveyor.fail("POST /exchange/authorizations", status=302, headers=location)
-    town.slack.click(ANN, card.ts, "approve")
-    town.shows(request_of(card), "Approved by", seconds=20)
+    world.conveyor.fail("POST /exchange/authorizations", status=302, headers=location)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by", seconds=20)
     assert other.exchanges == []
     other.stop()
 

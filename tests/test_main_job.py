@@ -375,8 +375,12 @@ def test_a_refusal_gives_back_with_conveyors_words(town: World) -> None:
 def test_refused_but_closed_elsewhere_is_believed(town: World) -> None:
     card = posted(town)
     request_id = request_of(card)
-    # Ignored there while our approval is on its way.
-    town.conveyor.fail("POST *", when=lambda _: town.conveyor.ignore_here(request_id) is None)
+
+    def ignored_meanwhile(_: object) -> bool:
+        town.conveyor.ignore_here(request_id)
+        return True
+
+    town.conveyor.fail("POST /exchange/authorizations", when=ignored_meanwhile)
     town.slack.click(ANN, card.ts, "approve")
     town.shows(request_id, "Ignored in Conveyor")
     assert "<@U0ANN>" in eventually(lambda: town.slack.replies(card.ts))[0].text

@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 from conveyor_client import ConveyorClient
 from database import Database
-from tables import APPROVED, PENDING, REJECTED, REQUESTS, REVOKED, REVOKING, TRAIL
+from tables import APPROVED, APPROVING, REJECTED, REQUESTS, REVOKED, REVOKING, TRAIL
 
 COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
 AT_A_TIME = 500
+MAY_HAVE_ACCESS = {APPROVING, APPROVED, REVOKING}
 
 
 def export(ledger: Database, format: str, since: float, out: TextIO) -> None:
@@ -44,7 +45,7 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
         address, room = granted.email.casefold(), granted.dataroom_id
         active |= {(address, room), (address, "")}
         here = {state for other, _, state, _ in decided[address] if room in ("", other) or not other}
-        if not here & {APPROVED, REVOKING}:
+        if not here & MAY_HAVE_ACCESS:
             why = "was revoked here" if REVOKED in here else "this ledger does not know of an approval"
             found.append(f"{granted.email} has access in Conveyor ({granted.id}), but {why}.")
     ignored = {request.id for request in conveyor.ignored_requests()}
@@ -66,11 +67,11 @@ def _decided(ledger: Database) -> defaultdict[str, list[tuple[str, str, str, str
     """Of each address the data room, id, state and last day of what was decided here."""
     decided: defaultdict[str, list[tuple[str, str, str, str]]] = defaultdict(list)
     place = REQUESTS.c.address, REQUESTS.c.dataroom_id, REQUESTS.c.id
-    ours = REQUESTS.c.state.in_((APPROVED, REVOKING, REVOKED, REJECTED))
+    ours = REQUESTS.c.state.in_((*MAY_HAVE_ACCESS, REVOKED, REJECTED))
     now = select(*place, REQUESTS.c.state, REQUESTS.c.expires_at).where(ours)
-    # What was approved and is asked for again still has its access.
+    # What was approved and asked for again still has its access, however that ended.
     approved = select(TRAIL.c.request_id).where(TRAIL.c.event == APPROVED)
-    again = select(*place).where(REQUESTS.c.state == PENDING, REQUESTS.c.id.in_(approved))
+    again = select(*place).where(REQUESTS.c.state.not_in((APPROVED, REVOKED)), REQUESTS.c.id.in_(approved))
     with ledger.read() as db:
         for address, *of_it in db.execute(now):
             decided[address].append((of_it[0], of_it[1], of_it[2], of_it[3]))

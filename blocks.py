@@ -246,7 +246,9 @@ def _previous(row: Row) -> Past:
 
 def _ended(past: Past) -> list[Block]:
     """How an earlier request ended: what, when, by whom, and why or with what."""
-    word = DECIDED.get(past.state, ("decided", ""))[0]
+    if past.state not in DECIDED:  # the ledger was lost, or has forgotten it
+        return [words("an earlier card says how that was decided.")]
+    word = DECIDED[past.state][0]
     elements = [words(f"{word[0].lower() + word[1:]} on "), date(past.at, "{date}")]
     if past.state in (APPROVED, REJECTED, REVOKED) and past.reviewer_id:
         elements += [words(" by "), *_person(Reviewer(past.reviewer_id, past.reviewer_name, ""))]
@@ -536,7 +538,7 @@ READING_THE_CHANNEL = (
     "I do not know this card yet; I may be reading the channel again. Please try again in a minute."
 )
 WHO_UNKNOWN = "Slack did not tell me who you are, so nothing was changed. Please click again."
-LEDGER_BUSY = "I could not write this down just now, so nothing was changed. Please click again."
+LEDGER_BUSY = "I could not write this down just now. If the card does not change, please click again."
 NO_WINDOW = "Slack did not open the window, so nothing was changed. Please click again."
 NOT_A_MEMBER = "Only full members of this workspace may decide access requests. Nothing was changed."
 NOT_A_REVIEWER = (
@@ -617,8 +619,8 @@ NOTES = {
         "please tell who runs this app."
     ),
     "never sent": (
-        "Conveyor did not answer for 15 minutes and your decision was not sent, so the request is open "
-        "again. Please decide again."
+        "Your decision could not be sent to Conveyor for 15 minutes, so the request is open again. "
+        "Please decide again."
     ),
     "still open": (
         "After 15 minutes of trying, Conveyor says that this request is still open. Please decide again."
@@ -646,7 +648,8 @@ NOTES = {
         "please tell who runs this app."
     ),
     "revoke never sent": (
-        "Conveyor did not answer for 15 minutes, so the customer still has access. Please revoke it again."
+        "Your revocation could not be sent to Conveyor for 15 minutes, so the customer still has access. "
+        "Please revoke it again."
     ),
     "revoke still open": (
         "After 15 minutes of trying, Conveyor says that the customer still has access. Please try again."

@@ -28,16 +28,12 @@ NAME_CHARS = 80
 # Slack's errors that are no fault of the message, with which every other call would fail as well.
 NOT_THE_MESSAGE = {
     "account_inactive",
-    "channel_not_found",
     "ekm_access_denied",
     "invalid_auth",
-    "is_archived",
-    "is_inactive",
     "missing_scope",
     "no_permission",
     "not_allowed_token_type",
     "not_authed",
-    "not_in_channel",
     "org_login_required",
     "ratelimited",
     "rate_limited",
@@ -45,6 +41,8 @@ NOT_THE_MESSAGE = {
     "token_expired",
     "token_revoked",
 }
+# The same for one channel: it is archived, or the app is not in it.
+CLOSED_TO_US = {"channel_not_found", "is_archived", "is_inactive", "not_in_channel"}
 # Slack's errors after which the work may have been done.
 MAYBE_DONE = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 # The card cannot be changed any more, so another has to take its place.
@@ -61,6 +59,10 @@ class SlackDown(ChannelError):
     def __init__(self, text: str, retry_after: float = 0.0) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+
+
+class ChannelClosed(SlackDown):
+    """No message gets through to this channel, to others perhaps."""
 
 
 class SlackSilent(ChannelError):
@@ -133,9 +135,9 @@ class Channel:
         return str(answer["ts"])
 
     def update(self, row: Row, message: Message) -> None:
-        _call(
+        self._call_about(
+            row,
             self._client.chat_update,
-            channel=row.channel,
             ts=row.card_ts,
             metadata=_metadata(row),
             parse="none",  # here, unlike for a post, the default is to find more in the text than its markup
@@ -144,14 +146,23 @@ class Channel:
 
     def reply(self, row: Row, message: Message) -> None:
         """Say something in the thread of a card."""
-        _call(
+        self._call_about(
+            row,
             self._client.chat_postMessage,
-            channel=row.channel,
             thread_ts=row.card_ts,
             unfurl_links=False,
             unfurl_media=False,
             **message,
         )
+
+    def _call_about(self, row: Row, method: Callable[..., SlackResponse], **arguments: Any) -> None:
+        """A call about a card, which may be in a channel that the app used before."""
+        try:
+            _call(method, channel=row.channel, **arguments)
+        except ChannelClosed as error:
+            if row.channel == self.id:
+                raise
+            raise CardLost(str(error)) from error
 
     def whisper(self, user_id: str, message: Mapping[str, Any]) -> None:
         """Say something that only this person sees."""
@@ -179,20 +190,26 @@ class Channel:
             self._members, self._members_until = frozenset(found), now + MEMBERS_SECONDS
         return self._members
 
-    def cards(self, oldest: float) -> Iterator[FoundCard]:
-        """Our own cards since then, newest first."""
+    def cards(self, oldest: float, channel: str = "") -> Iterator[FoundCard]:
+        """Our own cards since then, newest first. In a former channel that is closed to the app are none."""
+        channel = channel or self.id
         cursor = ""
         while True:
-            answer = _call(
-                self._client.conversations_history,
-                channel=self.id,
-                oldest=f"{oldest:.6f}",
-                include_all_metadata=True,
-                limit=HISTORY_PAGE,
-                cursor=cursor or None,
-            )
+            try:
+                answer = _call(
+                    self._client.conversations_history,
+                    channel=channel,
+                    oldest=f"{oldest:.6f}",
+                    include_all_metadata=True,
+                    limit=HISTORY_PAGE,
+                    cursor=cursor or None,
+                )
+            except ChannelClosed:
+                if channel == self.id:
+                    raise
+                return
             for message in answer.get("messages") or []:
-                card = self._card(message)
+                card = self._card(channel, message)
                 if card:
                     yield card
             following = (answer.get("response_metadata") or {}).get("next_cursor") or ""
@@ -200,7 +217,7 @@ class Channel:
                 return
             cursor = following
 
-    def _card(self, message: Any) -> FoundCard | None:
+    def _card(self, channel: str, message: Any) -> FoundCard | None:
         if self.identity is None or message.get("bot_id") != self.identity.bot_id:
             return None
         metadata = message.get("metadata") or {}
@@ -208,7 +225,7 @@ class Channel:
         if metadata.get("event_type") != METADATA_TYPE or not payload.get("id"):
             return None
         return FoundCard(
-            channel=self.id,
+            channel=channel,
             ts=str(message["ts"]),
             request_id=str(payload["id"]),
             round=int(payload.get("round") or 1),
@@ -276,6 +293,8 @@ def _error(name: str, answer: Any) -> ChannelError:
     # What is not a word of Slack's (the SDK puts a page that is no JSON there) says nothing about the work.
     if not error.replace("_", "").isalnum() or status >= 500 or error in MAYBE_DONE:
         return SlackSilent(text, maybe_done=True)
+    if error in CLOSED_TO_US:
+        return ChannelClosed(text)
     if error in NOT_THE_MESSAGE:
         return SlackDown(text)
     if error in LOST:

@@ -40,7 +40,7 @@ APPEND_ONLY = {
 
 
 class LedgerError(Exception):
-    """The ledger cannot be read or written now; nothing was recorded."""
+    """The ledger cannot be read or written now. A commit whose answer was lost may have been made."""
 
 
 class Database:
@@ -176,8 +176,6 @@ def _make_durable(connection: Any, _: object) -> None:
 
 def _make_private_file(path: str) -> None:
     """Make the file and its folder for this user alone. SQLite's own helper files get the same rights."""
-    if path in ("", ":memory:"):
-        return
     try:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -298,7 +298,7 @@ class Ledger(Database):
 
     def handled_elsewhere(self, row: Row, state: str, now: float, note: str = "") -> bool:
         """Whether the row, unchanged since it was read, is closed because Conveyor says so."""
-        return self._settle(row, state, now, {"groups": None, "reason": ""}, note)
+        return self._settle(row, state, now, {"groups": None, "reason": ""}, note=note)
 
     def settled_among(self, request_ids: Iterable[str]) -> list[Row]:
         """Those of the requests that are settled and shown as settled."""
@@ -317,6 +317,7 @@ class Ledger(Database):
             **UNDECIDED,
             **_redraw(now),
             **_learnt(request),
+            "received_at": request.received_at or now,
             "state": PENDING,
             "round": row.round + 1,
             "previous": json.dumps(asdict(row.past)),
@@ -461,21 +462,21 @@ class Ledger(Database):
         if row.state == REVOKING:
             before = {**NOT_BEGUN, **NO_REVOKER, "state": APPROVED}
         values = {**before, **_redraw(now)}
-        return self._change(row, values, now, "given back", note=note, detail=detail)
+        return self._change(row, values, now, "given back", row.decider, note=note, detail=detail)
 
     def settle(self, row: Row, now: float, groups: Sequence[AccessGroup] | None = None) -> bool:
         """Whether the decision is done: Conveyor said so."""
         if row.state == REVOKING:
             revoked = {"settled_at": row.settled_at or now, "revoked_at": now}
-            return self._settle(row, REVOKED, now, revoked)
+            return self._settle(row, REVOKED, now, revoked, row.decider)
         if row.state == APPROVING:
-            return self._settle(row, APPROVED, now, {"groups": packed(groups)})
-        return self._settle(row, REJECTED, now, {})
+            return self._settle(row, APPROVED, now, {"groups": packed(groups)}, row.decider)
+        return self._settle(row, REJECTED, now, {}, row.decider)
 
     def revoked_elsewhere(self, row: Row, now: float) -> bool:
         """Whether the row says that the access had been taken back before this decision got there."""
         revoked = {"settled_at": row.settled_at or now, "revoked_at": now, **NO_REVOKER}
-        return self._settle(row, REVOKED, now, revoked, "elsewhere")
+        return self._settle(row, REVOKED, now, revoked, note="elsewhere")
 
     def learn_groups(self, row: Row, groups: Sequence[AccessGroup] | None) -> None:
         """Keep what was granted, for a card whose own record was lost."""
@@ -531,9 +532,9 @@ class Ledger(Database):
         self.update(update(REQUESTS).where(_card_of(row), REQUESTS.c.card_ts == "").values(**values))
 
     def lost_card(self, row: Row, now: float) -> None:
-        """Somebody deleted the card: another is to be posted."""
+        """The card was deleted, or is out of reach: another is to be posted."""
         values = {"card_ts": "", "posting_at": None, **_redraw(now)}
-        lost = and_(_card_of(row), REQUESTS.c.card_ts == row.card_ts)
+        lost = and_(_card_of(row), REQUESTS.c.card_ts == row.card_ts, REQUESTS.c.state != CLOSED)
         self.update(update(REQUESTS).where(lost).values(**values))
 
     def show_later(self, row: Row, until: float, *, failed: bool, posting_at: float | None = None) -> None:
@@ -658,7 +659,15 @@ class Ledger(Database):
 
     # How it is written
 
-    def _settle(self, row: Row, state: str, now: float, more: Mapping[str, Any], note: str = "") -> bool:
+    def _settle(
+        self,
+        row: Row,
+        state: str,
+        now: float,
+        more: Mapping[str, Any],
+        person: Reviewer | None = None,
+        note: str = "",
+    ) -> bool:
         values = {
             **_redraw(now),
             **more,
@@ -669,7 +678,7 @@ class Ledger(Database):
             "trouble": "",
             "open_since": None,
         }
-        return self._change(row, values, now, state, note=note)
+        return self._change(row, values, now, state, person, note=note)
 
     def _change(
         self,
@@ -677,17 +686,18 @@ class Ledger(Database):
         values: Mapping[str, Any],
         now: float,
         what: str,
+        person: Reviewer | None = None,
         note: str = "",
         detail: str = "",
         round: int = 0,
     ) -> bool:
-        """Compare and set: the row as it was read becomes another, with its line in the trail."""
+        """Compare and set: the row as it was read becomes another. The trail names whose doing that is."""
         with self.write() as db:
             if not db.execute(update(REQUESTS).where(_is(row)).values(**values)).rowcount:
                 return False
             groups = values.get("groups") or ""
             # Conveyor's own sentence is for the thread alone: it may name the customer.
-            self._log(db, now, what, row.id, round or row.round, row.decider, note or groups)
+            self._log(db, now, what, row.id, round or row.round, person, note or groups)
             if note:
                 self._note(db, row, note, now, detail)
             if values["state"] in SETTLED:

@@ -74,6 +74,11 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             continue  # over its own socket nothing is signed
         if not get(name):
             problems.append(f"{name} is missing: {where}.")
+    problems.extend(
+        f"{name} has characters that no key has, such as typographic quotes: copy it again."
+        for name in ("CONVEYOR_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET")
+        if not (get(name).isascii() and get(name).isprintable())
+    )
     # The values themselves are never repeated here: they may be secrets in the wrong place.
     if get("SLACK_BOT_TOKEN") and not get("SLACK_BOT_TOKEN").startswith("xoxb-"):
         problems.append(f"SLACK_BOT_TOKEN is not a bot token: {REQUIRED['SLACK_BOT_TOKEN']}.")
@@ -164,10 +169,11 @@ def _database_url(text: str) -> str | None:
     elif not text.startswith("sqlite:///"):
         return None
     try:
-        make_url(text)
+        url = make_url(text)
     except Exception:
         return None  # it fails in several ways, with the password in some of their texts
-    return text
+    # In memory each connection would have a ledger of its own.
+    return None if url.database in ("", ":memory:") else text
 
 
 def _is_web_address(text: str) -> bool:

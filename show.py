@@ -82,8 +82,7 @@ class Show:
         try:
             draw(row)
         except CardLost as error:
-            log.warning("request=%s card=lost cause=%r", row.id, str(error))
-            self._ledger.lost_card(row, self._clock())
+            self._lose(row, error)
         except ChannelError as error:
             if self._is_outage(error, what):
                 return
@@ -97,6 +96,10 @@ class Show:
             self._ledger.show_later(row, self._clock() + pause(row.show_failures), failed=True)
         else:
             self._outages = 0
+
+    def _lose(self, row: Row, error: CardLost) -> None:
+        log.warning("request=%s card=lost cause=%r", row.id, str(error))
+        self._ledger.lost_card(row, self._clock())
 
     def _update(self, row: Row) -> None:
         message = self._draw(row)
@@ -149,7 +152,7 @@ class Show:
     def _find(self, row: Row, posting_at: float) -> None:
         """Is a card there whose posting was in doubt? It is missing only if it still is ten seconds later."""
         asked_at = self._clock()
-        for card in self._channel.cards(posting_at - HISTORY_MARGIN):
+        for card in self._channel.cards(posting_at - HISTORY_MARGIN, row.channel):
             if (card.request_id, card.round) == (row.id, row.round):
                 log.info("request=%s card=found", row.id)
                 self._ledger.found_card(row, card.channel, card.ts)
@@ -175,6 +178,10 @@ class Show:
                 self._tell(row, note.person_id)
             else:
                 self._channel.reply(row, blocks.note(note.kind, note.person_id, note.detail))
+        except CardLost as error:
+            # Its thread is lost with it: another card first, then the reply.
+            self._lose(row, error)
+            self._ledger.note_later(note, self._clock() + pause(note.failures))
         except ChannelError as error:
             if not self._is_outage(error, POST):
                 log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
@@ -242,10 +249,10 @@ class Show:
         log.info("channel=read cards=%d", len(best))
 
     def _sweep(self) -> None:
-        """Draw waiting cards that are not in the channel any more: that finds out and posts them again."""
+        """Draw waiting cards that may be in the channel no more: that finds out and posts them again."""
         rows = self._ledger.waiting_cards()
-        waiting = {row.card_ts: row for row in rows if row.channel == self._channel.id}
-        if waiting:
-            there = {card.ts for card in self._channel.cards(min(map(float, waiting)) - 1.0)}
-            for ts in waiting.keys() - there:
-                self._ledger.redraw(waiting[ts].id, self._clock())
+        here = [float(row.card_ts) for row in rows if row.channel == self._channel.id]
+        there = {card.ts for card in self._channel.cards(min(here) - 1.0)} if here else set()
+        for row in rows:
+            if row.channel != self._channel.id or row.card_ts not in there:
+                self._ledger.redraw(row.id, self._clock())

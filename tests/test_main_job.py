@@ -5,7 +5,9 @@ Everything is done twice: by HTTP with all waits as they are, where the tests th
 stopping and dying are in test_start_stop.py.
 """
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -492,9 +494,13 @@ def test_the_same_request_asked_again_gets_a_new_round(town: World) -> None:
     town.slack.click(BOB, card.ts, "reject")
     town.slack.submit(BOB, values={"reason": "too early"})
     town.shows(request_id, "Rejected by")
+    month_later = time.time() + 30 * 86400
+    town.conveyor.now = lambda: month_later
     town.conveyor.ask_again(request_id)
+    town.conveyor.now = time.time
     again = clickable(town, request_id, round=2)
     assert again.ts != card.ts
+    assert f'"timestamp": {int(month_later)}' in json.dumps(again.blocks), "when it was asked again"
     assert "Asked again; rejected on" in town.slack.text_of(again) and "<@U0BOB>" in town.slack.text_of(again)
     assert "too early" in town.slack.text_of(town.shows(request_id, "Rejected by", round=1))
     town.slack.click(ANN, again.ts, "approve")

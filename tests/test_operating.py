@@ -22,7 +22,7 @@ import check
 from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN, BOB, GUS, SAM
 from tests.launcher import Forked, Start
-from tests.test_main_job import posted, request_of
+from tests.test_main_job import clickable, posted, request_of
 from tests.world import World, eventually, manifest_scopes
 
 SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
@@ -298,6 +298,23 @@ def test_reconciling_finds_what_was_not_decided_here(world: World) -> None:
     world.conveyor.stop()
     status, said = run(world, "audit", "reconcile")
     assert status == 1 and "Conveyor cannot be read" in said and "Traceback" not in said
+
+
+def test_access_that_outlives_another_request_is_known(world: World) -> None:
+    world.start()
+    approved, rejected = decide_some(world)
+    for request_id in (approved, rejected):
+        world.conveyor.ask_again(request_id)
+        clickable(world, request_id, round=2)
+    world.slack.click(BOB, clickable(world, approved, round=2).ts, "reject")
+    world.slack.submit(BOB, values={"reason": "once is enough"})
+    world.conveyor.ignore_here(rejected)
+    world.shows(approved, "Rejected by", round=2)
+    world.shows(rejected, "Ignored in Conveyor", round=2)
+    assert run(world, "audit", "reconcile") == (0, "Conveyor and the ledger agree.\n")
+    trail = world.ledger("SELECT event, person_id FROM trail ORDER BY number")
+    assert {person for event, person in trail if event in ("asked again", "ignored elsewhere")} == {""}
+    assert ("rejected", BOB) in trail and ("approved", ANN) in trail
 
 
 def test_old_customers_are_forgotten_and_their_cards_left_alone(world: World) -> None:

@@ -1,6 +1,7 @@
 """The pictures of a card, one after another, with the time in our hands."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from conveyor_client import AuthorizationRequest, ConveyorClient
 from ledger import Ledger
 from memory import Companies, Memory
 from sandbox.slack import SlackStandIn
-from show import LOOK_AGAIN_SECONDS, Show
+from sandbox.workspace import Channel as SlackChannel
+from show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
 from tables import APPROVING, Reviewer, Row
 from tests.world import eventually
 
@@ -28,16 +30,26 @@ class Scene:
         self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
         self.ledger.prepare()
         self.ledger.adopt([], self.now)
-        client = WebClient(slack.bot_token, slack.api_url, timeout=PATIENCE, retry_handlers=[])  # type: ignore[arg-type] # seconds may be fractions
-        channel = Channel(client, slack.channel_id)
+        self.show = self.start()
+        self.request = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "", "", self.now)
+        self.ledger.record([self.request], self.now)
+        self.draw()
+        assert self.slack.cards()
+
+    def start(self) -> Show:
+        client = WebClient(self.slack.bot_token, self.slack.api_url, timeout=PATIENCE, retry_handlers=[])  # type: ignore[arg-type] # seconds may be fractions
+        channel = Channel(client, self.slack.channel_id)
         assert channel.greet()
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
         memory, companies = Memory(self.ledger), Companies(nobody)
-        self.show = Show(channel, self.ledger, memory, companies, lambda: True, lambda: self.now)
-        request = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "", "", self.now)
-        self.ledger.record([request], self.now)
-        self.draw()
-        assert self.slack.cards()
+        return Show(channel, self.ledger, memory, companies, lambda: True, lambda: self.now)
+
+    def move(self) -> None:
+        """Start again with another channel."""
+        members = self.slack.channels[self.slack.channel_id].members
+        self.slack.channel_id = "C0OTHER"
+        self.slack.channels["C0OTHER"] = SlackChannel("C0OTHER", "other", members)
+        self.show = self.start()
 
     @property
     def row(self) -> Row:
@@ -88,3 +100,36 @@ def test_a_new_picture_does_not_wait_because_an_older_one_may_be_late(scene: Sce
     assert scene.ledger.settle(scene.row, scene.now, [])
     scene.draw(0.1)
     assert "Approved" in scene.shown
+
+
+def test_cards_of_a_former_channel_stay_while_they_can_and_move_when_it_is_archived(scene: Scene) -> None:
+    former = scene.slack.channels[scene.slack.channel_id]
+    old = scene.slack.cards()[0]
+    scene.move()
+    scene.draw(SWEEP_SECONDS)
+    scene.draw()
+    assert scene.row.card_ts == old.ts and old.edited == 1 and not scene.slack.cards()
+    former.is_archived = True
+    scene.ledger.record([replace(scene.request, id="r2")], scene.now)
+    scene.draw(SWEEP_SECONDS)
+    for _ in range(3):
+        scene.draw()
+    assert [("r1" in str(card.metadata), card.text) for card in scene.slack.cards()] == [
+        (True, old.text),
+        (False, old.text),
+    ]
+    assert scene.row.channel == scene.slack.channel_id
+
+
+def test_a_reply_to_a_card_in_a_closed_channel_comes_after_the_card(scene: Scene) -> None:
+    assert scene.ledger.claim(scene.row, APPROVING, ANN, "t1", scene.now)
+    scene.draw()
+    scene.slack.channels[scene.slack.channel_id].is_member = False
+    scene.move()
+    assert scene.ledger.give_back(scene.row, scene.now, "refused")
+    for _ in range(10):
+        scene.draw(0.9)
+    (card,) = scene.slack.cards()
+    assert scene.row.card_ts == card.ts and scene.row.state == "pending"
+    (reply,) = scene.slack.replies(card.ts)
+    assert "decide again" in reply.text

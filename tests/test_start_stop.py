@@ -93,6 +93,8 @@ def test_a_lost_ledger_adopts_what_the_channel_shows(world: World) -> None:
     assert all(len(world.cards(request_id)) == 1 for request_id in (waiting, decided, stuck, landed))
     world.slack.click(ANN, world.shows(waiting, "asks for access").ts, "approve")
     world.shows(waiting, "Approved by")
+    world.conveyor.ask_again(decided)
+    world.shows(decided, "Asked again; an earlier card says how that was decided.", round=2)
 
 
 def test_the_app_starts_while_slack_and_conveyor_are_down(world: World) -> None:

@@ -119,6 +119,16 @@ def parts(app: Flask) -> Parts:
     return found
 
 
+# Libraries that write bodies and addresses, with customers in them, or what is logged here with its cause.
+CHATTY = {
+    "slack_bolt": logging.WARNING,
+    "slack_sdk": logging.WARNING,
+    "slack_sdk.web": logging.CRITICAL,
+    "urllib3": logging.ERROR,
+    "werkzeug": logging.WARNING,
+}
+
+
 class OneLine(logging.Formatter):
     """Each record on one line of what can be seen, so that nobody's text can pass for a record of its own."""
 
@@ -131,9 +141,9 @@ def log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(asctime)s level=%(levelname)s at=%(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("slack_bolt", "slack_sdk", "urllib3", "werkzeug"):
-        # Below WARNING they write bodies, with customers' words in them.
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("gunicorn.error").handlers = [handler]
+    for chatty, least in CHATTY.items():
+        logging.getLogger(chatty).setLevel(least)
 
 
 def main() -> None:

@@ -537,7 +537,10 @@ STILL_STARTING = "I am still starting: Slack has not told me who I am yet. Pleas
 READING_THE_CHANNEL = (
     "I do not know this card yet; I may be reading the channel again. Please try again in a minute."
 )
-WHO_UNKNOWN = "Slack did not tell me who you are, so nothing was changed. Please click again."
+WHO_UNKNOWN = (
+    "Slack did not tell me whether you may decide, so nothing was changed. Please click again; "
+    "if that does not help, tell who runs this app."
+)
 LEDGER_BUSY = "I could not write this down just now. If the card does not change, please click again."
 NO_WINDOW = "Slack did not open the window, so nothing was changed. Please click again."
 NOT_A_MEMBER = "Only full members of this workspace may decide access requests. Nothing was changed."

@@ -33,7 +33,7 @@ class NoAddress(MayNot):
 
 
 class Unknown(MayNot):
-    """Slack did not say who this is."""
+    """Slack did not say who this is, or who is in a user group that may decide."""
 
 
 class Reviewers:
@@ -69,7 +69,7 @@ class Reviewers:
         if not address:
             raise NoAddress
         if not self._is_listed(user_id, _folded(address)):
-            raise NotListed
+            raise NotListed if self._fresh_groups().keys() >= self._group_ids else Unknown
         name = profile.get("real_name") or user.get("real_name") or user.get("name") or user_id
         return Reviewer(user_id, str(name), address)
 
@@ -91,8 +91,11 @@ class Reviewers:
             return True
         if address in self._addresses or address.rpartition("@")[2] in self._domains:
             return True
-        fresh = self._clock() - CACHED_SECONDS
-        return any(user_id in members for read_at, members in self._members.values() if read_at >= fresh)
+        return any(user_id in members for members in self._fresh_groups().values())
+
+    def _fresh_groups(self) -> dict[str, frozenset[str]]:
+        oldest = self._clock() - CACHED_SECONDS
+        return {group: members for group, (read_at, members) in self._members.items() if read_at >= oldest}
 
     def _user(self, user_id: str) -> dict[str, Any]:
         now = self._clock()

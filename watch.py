@@ -58,15 +58,13 @@ class Watch:
             error, arriving = failed, False
         if arriving:
             self._upkeep(self._clock())
-        if error is None:
-            self._failures = 0
-            self._ledger.record_look("", self._clock(), arriving=True)
-            return self._poll_seconds
-        self._failures += 1
-        trouble = str(error)
+        # While requests arrive they arrive in time, whatever else cannot be read.
+        self._failures = 0 if arriving else self._failures + 1
+        trouble = "" if error is None else str(error)
         if isinstance(error, NotAllowed):
             trouble = f"Conveyor does not accept CONVEYOR_KEY ({error})"
-        log.warning("look=incomplete failures=%d cause=%r", self._failures, trouble)
+        if trouble:
+            log.warning("look=incomplete failures=%d cause=%r", self._failures, trouble)
         self._ledger.record_look(trouble, self._clock(), arriving=arriving)
         longest = max(LONGEST_PAUSE, self._poll_seconds)
         return float(min(self._poll_seconds * 2 ** min(self._failures, 20), longest))
@@ -89,11 +87,10 @@ class Watch:
             new = self._ledger.record(still_open, self._clock())
             if new:
                 log.info("look=new requests=%d", new)
-        if malformed:
-            # Such a pass proves nothing about what it does not have.
-            return Unavailable(f"the queue has {malformed} entries that cannot be read")
-        # Only here is the pass complete, so that it says something about what it does not have.
         self._read_missing(set(seen))
+        if malformed:
+            return Unavailable(f"the queue has {malformed} entries that cannot be read")
+        # Only here is the pass complete.
         self._find_reappeared(seen, reappeared, begun)
         return groups_error
 

@@ -18,7 +18,7 @@ def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault:
     world.slack.fail("users.info", **fault)
     answer = world.slack.click(ANN, card.ts, "approve")
     assert answer.status == 200 and answer.seconds < 2.5
-    world.told(ANN, "Slack did not tell me who you are")
+    world.told(ANN, "Slack did not tell me whether you may decide")
     assert world.ledger("SELECT state FROM requests") == [("pending",)]
     world.slack.clear_faults()
     world.slack.click(ANN, card.ts, "approve")

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -370,6 +371,10 @@ def test_a_request_is_followed_through_the_log_without_its_customer(world: World
         for step in ("card=posted", "claim=", "done=", "card=updated"):
             wanted = re.compile(rf"request={request_id} .*{step}")
             eventually(partial(logged, world, wanted), what=wanted.pattern)
+    with socket.create_connection(("127.0.0.1", world.port), timeout=5) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+        assert b" 400 " in stranger.recv(1000)
+    eventually(partial(logged, world, re.compile("level=WARNING at=gunicorn.error Invalid")))
     for line in world.log().splitlines():
         assert "level=" in line and " at=" in line, line
     for words in ("jane@acme.com", "joe@rival.example", "HYPERLINK", "Hello"):

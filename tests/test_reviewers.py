@@ -52,7 +52,7 @@ def verdict(who: Reviewers, user_id: str, team_id: str = "T0SANDBOX") -> type[Ma
         ([ANN], ANN, "ann@harbor.example"),
         ([ANN], SAM, NotListed),
         ([], SAM, "sam@harbor.example"),
-        (["S0NONE"], ANN, NotListed),
+        (["S0NONE"], ANN, Unknown),
         *(([who, "@harbor.example"], who, NotAMember) for who in (GUS, GIL, ROBOT, DAN, EVE)),
         *(([], who, NotAMember) for who in (GUS, GIL, ROBOT, DAN, EVE)),
         ([NOEL], NOEL, NoAddress),
@@ -112,13 +112,14 @@ def test_a_group_counts_while_its_members_were_read_a_minute_ago(slack: SlackSta
     slack.user_groups["S0SEC"] = {"handle": "security", "users": [SAM]}
     clock = Clock()
     who = reviewers(slack, "S0SEC", clock=clock)
-    assert verdict(who, SAM) is NotListed
+    assert verdict(who, SAM) is Unknown
     who.refresh()
     assert verdict(who, SAM) == "sam@harbor.example"
+    assert verdict(who, ANN) is NotListed
     slack.fail("usergroups.users.list", status=500)
     clock.now += 61
     who.refresh()
-    assert verdict(who, SAM) is NotListed
+    assert verdict(who, SAM) is Unknown
 
 
 def test_letters_that_fold_into_others_are_others(slack: SlackStandIn) -> None:

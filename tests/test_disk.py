@@ -34,7 +34,7 @@ def not_recorded(world: World, ts: str) -> None:
     """A click that cannot be written down is answered, and the person is told that it did not count."""
     answer = world.slack.click(ANN, ts, "approve")
     assert answer.status == 200
-    world.told(ANN, "could not write this down just now, so nothing was changed")
+    world.told(ANN, "could not write this down just now")
 
 
 def still_works(world: World, request_id: str) -> None:

@@ -331,14 +331,15 @@ def test_a_reason_can_be_made_optional(world: World) -> None:
 # 4. Show it
 
 
+@pytest.mark.long
 def test_a_slow_decision_is_shown_in_progress_then_decided(town: World) -> None:
     card = posted(town)
-    town.conveyor.fail("POST /exchange/authorizations", delay=5)
+    town.conveyor.fail("POST /exchange/authorizations", delay=4)
     town.slack.click(ANN, card.ts, "approve")
     card = town.shows(request_of(card), "Approving… by <@U0ANN>")
     assert "Approved" not in town.slack.text_of(card)
     assert not any(block["type"] == "actions" for block in card.blocks)
-    town.shows(request_of(card), "Approved by")
+    town.shows(request_of(card), "Approved by", seconds=30)
 
 
 def test_a_quick_decision_costs_one_update(town: World) -> None:

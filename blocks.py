@@ -273,10 +273,10 @@ def _company(row: Row) -> list[Block]:
         return [context(f"{name} is a personal mail provider.")]
     count = known.get("with_access", 0)
     if not count:
-        elements = [words(f"Nobody at {name} has access yet.")]
+        elements = [words(f"When this came, nobody at {name} had access.")]
     else:
-        people = "1 person has" if count == 1 else f"{count:,} people have"
-        elements = [words(f"At {name}, {people} access already")]
+        people = "1 person" if count == 1 else f"{count:,} people"
+        elements = [words(f"When this came, {people} at {name} had access")]
         if known.get("latest_activity_at"):
             elements += [words("; last active on "), date(known["latest_activity_at"], "{date}")]
         elements.append(words("."))
@@ -554,7 +554,7 @@ NO_ADDRESS = (
 )
 NOT_CURRENT = (
     "This card is not the current one of its request, or I am still reading the channel. "
-    "Nothing was changed. Please look for a newer card, or try again in a minute."
+    "Nothing was changed. Please look for a newer card, try again in a minute, or revoke access in Conveyor."
 )
 FORGOTTEN = (
     "I have no record of this request any more, so I cannot revoke its access, and nothing was changed. "
@@ -612,7 +612,10 @@ def old_card(permalink: str) -> str:
 # Replies in the thread of a card
 
 NOTES = {
-    "refused": "Conveyor did not accept this decision, so the request is open again. Please decide again.",
+    "refused": (
+        "Conveyor did not accept this decision, so the request is open again. Whoever decides needs a user "
+        "in Conveyor with the same e-mail address. If you have one, please decide again."
+    ),
     "not allowed": (
         "Conveyor says that this app's API key may not do this, so the request is open again. "
         "Please tell who runs this app."
@@ -732,17 +735,14 @@ def rooms_answer(
     """Each request's time line; `standings` has Conveyor's word for each address, None if it did not say."""
     name = cut(one_line(who), ADDRESS_CHARS)
     if not rows:
-        return message_of(f"Nobody asked under {name}.", [rich([words(f"Nobody asked under {name} yet.")])])
+        unknown = f"I have no request of {name}."
+        return message_of(unknown, [rich([words(unknown)]), *map(_standing, standings.values())])
     count = "1 request" if total == 1 else f"{total:,} requests"
     blocks = [rich([words(f"{count} of {name}, newest first:", bold=True)])]
     for row in rows:
         blocks.append(_time_line(row, now, permalink(row) if row.card_ts else ""))
-        if row.state in (APPROVED, REVOKED, APPROVED_ELSEWHERE) and row.email in standings:
-            standing = standings[row.email]
-            said = "Conveyor does not answer, so I cannot say how the access stands now."
-            if standing is not None:
-                said = f"Access in Conveyor now: {STANDINGS.get(standing, one_line(standing))}."
-            blocks.append(context(cut(said, EXCERPT_CHARS)))
+        if row.email in standings:
+            blocks.append(_standing(standings[row.email]))
         if row.state == PENDING or row.state in (APPROVING, REJECTING):
             label = f"Tell me when {_address(row)} is decided"
             tell = button(TELL_ME, "Tell me when it is decided", row.id, "", label)
@@ -751,6 +751,14 @@ def rooms_answer(
         narrow = " Ask for one address to see less of them." if "@" not in who else ""
         blocks.append(context(f"{total - len(rows):,} more, which are older.{narrow}"))
     return message_of(f"{count} of {name}.", blocks)
+
+
+def _standing(standing: str | None) -> Block:
+    """Conveyor's word for somebody's access, None if it did not say."""
+    said = "Conveyor does not answer, so I cannot say how the access stands now."
+    if standing is not None:
+        said = f"Access in Conveyor now: {STANDINGS.get(standing, one_line(standing))}."
+    return context(cut(said, EXCERPT_CHARS))
 
 
 def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Callable[[Row], str]) -> Message:
@@ -812,6 +820,8 @@ def outcome(row: Row, permalink: str) -> Message:
 def _time_line(row: Row, now: float, permalink: str) -> Block:
     """One request from its beginning to where it stands."""
     elements = [words(_address(row), bold=True), words(" asked "), date(row.received_at), words(". ")]
+    if row.previous:
+        elements += [words("Asked before; "), *_ended(_previous(row)), words(" ")]
     if row.state == PENDING:
         elements.append(words(f"It has been waiting for {_span(now - row.received_at)}."))
     elif row.state in IN_FLIGHT:

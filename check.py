@@ -51,6 +51,10 @@ GOOD, ODD, BAD = "✓", "!", "✗"
 Finding = tuple[str, str]
 
 
+class Unreachable(Exception):
+    """Slack gave no answer that is one of Slack's; the text is the kind of error."""
+
+
 def run(out: TextIO) -> int:
     """Write a line for each thing looked at; the exit status is 1 if one of them is ✗."""
     status = 0
@@ -76,12 +80,15 @@ def _findings() -> Iterator[Finding]:
         ssl=ssl.create_default_context(),
         retry_handlers=[],
     )
-    team = yield from _slack(client)
-    if team:
-        yield from _channel(client, settings.slack_channel_id)
-        yield from _reviewers(client, settings.reviewers, team)
-    if settings.slack_app_token:
-        yield from _socket(client, settings.slack_app_token)
+    try:
+        team = yield from _slack(client)
+        if team:
+            yield from _channel(client, settings.slack_channel_id)
+            yield from _reviewers(client, settings.reviewers, team)
+        if settings.slack_app_token:
+            yield from _socket(client, settings.slack_app_token)
+    except Unreachable as error:
+        yield BAD, f"Slack: no answer from {settings.slack_api_url} ({error}). Can this machine reach it?"
     yield from _conveyor(settings)
 
 
@@ -238,17 +245,19 @@ def _conveyor(settings: Settings) -> Iterator[Finding]:
             mark = ODD if path == COMPANIES else BAD
             yield mark, f"Conveyor: the key may not {what}. Give it that right, or look at CONVEYOR_KEY."
         except ConveyorError as error:
-            yield BAD, f"Conveyor: it could not be asked to {what}: {error}. Is CONVEYOR_API_URL right?"
+            yield BAD, f"Conveyor: it could not be asked to {what}: {error}. Can this machine reach it?"
+            if path == CONVEYOR_CALLS[0][1]:
+                return  # nor would the others be answered
         else:
             yield GOOD, f"Conveyor: the key may {what}."
 
 
 def _ask(method: Callable[..., Any], **arguments: Any) -> tuple[Any, str]:
-    """Slack's answer, or None and what it says instead."""
+    """Slack's answer, or None and what it says instead. Raises Unreachable."""
     try:
         return method(**arguments), ""
     except SlackApiError as error:
         return None, str(error.response.get("error") or error.response.status_code)
     except Exception as error:
-        # Slack's library lets many kinds out; here each is one line for a person.
-        return None, type(error).__name__
+        # Slack's library lets many kinds out.
+        raise Unreachable(type(error).__name__) from error

@@ -97,6 +97,10 @@ class Companies:
         self._known: dict[str, tuple[float, str]] = {}
         self._not_before = 0.0
 
+    def forget(self, email: str) -> None:
+        """Something about this company has changed."""
+        self._known.pop(address_parts(email)[1], None)
+
     def known(self, email: str) -> str:
         """What a card keeps of the company, as JSON; without content if Conveyor could not say."""
         domain = address_parts(email)[1]

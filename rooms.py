@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 
 CONVEYOR_SECONDS = 2.0  # for all that is asked of Conveyor for one answer
 WATCHED_MOST = 20
+ADDRESS = re.compile(r"([^@\s,;]+@[^@\s,;]+)")
+# Also as it stands in a browser: https://www.acme.com/about
+DOMAIN = re.compile(
+    r"<?(?:https?://)?(?:www\.|@)?([^@\s,;:/<>]+\.[^@\s,;:/<>.]+)\.?(?:[:/][^\s,;<>]*)?>?", re.I
+)
 
 
 class Rooms:
@@ -60,18 +65,20 @@ class Rooms:
         if typed.casefold() == "watching":
             rows, total = self._memory.watched_by(user_of(body), WATCHED_MOST)
             return blocks.watching_answer(rows, total, self._permalink)
-        if re.fullmatch(r"[^@\s]+@[^@\s]+|[^@\s.]+(\.[^@\s.]+)+", typed):
-            rows, total = self._memory.asked(typed, blocks.ROOMS_MOST)
-            return blocks.rooms_answer(typed, rows, total, self._standings(rows), now, self._permalink)
+        if asked := ADDRESS.fullmatch(typed) or DOMAIN.fullmatch(typed):
+            who = asked[1]
+            rows, total = self._memory.asked(who, blocks.ROOMS_MOST)
+            return blocks.rooms_answer(who, rows, total, self._standings(who, rows), now, self._permalink)
         unknown = "" if typed.casefold() == "help" else typed
         return blocks.rooms_help(text_at(body, "command"), unknown)
 
     def watch(self, body: Mapping[str, Any]) -> str | None:
         person_id = self._member(body)
         row = self._clicked(body)
-        if not self._is_new(row, body, "watching"):
+        ended = row.state in SETTLED
+        if not self._is_new(row, body, "too late to watch" if ended else "watching"):
             return None
-        if row.state in SETTLED:
+        if ended:
             return blocks.already_ended(row)
         new = self._memory.watch(row.id, person_id, self._clock())
         # It may have been decided in between, when nobody was told of it.
@@ -120,15 +127,24 @@ class Rooms:
         identity = self._channel.identity
         return identity.permalink(row.channel, row.card_ts) if identity else ""
 
-    def _standings(self, rows: Sequence[Row]) -> dict[str, str | None]:
-        """Conveyor's word for what each customer can see now; None where it could not be had in time."""
-        granted = [row for row in rows if row.state in (APPROVED, REVOKED, APPROVED_ELSEWHERE)]
-        found: dict[str, str | None] = dict.fromkeys((row.email for row in granted), None)
+    def _standings(self, who: str, rows: Sequence[Row]) -> dict[str, str | None]:
+        """Conveyor's word for what each customer can see now; None where it could not be had in time.
+
+        It is asked about those who may have got access, and about an address that nobody asked under here.
+        """
+        places = [
+            (row.email, row.dataroom_id)
+            for row in rows
+            if row.state in (APPROVED, REVOKED, APPROVED_ELSEWHERE) or row.previous
+        ]
+        if not rows and "@" in who:
+            places = [(who, "")]
+        found: dict[str, str | None] = dict.fromkeys((email for email, _ in places), None)
 
         def ask() -> None:
-            for row in granted:
-                if found[row.email] is None:
-                    found[row.email] = self._standing(row)
+            for email, room in places:
+                if found[email] is None:
+                    found[email] = self._standing(email, room)
 
         try:
             call_within(CONVEYOR_SECONDS, ask)
@@ -136,11 +152,11 @@ class Rooms:
             log.warning("standing=unknown cause=%r", str(error))
         return dict(found)
 
-    def _standing(self, row: Row) -> str:
+    def _standing(self, email: str, room: str) -> str:
         """What counts is access that there still is, however many others were taken back."""
         statuses = [
             granted.status
-            for granted in self._conveyor.authorizations(row.email)
-            if granted.dataroom_id in ("", row.dataroom_id)
+            for granted in self._conveyor.authorizations(email)
+            if not room or granted.dataroom_id in ("", room)
         ]
         return next((status for status in statuses if status != "revoked"), statuses[0] if statuses else "")

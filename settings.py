@@ -87,10 +87,11 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             "SLACK_APP_TOKEN is not an app-level token: it starts with xapp-, see Basic Information."
         )
     try:
-        if get("CONVEYOR_WEBHOOK_SECRET"):
-            Webhook(get("CONVEYOR_WEBHOOK_SECRET"))
+        secret = get("CONVEYOR_WEBHOOK_SECRET")
+        is_secret = not secret or (secret.startswith("whsec_") and bool(Webhook(secret)))
     except Exception:
-        # The library fails in several ways, with the secret in some of their texts.
+        is_secret = False  # the library fails in several ways, with the secret in some of their texts
+    if not is_secret:
         problems.append("CONVEYOR_WEBHOOK_SECRET is not a secret of Conveyor's: it starts with whsec_.")
     if get("SLACK_CHANNEL_ID") and not re.fullmatch(r"[CG][A-Z0-9]{2,}", get("SLACK_CHANNEL_ID")):
         problems.append(f"SLACK_CHANNEL_ID is not a channel's id: {REQUIRED['SLACK_CHANNEL_ID']}.")

@@ -113,6 +113,8 @@ class Show:
                 self._doubtful[row.id] = sent_at
             raise
         log.info("request=%s round=%d card=updated state=%r", row.id, row.round, row.state)
+        if row.state != PENDING:
+            self._companies.forget(row.email)  # who has access may have changed
         # An older picture that got no answer may still be on its way, and would hide this one.
         again_at = self._doubtful.get(row.id, 0.0) + LOOK_AGAIN_SECONDS
         if sent_at < again_at:

@@ -46,7 +46,7 @@ def main() -> int:
         print("--port must be from 1024 to 65532.", file=sys.stderr)
         return 1
     for taken in filter(_is_taken, range(port, port + 4)):
-        others = f"python -m sandbox --port {port + 10}"
+        others = f"{sys.executable} -m sandbox --port {port + 10}"
         print(f"Port {taken} is in use. Stop what uses it, or take others: {others}", file=sys.stderr)
         return 1
     stopping = threading.Event()

@@ -225,7 +225,9 @@ class Page:
     def act_say(self, person: str, channel: str, text: str) -> Json:
         command, _, rest = text.partition(" ")
         if not command.startswith("/"):
-            self.slack.post_as(person, _escaped(text))
+            self.slack.post_as(
+                person, _escaped(text), channel=channel if channel in self.slack.channels else ""
+            )
             return {}
         if command not in COMMANDS:
             return {"trouble": f"“{command}” is not a command here. Known: {', '.join(COMMANDS)}."}

@@ -255,10 +255,10 @@ class Workspace(StandIn):
                 message.deleted = True
         self.touch()
 
-    def post_as(self, user_id: str, text: str, thread_ts: str | None = None) -> Message:
-        """Somebody writes in the channel."""
+    def post_as(self, user_id: str, text: str, thread_ts: str | None = None, channel: str = "") -> Message:
+        """Somebody writes in the channel, or in another."""
         with self.lock:
-            message = Message(self.channel_id, self._new_ts(), user_id, text, thread_ts=thread_ts)
+            message = Message(channel or self.channel_id, self._new_ts(), user_id, text, thread_ts=thread_ts)
             self._add(message)
         self.touch()
         return message

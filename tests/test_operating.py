@@ -107,7 +107,8 @@ def open_ledger(world: World) -> None:
         (None, {"SLACK_APP_TOKEN": "xapp-wrong"}, "✗", "SLACK_APP_TOKEN"),
         (None, {"CONVEYOR_KEY": "wrong"}, "✗", "the key may not read the queue"),
         (lambda world: world.conveyor.key_forbids.add("PATCH *"), {}, "✗", "the key may not revoke"),
-        (lambda world: world.conveyor.stop(), {}, "✗", "could not be asked"),
+        (lambda world: world.slack.stop(), {}, "✗", "Slack: no answer from http"),
+        (lambda world: world.conveyor.stop(), {}, "✗", "could not be asked to read the queue"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

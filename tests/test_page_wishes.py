@@ -93,7 +93,7 @@ def test_a_card_remembers(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("first@acme.example")
     window = windows.open(BOB)
     first = card(window, "first@acme.example")
-    expect(first).to_contain_text("At acme.example, 2 people have access already; last active on ")
+    expect(first).to_contain_text("When this came, 2 people at acme.example had access; last active on ")
     crm = first.get_by_role("link", name="Open in the CRM")
     expect(crm).to_have_attribute("href", "https://crm.example/accounts/acme")
     reject(window, "first@acme.example", "Wrong company.")
@@ -107,7 +107,7 @@ def test_a_card_remembers(sandbox: Sandbox, windows: Windows) -> None:
     day = r"\w+ \d+, \d{4}"
     remembered = (
         r"They wrote:May I\?"
-        r"At acme\.example, 2 people have access already; last active on DAY\. Open in the CRM"
+        r"When this came, 3 people at acme\.example had access; last active on DAY\. Open in the CRM"
         r"second@acme\.example asked before; approved on DAY by @bob \(Bob Brown\), with Penetration test\."
         r"first@acme\.example asked before; rejected on DAY by @bob \(Bob Brown\); reason: Wrong company\."
         r"Access groups"

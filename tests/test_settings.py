@@ -58,6 +58,8 @@ def test_all_mistakes_are_listed_at_once_and_blank_means_missing() -> None:
         ("DATABASE_URL", "sqlite:///"),
         ("DATABASE_URL", "sqlite:///:memory:"),
         ("CONVEYOR_KEY", "“pasted”"),
+        ("CONVEYOR_WEBHOOK_SECRET", "bm90IGEgc2VjcmV0"),
+        ("CONVEYOR_WEBHOOK_SECRET", "whsec_?"),
         ("SLACK_APP_TOKEN", "xapp-…"),
         ("SLACK_SIGNING_SECRET", "two\nlines"),
         ("CONVEYOR_API_URL", "api.conveyor.com"),

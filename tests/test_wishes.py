@@ -121,7 +121,7 @@ def test_a_card_tells_of_the_company_and_of_what_was_asked_before(world: World) 
     group = world.conveyor.add_group("Reports")
     eventually(lambda: world.ledger("SELECT 1 FROM access_groups"))
     first = posted(world, "jane@acme.com")
-    assert "Nobody at acme.com has access yet." in world.slack.text_of(first)
+    assert "When this came, nobody at acme.com had access." in world.slack.text_of(first)
     world.slack.click(ANN, first.ts, "approve", choose={"groups": [group]})
     world.shows(request_of(first), "Approved by")
     second = posted(world, "joe@acme.com")
@@ -132,8 +132,10 @@ def test_a_card_tells_of_the_company_and_of_what_was_asked_before(world: World) 
     assert "jane@acme.com asked before; approved on" in third and "with Reports" in third
     assert "joe@acme.com asked before; rejected on" in third and "reason: not a customer" in third
     assert "<@U0BOB> (Bob Brown)" in third
+    posted(world, "kim@acme.com")
     calls = world.conveyor.calls("GET /exchange/connections")
-    assert [call.request["domain"] for call in calls] == ["acme.com"]  # once for the company
+    # Once for the company, and again after each decision.
+    assert [call.request["domain"] for call in calls] == 3 * ["acme.com"]
 
 
 def test_a_card_counts_who_has_access_and_links_to_the_crm(town: World) -> None:
@@ -150,7 +152,9 @@ def test_a_card_counts_who_has_access_and_links_to_the_crm(town: World) -> None:
         }
     )
     card = posted(town, "bill@initech.example")
-    assert "At initech.example, 3 people have access already; last active on" in town.slack.text_of(card)
+    assert "When this came, 3 people at initech.example had access; last active on" in town.slack.text_of(
+        card
+    )
     assert "https://crm.example/accounts/1" in str(card.blocks)
 
 
@@ -170,7 +174,7 @@ def test_a_card_does_not_wait_for_what_is_only_good_to_know(world: World, fault:
     started = world.slack.now()
     card = posted(world, "jane@acme.com")
     assert float(card.ts) - started < 4
-    assert "has access" not in world.slack.text_of(card)
+    assert "had access" not in world.slack.text_of(card)
     posted(world, "joe@other.example")
     assert len(world.conveyor.calls("GET /exchange/connections")) == 1  # and the next card asks no more
     world.conveyor.clear_faults()
@@ -290,6 +294,45 @@ def test_rooms_tells_a_sales_rep_where_each_request_stands(town: World) -> None:
     assert town.slack.text_of(waiting)
 
 
+def test_rooms_tells_how_it_stands_when_it_is_asked_again(town: World) -> None:
+    card = approved(town, "ann@again.example")
+    town.conveyor.ask_again(request_of(card))
+    town.shows(request_of(card), "asks for access", round=2)
+    said = town.slack.text_of(answer_to(town, SAM, "again.example"))
+    assert "Asked before; approved on" in said and "It has been waiting" in said
+    assert "Access in Conveyor now: the NDA is not signed yet." in said
+    town.slack.click(ANN, card.ts, "more", value="revoke")
+    town.told(ANN, "or revoke access in Conveyor")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "https://www.web.example/about?x=1",
+        "<https://web.example/>",
+        "<http://web.example|web.example>",
+        "web.example:8080",
+        "@web.example",
+        "Web.example.",
+    ],
+)
+def test_a_web_address_stands_for_its_company(town: World, typed: str) -> None:
+    if not town.ledger("SELECT 1 FROM requests WHERE domain = 'web.example'"):
+        posted(town, "jane@web.example")
+    assert "jane@web.example asked" in town.slack.text_of(answer_to(town, SAM, typed))
+
+
+def test_whoever_got_access_without_this_app_is_asked_about_in_conveyor(town: World) -> None:
+    town.conveyor.approve_here(town.conveyor.ask("old@before.example", status="approved"))
+    said = town.slack.text_of(answer_to(town, SAM, "old@before.example"))
+    assert (
+        said == "I have no request of old@before.example.\nAccess in Conveyor now: the NDA is not signed yet."
+    )
+    assert (
+        town.slack.text_of(answer_to(town, SAM, "before.example")) == "I have no request of before.example."
+    )
+
+
 def test_rooms_alone_lists_what_waits_oldest_first(world: World) -> None:
     world.start()
     for number in (3, 1, 2):
@@ -299,7 +342,9 @@ def test_rooms_alone_lists_what_waits_oldest_first(world: World) -> None:
     assert said.index("p1@") < said.index("p2@") < said.index("p3@")
 
 
-@pytest.mark.parametrize("typed", ["help", "what?", "payload", "acme", "<!channel> *x*", "a@b@c d"])
+@pytest.mark.parametrize(
+    "typed", ["help", "what?", "payload", "acme", "<!channel> *x*", "a@b@c d", "acme.com,a.example"]
+)
 def test_what_is_not_understood_gets_help(town: World, typed: str) -> None:
     said = town.slack.text_of(answer_to(town, SAM, typed))
     assert "/rooms acme.com" in said

@@ -80,7 +80,7 @@ def take(browser: Browser) -> None:
     page.evaluate("document.activeElement.blur()")
     save(page, "pending", around(card(page, jane), card(page, jane), 0))
     press(page, li, "Reject")
-    page.get_by_label("Why?").fill("Northwind is a competitor. Sam has asked them to call us.")
+    page.get_by_label("Why?").fill("Northwind is a competitor. Sam knows.")
     dialog = page.get_by_role("dialog")
     save(page, "modal", around(dialog, dialog, 24))
     dialog.get_by_role("button", name="Reject").click()

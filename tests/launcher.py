@@ -4,6 +4,7 @@ A process that has imported everything (multiprocessing's fork server) forks one
 does what `python app.py` does. The app knows nothing of all this.
 """
 
+import functools
 import gc
 import http.client
 import importlib
@@ -11,6 +12,7 @@ import multiprocessing
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -26,7 +28,9 @@ from sqlalchemy.engine.default import DefaultDialect
 
 import app
 
-# Imported once, not at each start.
+# Read and imported once, not at each start.
+ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
+ssl.create_default_context()
 importlib.import_module("command_line")
 importlib.import_module("gunicorn.app.wsgiapp")
 importlib.import_module("gunicorn.workers.gthread")

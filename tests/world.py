@@ -43,9 +43,9 @@ def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 
 
 
 # Each process that runs tests has ports of its own, in steps that leave room for the sandbox's four.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
-PORTS = itertools.cycle(range(10_000 + 2_000 * WORKER, 12_000 + 2_000 * WORKER, 4))
-for _ in range(random.randrange(500)):
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw13").removeprefix("gw")) % 14
+PORTS = itertools.cycle(range(10_000 + 1_600 * WORKER, 11_600 + 1_600 * WORKER, 4))
+for _ in range(random.randrange(400)):
     next(PORTS)  # so that two runs at once begin in different places
 
 

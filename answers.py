@@ -103,7 +103,12 @@ class Answers:
         if not trigger_id:  # never from a person, and copies could not be told apart
             return False
         try:
-            if not self._ledger.refuse(request_of(body), sorry.why, user_id, trigger_id, self._clock()):
+            request_id = request_of(body)
+            if not request_id:  # a choice in a card's menu names none
+                card = text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
+                row = self._ledger.find_by_card(*card)
+                request_id = row.id if row else ""
+            if not self._ledger.refuse(request_id, sorry.why, user_id, trigger_id, self._clock()):
                 return False
             if sorry.redraw:
                 self._ledger.redraw(sorry.redraw, self._clock())

@@ -339,6 +339,8 @@ class Ledger(Database):
 
     def find_by_card(self, channel: str, ts: str) -> Row | None:
         """The request whose current card this is."""
+        if not ts:
+            return None
         with self.read() as db:
             current = and_(REQUESTS.c.channel == channel, REQUESTS.c.card_ts == ts)
             found = db.execute(select(*ROW_COLUMNS).where(current)).first()

@@ -102,7 +102,7 @@ class Listeners:
 
     def revoke(self, body: Mapping[str, Any]) -> None:
         card = text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
-        row = self._ledger.find_by_card(*card) if all(card) else None
+        row = self._ledger.find_by_card(*card)
         click = Click.on_card(body, row)
         reviewer = self._reviewer(click)
         if row is None:

@@ -212,6 +212,8 @@ def test_only_reviewers_revoke(town: World, who: str) -> None:
     assert "Approved by" in town.slack.text_of(card)
     grants = [g for g in town.conveyor.authorizations.values() if g["email"] == "kept@revoked.example"]
     assert all(grant["status"] == "gated" for grant in grants)
+    trail = town.ledger(f"SELECT request_id FROM trail WHERE event = 'refused' AND person_id = '{who}'")
+    assert (request_of(card),) in trail
 
 
 def test_a_refused_revocation_leaves_the_access_and_says_so(town: World) -> None:

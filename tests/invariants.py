@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import blocks
@@ -136,10 +136,6 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     return found
 
 
-def _seconds(stamp: str) -> float:
-    return datetime.fromisoformat(stamp).timestamp()
-
-
 def _without_past(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if " asked before; " not in line)
 
@@ -167,7 +163,8 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
         if grants and all(grant["status"] == "revoked" for grant in grants):
             found.append(f"{row.id} is approved in the ledger, and revoked in Conveyor")
         # Asked again and approved in Conveyor between two looks: a later grant is not of this decision.
-        by_then = [grant for grant in grants if _seconds(grant["created_at"]) <= (row.settled_at or 0.0)]
+        then = datetime.fromtimestamp(row.settled_at or 0.0, UTC)
+        by_then = [grant for grant in grants if datetime.fromisoformat(grant["created_at"]) <= then]
         granted = {group["id"] for group in by_then[-1]["_embedded"]["access_groups"]} if by_then else None
         listed = None if row.group_list is None else {group.id for group in row.group_list}
         gone = (listed or set()) - set(world.conveyor.groups)

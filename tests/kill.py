@@ -144,11 +144,6 @@ def perform(run: Run, folder: Path) -> list[str]:
     return found
 
 
-def missed(found: list[str]) -> bool:
-    """Whether nothing else was wrong than that the app did not die."""
-    return len(found) == 2 and found[0] == MISSED  # the other is where the log is
-
-
 def moments(scenario: str, folder: Path) -> list[Kill]:
     """The moments at which the app may die in this scenario: each commit and call of a quiet run."""
     stage = Stage(folder, scenario)
@@ -194,10 +189,13 @@ def main() -> None:
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(one, enumerate(every)))
-    good, late = results.count([]), sum(missed(found) for found in results)
-    bad = len(every) - good - late
+    good, missed = (
+        results.count([]),
+        sum(found[0] == MISSED and len(found) == 2 for found in results if found),
+    )
+    bad = len(every) - good - missed
     seconds = time.monotonic() - began
-    print(f"{good} kills did no harm, {bad} did, {late} did not come; {seconds:.0f} s")
+    print(f"{good} kills did no harm, {bad} did, {missed} did not come; {seconds:.0f} s")
     sys.exit(bad > 0)
 
 

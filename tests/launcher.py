@@ -4,7 +4,6 @@ A process that has imported everything (multiprocessing's fork server) forks one
 does what `python app.py` does. The app knows nothing of all this.
 """
 
-import functools
 import gc
 import http.client
 import importlib
@@ -28,9 +27,8 @@ from sqlalchemy.engine.default import DefaultDialect
 
 import app
 
-# Read and imported once, not at each start.
-ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
-ssl.create_default_context()
+# Imported and read once, not at each start.
+TRUSTED = ssl.create_default_context()
 importlib.import_module("command_line")
 importlib.import_module("gunicorn.app.wsgiapp")
 importlib.import_module("gunicorn.workers.gthread")
@@ -171,9 +169,10 @@ class Events:
             putrequest(connection, method, url, *args, **more)
 
         def answered(connection: Any) -> Any:
-            response = getresponse(connection)
-            self.after(*connection.counted)
-            return response
+            try:
+                return getresponse(connection)
+            finally:
+                self.after(*connection.counted)  # also when no answer came in time
 
         connection = http.client.HTTPConnection
         for owner, name, wrapped in (
@@ -211,6 +210,7 @@ def serve(start: Start) -> None:
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(start.environment)
+    ssl.create_default_context = lambda *_, **__: TRUSTED
     for name, value in start.waits.items():
         module, _, constant = name.partition(".")
         found = importlib.import_module(module)

@@ -31,10 +31,10 @@ def contents(world: World) -> bytes:
 
 
 def not_recorded(world: World, ts: str) -> None:
-    """A click that cannot be written down is answered, and the person is told that it did not count."""
+    """A click that cannot be written down is answered, and the person is told what to do."""
     answer = world.slack.click(ANN, ts, "approve")
     assert answer.status == 200
-    world.told(ANN, "could not write this down just now")
+    world.told(ANN, "could not write this down just now. If the card does not change, please click again.")
 
 
 def still_works(world: World, request_id: str) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill import Run, missed, perform
+from tests.kill import Run, perform
 from tests.launcher import Kill
 
-TRIES = 3
 WRITE = "PATCH /exchange/authorization_requests/req-4"
 SOME = [
     Run("post", "kept", Kill("POST chat.postMessage", 1, "after")),
@@ -31,10 +30,4 @@ SOME = [
 
 @pytest.mark.parametrize("run", SOME, ids=str)
 def test_a_kill_does_no_harm(run: Run, tmp_path: Path) -> None:
-    for number in range(TRIES):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        found = perform(run, folder)
-        if not missed(found):  # on a busy machine the call at which the app was to die may have timed out
-            break
-    assert found == []
+    assert perform(run, tmp_path) == []

@@ -331,26 +331,21 @@ def test_a_reason_can_be_made_optional(world: World) -> None:
 # 4. Show it
 
 
-@pytest.mark.long
 def test_a_slow_decision_is_shown_in_progress_then_decided(town: World) -> None:
     card = posted(town)
-    town.conveyor.fail("POST /exchange/authorizations", delay=4)
+    town.conveyor.fail("POST /exchange/authorizations", delay=2.5)
     town.slack.click(ANN, card.ts, "approve")
-    card = town.shows(request_of(card), "Approving… by <@U0ANN>")
+    card = town.shows(request_of(card), "Approving… by <@U0ANN>", seconds=2)
     assert "Approved" not in town.slack.text_of(card)
     assert not any(block["type"] == "actions" for block in card.blocks)
-    town.shows(request_of(card), "Approved by", seconds=30)
+    town.shows(request_of(card), "Approved by", seconds=4.5)
 
 
 def test_a_quick_decision_costs_one_update(town: World) -> None:
-    def updates() -> int:
-        card = posted(town)
-        town.slack.click(ANN, card.ts, "approve")
-        town.shows(request_of(card), "Approved by")
-        return card.edited
-
-    # On a busy machine a decision may not be a quick one.
-    assert any(updates() == 1 for _ in range(5))
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by", seconds=2)
+    assert card.edited == 1
 
 
 # 5. Refusals and failures

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from slack_sdk import WebClient
 
 from sandbox.slack import SlackStandIn
@@ -295,6 +295,23 @@ def test_the_message_box(sandbox: Sandbox, windows: Windows) -> None:
     box.fill("/nothing at all")
     box.press("Enter")
     expect(window.locator("#composer .trouble")).to_contain_text("“/nothing” is not a command here")
+    expect(box).to_have_value("/nothing at all")
+
+
+def test_what_is_typed_while_a_message_is_on_its_way_stays(windows: Windows) -> None:
+    window = windows.open(ANN)
+    held: list[Route] = []
+    window.route("**/act/say", lambda route: held.append(route))
+    box = window.locator("#composer input")
+    box.fill("the first")
+    with window.expect_request("**/act/say"):
+        box.press("Enter")
+    box.fill("the second")
+    with window.expect_response("**/act/say"):
+        held[0].continue_()
+    expect(card(window, "the first")).to_be_visible()
+    window.evaluate("async () => (await fetch('/')).text()")  # what the answer causes has happened by now
+    expect(box).to_have_value("the second")
 
 
 def test_the_switcher_changes_who_acts(sandbox: Sandbox, windows: Windows) -> None:

@@ -15,11 +15,12 @@ export function listenToComposer() {
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const { trouble } = await act("say", { person: here.person, channel: here.channel, text: input.value });
+    const text = input.value;
+    input.value = ""; // what is typed while this is on its way is the next message
+    const { trouble } = await act("say", { person: here.person, channel: here.channel, text });
     form.querySelector(".trouble").textContent = trouble || "";
-    if (trouble) return;
-    input.value = "";
-    at("messages").scrollTop = at("messages").scrollHeight; // where the answer will be
+    if (trouble) input.value ||= text;
+    else at("messages").scrollTop = at("messages").scrollHeight; // where the answer will be
   });
 }
 

@@ -14,7 +14,7 @@ from channel import Channel, ChannelError
 from database import LedgerError
 from elements import Message
 from ledger import Ledger
-from payloads import Sorry, Wrong, request_of, text_at, user_of
+from payloads import Sorry, Wrong, card_of, request_of, text_at, user_of
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +104,9 @@ class Answers:
             return False
         try:
             request_id = request_of(body)
-            if not request_id:  # a choice in a card's menu names none
-                card = text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
-                row = self._ledger.find_by_card(*card)
-                request_id = row.id if row else ""
+            # A choice in a card's menu names no request.
+            if not request_id and (row := self._ledger.find_by_card(*card_of(body))):
+                request_id = row.id
             if not self._ledger.refuse(request_id, sorry.why, user_id, trigger_id, self._clock()):
                 return False
             if sorry.redraw:

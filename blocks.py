@@ -613,8 +613,8 @@ def old_card(permalink: str) -> str:
 
 NOTES = {
     "refused": (
-        "Conveyor did not accept this decision, so the request is open again. Whoever decides needs a user "
-        "in Conveyor with the same e-mail address. If you have one, please decide again."
+        "Conveyor did not accept this decision, so the request is open again. If Conveyor does not know you, "
+        "ask for a user there with your e-mail address. Otherwise please decide again."
     ),
     "not allowed": (
         "Conveyor says that this app's API key may not do this, so the request is open again. "

@@ -16,7 +16,17 @@ from database import LedgerError
 from deadline import call_within
 from elements import Block, inert
 from ledger import Ledger
-from payloads import Click, Sorry, Wrong, kept_by_modal, list_at, mapping_at, selected_groups, text_at
+from payloads import (
+    Click,
+    Sorry,
+    Wrong,
+    card_of,
+    kept_by_modal,
+    list_at,
+    mapping_at,
+    selected_groups,
+    text_at,
+)
 from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, slack_error
 from tables import APPROVED, APPROVING, CLOSED, PENDING, REJECTING, REVOKED, REVOKING, Reviewer, Row
 
@@ -101,8 +111,7 @@ class Listeners:
         )
 
     def revoke(self, body: Mapping[str, Any]) -> None:
-        card = text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
-        row = self._ledger.find_by_card(*card)
+        row = self._ledger.find_by_card(*card_of(body))
         click = Click.on_card(body, row)
         reviewer = self._reviewer(click)
         if row is None:
@@ -143,12 +152,11 @@ class Listeners:
 
     def list_groups(self, ack: Ack, body: dict[str, Any]) -> None:
         """The groups that can be chosen on a card, as somebody types."""
-        row = None
         try:
             if kept := kept_by_modal(body):
                 row = self._ledger.find(text_at(kept, "request"))
-            elif ts := text_at(body, "container", "message_ts"):
-                row = self._ledger.find_by_card(text_at(body, "channel", "id"), ts)
+            else:
+                row = self._ledger.find_by_card(*card_of(body))
             offered = self._ledger.access_groups(row.dataroom_id) if row else []
         except LedgerError as error:
             log.error("groups=unread cause=%r", str(error))

@@ -48,8 +48,7 @@ class Click:
         actions = body.get("actions")
         action = actions[0] if isinstance(actions, list) and actions else {}
         round_text, _, request_id = text_at(action, "value").partition(" ")
-        ts = text_at(body, "container", "message_ts")
-        return cls._checked(body, request_id, round_text, text_at(body, "channel", "id"), ts)
+        return cls._checked(body, request_id, round_text, *card_of(body))
 
     @classmethod
     def of_modal(cls, body: Mapping[str, Any]) -> "Click":
@@ -71,8 +70,7 @@ class Click:
     @classmethod
     def on_card(cls, body: Mapping[str, Any], row: Row | None) -> "Click":
         """A click that names no request: it is about that of the card."""
-        channel, ts = text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
-        return cls._checked(body, row.id if row else "?", str(row.round) if row else "0", channel, ts)
+        return cls._checked(body, row.id if row else "?", str(row.round) if row else "0", *card_of(body))
 
     def metadata(self) -> str:
         """What a modal keeps of the click that opened it."""
@@ -125,6 +123,11 @@ def user_of(body: Mapping[str, Any]) -> str:
     """Who did it, empty if that is no user's id; slash commands say so in another place."""
     found = text_at(body, "user", "id") or text_at(body, "user_id")
     return found if re.fullmatch(r"[UW][A-Z0-9]{1,29}", found) else ""
+
+
+def card_of(body: Mapping[str, Any]) -> tuple[str, str]:
+    """The channel and the ts of the message that somebody did something with."""
+    return text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
 
 
 def request_of(body: Mapping[str, Any]) -> str:

@@ -56,12 +56,13 @@ REQUIRED = {
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process: its environment first, then the file `.env` in the current folder.
+    """The settings of this process: its environment first, then the file `.env` or that named by ENV_FILE.
 
     Raises SettingsError with every problem at once. Blank means missing.
     """
     if environment is None:
-        from_file = {name: value or "" for name, value in dotenv_values(".env", interpolate=False).items()}
+        file = os.environ.get("ENV_FILE") or ".env"
+        from_file = {name: value or "" for name, value in dotenv_values(file, interpolate=False).items()}
         environment = {**from_file, **{name: value for name, value in os.environ.items() if value.strip()}}
     values = {name: value.strip() for name, value in environment.items()}
     problems: list[str] = []

@@ -65,6 +65,7 @@ def _measure_case(setting: Setting, waiting: int, decided: int) -> Look:
     database = setting.new_ledger(waiting, decided)
     setting.services.set(pauses={}, forget=True)
     environment = {
+        "ENV_FILE": os.devnull,
         "PATH": os.environ["PATH"],
         "CONVEYOR_KEY": API_KEY,
         "SLACK_BOT_TOKEN": BOT_TOKEN,

@@ -27,8 +27,8 @@ class Server:
         self.port = _free_port()
         self._command = [sys.executable, "-m", "gunicorn", *command]
         bind = f"--bind 127.0.0.1:{self.port}"
-        kept = {"PATH": os.environ["PATH"], "GUNICORN_CMD_ARGS": bind, "PORT": str(self.port)}
-        self._environment = {**kept, **settings}
+        own = {"PATH": os.environ["PATH"], "GUNICORN_CMD_ARGS": bind, "PORT": str(self.port)}
+        self._environment = {**own, "ENV_FILE": os.devnull, **settings}
         self._log = log
         self.started_in = 0.0
 

@@ -1,6 +1,7 @@
 """`python -m sandbox`: the whole product on this computer, with no Slack and no Conveyor account."""
 
 import argparse
+import os
 import signal
 import socket
 import sys
@@ -105,6 +106,7 @@ def settings(
 ) -> dict[str, str]:
     """What the app is told: where the stand-ins are, who may decide, and to stay on loopback."""
     return {
+        "ENV_FILE": os.devnull,  # what somebody has set up for real is not for the sandbox
         "CONVEYOR_KEY": conveyor.api_key,
         "CONVEYOR_API_URL": conveyor.api_url,
         "SLACK_BOT_TOKEN": slack.bot_token,

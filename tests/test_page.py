@@ -348,12 +348,18 @@ def test_other_websites_are_kept_out(sandbox: Sandbox) -> None:
 # Starting and stopping
 
 
-def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The app and the sandbox, to be changed."""
+    made = tmp_path / "copy"
+    made.mkdir()
     for file in ROOT.glob("*.py"):
-        shutil.copy(file, copy)
-    shutil.copytree(ROOT / "sandbox", copy / "sandbox")
+        shutil.copy(file, made)
+    shutil.copytree(ROOT / "sandbox", made / "sandbox")
+    return made
+
+
+def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, copy: Path, tmp_path: Path) -> None:
     with (
         closing(Sandbox(tmp_path / "log", copy)) as sandbox,
         closing(Windows(browser, sandbox.url)) as windows,
@@ -363,6 +369,12 @@ def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, tmp_path:
         (copy / "blocks.py").write_text(words.replace("asks for access", "knocks at the door"))
         sandbox.ask("edited@acme.example")
         expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
+
+
+def test_what_is_set_up_for_real_stays_out(copy: Path, tmp_path: Path) -> None:
+    (copy / ".env").write_text("SLACK_APP_TOKEN=xapp-real\nLOG_LEVEL=INFO\n")
+    with closing(Sandbox(tmp_path / "log", copy)) as sandbox:
+        assert "apps.connections.open" not in sandbox.log()
 
 
 def test_a_port_in_use_is_a_clear_sentence() -> None:

@@ -1,5 +1,6 @@
 """Settings: all mistakes at once, in sentences, before anything starts."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ GOOD = {
     "SLACK_SIGNING_SECRET": "made-up-secret",
     "SLACK_CHANNEL_ID": "C0REQUESTS",
 }
+NO_FILE = {"ENV_FILE": os.devnull}
 
 
 def problems(**settings: str) -> list[str]:
@@ -90,7 +92,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         'CONVEYOR_KEY="from the file $HOME"\nSLACK_BOT_TOKEN=xoxb-file\nSLACK_SIGNING_SECRET=x\nPORT=1\n'
     )
     monkeypatch.chdir(tmp_path)
-    for name in (*GOOD, "PORT", "REVIEWERS"):
+    for name in (*GOOD, "PORT", "REVIEWERS", "ENV_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SLACK_CHANNEL_ID", "C123")
     monkeypatch.setenv("PORT", "2")
@@ -98,6 +100,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     settings = load()
     assert settings.conveyor_key == "from the file $HOME"
     assert (settings.slack_bot_token, settings.port) == ("xoxb-file", 2)
+    monkeypatch.setenv("ENV_FILE", os.devnull)
+    with pytest.raises(SettingsError, match="CONVEYOR_KEY is missing"):
+        load()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_a_wrong_start_ends_at_once_with_every_mistake(command: list[str]) -> No
     ended = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env={"SLACK_BOT_TOKEN": "wrong", "CONVEYOR_KEY": " ", "DATABASE_URL": "oracle://"},
+        env={**NO_FILE, "SLACK_BOT_TOKEN": "wrong", "CONVEYOR_KEY": " ", "DATABASE_URL": "oracle://"},
         capture_output=True,
         text=True,
         timeout=30,  # a second on an idle machine; never a loop of respawns
@@ -131,7 +136,7 @@ def test_a_ledger_that_cannot_be_made_ends_the_start(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,
-        env={**GOOD, "DATABASE_URL": f"sqlite:///{tmp_path}/file/ledger.db"},
+        env={**NO_FILE, **GOOD, "DATABASE_URL": f"sqlite:///{tmp_path}/file/ledger.db"},
         capture_output=True,
         text=True,
         timeout=30,  # a second on an idle machine; never a loop of respawns

@@ -125,7 +125,8 @@ class World:
 
     def launch(self, kill: Kill | None = None, /, **settings: str) -> subprocess.Popen[bytes] | Forked:
         """Start the app with these settings in addition; returns at once."""
-        environment = {"PATH": os.environ["PATH"], **self.settings, **settings}
+        own = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull}
+        environment = {**own, **self.settings, **settings}
         if self.command:
             with self.log_file.open("ab") as log:
                 self.process = subprocess.Popen(

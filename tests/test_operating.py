@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 import socket
 import stat
@@ -31,10 +30,9 @@ SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
 
 def run(world: World, *arguments: str, **settings: str) -> tuple[int, str]:
     """Exit status and output of `python app.py …` with the world's settings."""
-    environment = {"PATH": os.environ["PATH"], **world.settings, **settings}
     output = world.folder / "said"
     output.unlink(missing_ok=True)
-    status = Forked(Start(environment, output, {}, arguments=arguments)).wait(60)
+    status = Forked(Start(world.environment(**settings), output, {}, arguments=arguments)).wait(60)
     return status, output.read_text()
 
 

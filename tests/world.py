@@ -123,10 +123,13 @@ class World:
             del self.settings["SLACK_SIGNING_SECRET"]
             self.settings["SLACK_APP_TOKEN"] = self.slack.app_token
 
+    def environment(self, **settings: str) -> dict[str, str]:
+        """What the app gets, with these settings in addition, and no `.env` that happens to be here."""
+        return {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **self.settings, **settings}
+
     def launch(self, kill: Kill | None = None, /, **settings: str) -> subprocess.Popen[bytes] | Forked:
         """Start the app with these settings in addition; returns at once."""
-        own = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull}
-        environment = {**own, **self.settings, **settings}
+        environment = self.environment(**settings)
         if self.command:
             with self.log_file.open("ab") as log:
                 self.process = subprocess.Popen(

@@ -117,15 +117,15 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         blocks.append(context("Everyone you approve gets standard access. Choose groups to add more."))
     else:
         blocks.append(context("Approving gives standard access."))
-    value = f"{row.round} {row.id}"
+    value, who = f"{row.round} {row.id}", _address(row)
     blocks.append(
         {
             "type": "actions",
             "block_id": _block_id("decide", row),
             "elements": [
-                button(APPROVE, "Approve", value, "primary", f"Approve access for {_address(row)}"),
-                button(OPTIONS_BUTTON, "Approve with options…", value, "", f"Options for {_address(row)}"),
-                button(REJECT, "Reject", value, "danger", f"Reject access for {_address(row)}"),
+                button(APPROVE, "Approve", value, "primary", f"Approve access for {who}"),
+                button(OPTIONS_BUTTON, "Approve with options…", value, "", f"Approve with options for {who}"),
+                button(REJECT, "Reject", value, "danger", f"Reject access for {who}"),
             ],
         }
     )
@@ -744,7 +744,7 @@ def rooms_answer(
         if row.email in standings:
             blocks.append(_standing(standings[row.email]))
         if row.state == PENDING or row.state in (APPROVING, REJECTING):
-            label = f"Tell me when {_address(row)} is decided"
+            label = f"Tell me when it is decided: {_address(row)}"
             tell = button(TELL_ME, "Tell me when it is decided", row.id, "", label)
             blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{len(blocks)}", "elements": [tell]})
     if total > len(rows):

@@ -40,7 +40,7 @@ def card(page: Page, words: str) -> Locator:
 
 
 def press(page: Page, email: str, button: str) -> None:
-    card(page, email).get_by_role("button", name=button).click()
+    card(page, email).get_by_role("button", name=f"{button} access").click()
 
 
 def around(first: Locator, last: Locator, margin: int) -> FloatRect:

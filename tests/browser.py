@@ -96,8 +96,12 @@ def card(window: Page, words: str) -> Locator:
     return window.locator("#messages > li > article").filter(has_text=words)
 
 
+def pane(window: Page, name: str) -> None:
+    window.locator("#tabs").get_by_role("button", name=name).click()
+
+
 def press(window: Page, email: str, button: str) -> None:
-    card(window, email).get_by_role("button", name=button).click()
+    card(window, email).get_by_role("button", name=f"{button} access").click()
 
 
 def reject(window: Page, email: str, reason: str) -> None:

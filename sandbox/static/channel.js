@@ -29,6 +29,7 @@ function startAfresh() {
 
 /** Bring a message into sight. */
 export function goTo(ts) {
+  dispatchEvent(new Event("show-channel"));
   const article = drawn.get(ts)?.querySelector("article");
   article?.scrollIntoView({ block: "center" });
   article?.focus();

@@ -32,10 +32,10 @@ function request({ id, email, status, open }) {
       ? h(
           "span",
           { class: "row" },
-          button("Approve here", () => act("approve_here", { id }), `Approve ${email} here, in Conveyor`),
-          button("Ignore here", () => act("ignore_here", { id }), `Ignore ${email} here, in Conveyor`),
+          button("Approve here", () => act("approve_here", { id }), `Approve here: ${email}`),
+          button("Ignore here", () => act("ignore_here", { id }), `Ignore here: ${email}`),
         )
-      : button("Ask again", () => act("ask_again", { id }), `${email} asks again`),
+      : button("Ask again", () => act("ask_again", { id }), `Ask again: ${email}`),
   );
   return row;
 }

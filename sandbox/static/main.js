@@ -15,11 +15,22 @@ function show(pane) {
 }
 
 at("tabs").addEventListener("click", ({ target }) => target.dataset.pane && show(target.dataset.pane));
+// Where there is room for the channel and a pane, it is always in sight.
+const wide = matchMedia("(min-width: 961px)");
+const start = () => show(wide.matches ? "customer" : "slack");
+
+addEventListener("show-channel", () => wide.matches || show("slack"));
 addEventListener("show-request", ({ detail }) => {
   show("conveyor");
   document.querySelector(`[data-request="${CSS.escape(detail)}"]`)?.focus();
 });
-show(matchMedia("(min-width: 961px)").matches ? "customer" : "slack");
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address says who acts here
+  dispatchEvent(new Event("show-channel"));
+  at("messages").focus();
+});
+wide.addEventListener("change", start);
+start();
 
 showSidebar();
 showChannel();

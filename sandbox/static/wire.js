@@ -33,7 +33,7 @@ function exchange({ key, at: when, from, to, call, status, seconds, fault, done,
 
 async function fill(details, key) {
   const { path, request, response, trouble } = await (await fetch(`/exchange/${encodeURIComponent(key)}`)).json();
-  const body = (title, value) => [h("h4", {}, title), h("pre", { tabindex: 0 }, pretty(value))];
+  const body = (title, value) => [h("h3", {}, title), h("pre", { tabindex: 0 }, pretty(value))];
   details.querySelector("div")?.remove();
   details.append(
     h("div", {}, trouble ? h("p", {}, trouble) : [h("code", {}, path), body("Sent", request), body("Answered", response)]),

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
-from slack_bolt import Ack
+from slack_bolt import Ack, BoltResponse
 
 import blocks
 from channel import Channel, ChannelError
@@ -19,6 +19,7 @@ from payloads import Sorry, Wrong, card_of, request_of, text_at, user_of
 log = logging.getLogger(__name__)
 
 TELL_SECONDS = 5.0
+TOLD_SECONDS = 0.3
 TELL_AT_ONCE = 8
 # Where Slack lets clicks be answered, beside its API's own host: no payload makes this app call another one.
 ANSWER_AT = ("https://hooks.slack.com/", "https://hooks.slack-gov.com/")
@@ -41,13 +42,18 @@ class Answers:
         """Finish what is being told."""
         self._pool.shutdown(wait=True)
 
-    def on_click(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
-        """A listener for a button: what there is to say is told after the outcome is fixed."""
+    def on_click(self, step: Step) -> Callable[[Ack, dict[str, Any]], BoltResponse | None]:
+        """A listener for a button: what there is to say is told after the outcome is fixed.
 
-        def listen(ack: Ack, body: dict[str, Any]) -> None:
-            if said := self._attempt(step, body)[0]:
-                self._pool.submit(self._tell, body, said)
+        If Slack does not take it, the click fails, which Slack shows beside the button.
+        """
+
+        def listen(ack: Ack, body: dict[str, Any]) -> BoltResponse | None:
+            said = self._attempt(step, body)[0]
+            if said and not self._reaches(body, said):
+                return BoltResponse(status=503, body="Slack took no answer to this click.")
             ack()
+            return None
 
         return listen
 
@@ -115,7 +121,14 @@ class Answers:
             log.warning("refusal=not_recorded cause=%r", str(error))
         return True
 
-    def _tell(self, body: Mapping[str, Any], said: str | Message) -> None:
+    def _reaches(self, body: Mapping[str, Any], said: str | Message) -> bool:
+        """Tell it; False if that has failed at once. What may still arrive is not waited for."""
+        try:
+            return self._pool.submit(self._tell, body, said).result(TOLD_SECONDS)
+        except TimeoutError:
+            return True
+
+    def _tell(self, body: Mapping[str, Any], said: str | Message) -> bool:
         """Say it by the click's own address, which works wherever the card is seen; else in the channel."""
         user_id, response_url = user_of(body), text_at(body, "response_url")
         message: Mapping[str, Any] = {"text": said} if isinstance(said, str) else said
@@ -129,7 +142,7 @@ class Answers:
                     allow_redirects=False,
                 )
                 if answer.status_code == 200:
-                    return
+                    return True
                 cause = str(answer.status_code)
             except requests.RequestException as error:
                 cause = type(error).__name__  # its text holds the address, which is a secret
@@ -137,3 +150,5 @@ class Answers:
             self._channel.whisper(user_id, message)
         except ChannelError as error:
             log.warning("user=%s told=no cause=%r then=%r", user_id, cause, str(error))
+            return False
+        return True

@@ -50,6 +50,19 @@ def test_a_hanging_response_url_holds_up_no_click(town: World, fault: dict[str, 
     assert eventually(lambda: town.slack.calls("chat.postEphemeral"))
 
 
+def test_a_click_that_cannot_be_answered_at_all_fails_visibly(town: World) -> None:
+    card = posted(town)
+    for call in ("views.open", "response_url", "chat.postEphemeral"):
+        town.slack.fail(call, times=None, drop="before")
+    assert town.slack.click(BOB, card.ts, "reject").status == 503
+    assert town.slack.click(SAM, card.ts, "approve").status == 503
+    town.slack.clear_faults()
+    town.slack.private.clear()
+    assert town.slack.click(SAM, card.ts, "approve").status == 200
+    town.told(SAM, "not on the list")
+    assert writes(town, request_of(card)) == []
+
+
 def test_bolt_is_not_led_astray_by_its_own_variables(world: World) -> None:
     world.start(SLACK_CLIENT_ID="1.2", SLACK_CLIENT_SECRET="made-up")
     card = posted(world)

@@ -46,6 +46,7 @@ screenshots: $(INSTALLED) ## Make the pictures in docs/images again (needs chrom
 	@$(BIN)/python -m sandbox.screenshots
 
 $(INSTALLED): requirements.txt requirements-dev.txt
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
+	@echo "Installing into $(VENV), which takes a moment."
+	@started=$$(date +%s); $(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && \
+	touch $@ && echo "Installed in $$(($$(date +%s) - started)) s."

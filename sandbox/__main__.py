@@ -15,7 +15,8 @@ from types import FrameType
 
 from sandbox.app_process import AppProcess
 from sandbox.conveyor import ConveyorStandIn
-from sandbox.page import EXAMPLES, Page, PageServer, is_routine, who_to_whom
+from sandbox.page import EXAMPLES, Page, is_routine, who_to_whom
+from sandbox.page_server import PageServer
 from sandbox.slack import SlackStandIn
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, BOB

@@ -5,6 +5,7 @@ import gc
 import os
 import pickle
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One running app for the tests of a module that leave it as they found it."""
-    made = World(tmp_path_factory.mktemp("town"))
-    made.start()
-    yield made
-    made.close()
+    with closing(World(tmp_path_factory.mktemp("town"))) as made:
+        yield made.start()
     assert made.leaks() == []
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,10 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture(scope="module", params=MODES)
 def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("town"), by_socket=request.param == "socket")
-    if request.param == "http":
-        made.command = COMMAND
-    made.start()
-    yield made
-    made.close()
+    with closing(World(tmp_path_factory.mktemp("town"), by_socket=request.param == "socket")) as made:
+        if request.param == "http":
+            made.command = COMMAND
+        yield made.start()
     assert made.leaks() == []
 
 

@@ -643,9 +643,10 @@ class Ledger(Database):
     # Notes
 
     def next_note(self, now: float) -> Note | None:
+        """The oldest reply that is due, reminders last."""
+        due = select(NOTES).where(NOTES.c.send_at <= now)
         with self.read() as db:
-            query = select(NOTES).where(NOTES.c.send_at <= now).order_by(NOTES.c.number).limit(1)
-            found = db.execute(query).one_or_none()
+            found = db.execute(due.order_by(NOTES.c.kind == REMINDER, NOTES.c.number).limit(1)).one_or_none()
             if found is None:
                 return None
             return Note(

@@ -69,11 +69,13 @@ class Show:
             self._attempt(row, UPDATE, self._update)
             return 0.0
         if self._not_before[POST] <= now:
-            if note := self._ledger.next_note(now):
-                self._reply(note)
-                return 0.0
-            if row := self._ledger.next_post(now):
+            note = self._ledger.next_note(now)
+            # Many cards are reminded of at once; what is new does not wait behind that.
+            if (note is None or note.kind == REMINDER) and (row := self._ledger.next_post(now)):
                 self._attempt(row, POST, self._post)
+                return 0.0
+            if note:
+                self._reply(note)
                 return 0.0
         wait = max(self._not_before.values()) - now
         return min(wait, IDLE_SECONDS) if wait > 0 else IDLE_SECONDS

@@ -133,3 +133,16 @@ def test_a_reply_to_a_card_in_a_closed_channel_comes_after_the_card(scene: Scene
     assert scene.row.card_ts == card.ts and scene.row.state == "pending"
     (reply,) = scene.slack.replies(card.ts)
     assert "decide again" in reply.text
+
+
+def test_reminders_come_last(scene: Scene) -> None:
+    scene.ledger.remind(0.0, scene.now)
+    scene.ledger.record([replace(scene.request, id="r2", email="joe@acme.com")], scene.now)
+    scene.ledger.claim(scene.row, APPROVING, ANN, "a click", scene.now)
+    scene.ledger.give_back(scene.row, scene.now, "refused")
+    for _ in range(6):
+        scene.draw()
+    texts = [message.text for message in scene.slack.messages]
+    assert "Conveyor did not accept this decision" in texts[1]
+    assert texts[2].startswith("Access request: joe@acme.com")
+    assert texts[3:] == ["This request still waits for a decision."]

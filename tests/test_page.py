@@ -179,6 +179,19 @@ def test_more_than_ten_groups_are_found_by_typing(sandbox: Sandbox, windows: Win
         expect(window.get_by_role("button", name=f"Delete the access group {name}")).to_have_count(0)
 
 
+def test_what_is_sent_is_what_is_shown(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("shown@acme.example")
+    window = windows.open(ANN)
+    card(window, "shown@acme.example").get_by_label("SOC 2 report").check()
+    press(window, "shown@acme.example", "Reject")
+    expect(window.get_by_role("dialog")).to_be_visible()
+    window.keyboard.press("Escape")
+    window.reload()
+    expect(card(window, "shown@acme.example").get_by_label("SOC 2 report")).not_to_be_checked()
+    press(window, "shown@acme.example", "Approve")
+    expect(card(window, "shown@acme.example")).to_contain_text("Granted: standard access.")
+
+
 def test_search_finds_address_reviewer_and_reason(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("finder@lookup.example")
     window = windows.open(BOB)

@@ -29,13 +29,14 @@ export function choicesOf(place) {
       return chosen.has(name) ? chosen.get(name) : INITIAL[element.type]?.(element);
     },
     set: (block, element, value) => chosen.set(nameOf(block, element), value),
-    /** The choices that were made in these blocks, by action id. */
+    /** What is shown in these blocks, by action id, but for what is as it came: what is empty is sent as empty. */
     made: (blocks) =>
       Object.fromEntries(
         blocks.flatMap((block) =>
           elementsOf(block)
-            .filter((element) => chosen.has(nameOf(block, element)))
-            .map((element) => [element.action_id, chosen.get(nameOf(block, element))]),
+            .map((element) => [element.action_id, chosen.get(nameOf(block, element)), INITIAL[element.type](element)])
+            .filter(([, made, initial]) => made !== undefined || !initial?.length)
+            .map(([id, made]) => [id, made ?? null]),
         ),
       ),
   };

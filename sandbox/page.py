@@ -156,7 +156,7 @@ class Page:
 
     def search(self, person: str, query: str) -> list[str]:
         """The timestamps of the messages that this person finds, newest first."""
-        found = self.slack.search(query) if query.strip() else []
+        found = self.slack.search(_escaped(query)) if query.strip() else []
         return [message.ts for message in reversed(found) if self._sees(person, message)]
 
     # What people do in Slack

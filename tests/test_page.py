@@ -195,10 +195,10 @@ def test_what_is_sent_is_what_is_shown(sandbox: Sandbox, windows: Windows) -> No
 def test_search_finds_address_reviewer_and_reason(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("finder@lookup.example")
     window = windows.open(BOB)
-    reject(window, "finder@lookup.example", "Their hovercraft is full of eels.")
+    reject(window, "finder@lookup.example", "Their hovercraft, at AT&T, is full of eels.")
     sales = windows.open("U0SAM")
     search = sales.get_by_role("searchbox")
-    for query in ("finder@lookup", "bob brown lookup.example", "hovercraft eels"):
+    for query in ("finder@lookup", "bob brown lookup.example", "hovercraft eels", "AT&T"):
         search.fill(query)
         expect(sales.locator("#found")).to_contain_text(f"1 message with “{query}”")
         expect(sales.locator("#found a")).to_contain_text("Rejected by Bob Brown: finder@lookup.example")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import flask
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.serving import make_server
 
 from sandbox.page import Json, Page
@@ -24,6 +25,12 @@ POLICY = (
 )
 
 
+class AsSent(DefaultJSONProvider):
+    """JSON with the keys in the order in which they came, which the wire shows."""
+
+    sort_keys = False
+
+
 class PageServer:
     """The page on 127.0.0.1."""
 
@@ -32,8 +39,7 @@ class PageServer:
         self._stopping = threading.Event()
         self.url = ""
         app = flask.Flask(__name__, static_folder="static", static_url_path="/static")
-        # Flask types the provider by its base class, which has no such switch. The wire shows keys as sent.
-        app.json.sort_keys = False  # type: ignore[attr-defined]
+        app.json = AsSent(app)
         app.before_request(self._keep_others_out)
         app.after_request(_with_policy)
         app.get("/", endpoint="index")(lambda: app.send_static_file("index.html"))

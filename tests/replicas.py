@@ -76,6 +76,12 @@ class Replicas:
         taken = f"lease=taken owner={owner}\n"
         return next((replica for replica in self.each if replica.process and taken in replica.log()), None)
 
+    def stop_at(self, what: str) -> None:
+        """Let the next process that comes to this request or statement stop itself."""
+        written = self.stop_file.with_suffix(".new")
+        written.write_text(what)
+        written.rename(self.stop_file)  # in one step: a file that is still empty would stop at anything
+
     def wake(self) -> None:
         """Let every stopped process go on."""
         for replica in self.each:

@@ -154,11 +154,11 @@ def test_stopped_before_a_call_and_woken_up_it_writes_nothing(
     world = replicas.world
     first = eventually(replicas.owner)
     if not click:
-        replicas.stop_file.write_text(moment)
+        replicas.stop_at(moment)
     request_id = world.conveyor.ask("jane@acme.com", "x")
     if click:
         card = clickable(world, request_id)
-        replicas.stop_file.write_text(moment)
+        replicas.stop_at(moment)
         world.slack.click(ANN, card.ts, click)
         if click == "reject":
             world.slack.submit(ANN, values={"reason": "no"})
@@ -184,7 +184,7 @@ def test_stopped_within_a_transaction_it_holds_up_nobody(
     replicas = several(postgres.new_database(), 2, QUICK)
     world = replicas.world
     card = posted(world)
-    replicas.stop_file.write_text(statement)
+    replicas.stop_at(statement)
     if statement == "UPDATE lease":  # the other one comes with the click
         eventually(lambda: not replicas.stop_file.exists())
 

@@ -1,6 +1,7 @@
 """`python -m sandbox`: the whole product on this computer, with no Slack and no Conveyor account."""
 
 import argparse
+import io
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from types import FrameType
 
 from sandbox.app_process import AppProcess
 from sandbox.conveyor import ConveyorStandIn
-from sandbox.page import EXAMPLES, Page, is_routine, who_to_whom
+from sandbox.page import EXAMPLES, Page, is_routine, outcome, who_to_whom
 from sandbox.page_server import PageServer
 from sandbox.slack import SlackStandIn
 from sandbox.stand_in import Exchange
@@ -31,6 +32,9 @@ COLLEAGUES = ("raj@acme.example", "mia@acme.example")  # have access already; th
 def main() -> int:
     """Run until interrupted; the exit status."""
     started = time.monotonic()
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")  # not every terminal can show every letter
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument(
         "--port", type=int, default=8800, help="of the page; the app, Slack and Conveyor take the next three"
@@ -65,7 +69,7 @@ def main() -> int:
 
 def run(port: int, remind: float, folder: Path, started: float, stopping: threading.Event) -> None:
     """Start everything, say when the first card is there, wait for the end, and stop everything."""
-    slack, conveyor = SlackStandIn(rate_limit_posts=True), ConveyorStandIn()
+    slack, conveyor = SlackStandIn(limit_rates=True), ConveyorStandIn()
     slack.app_url = f"http://127.0.0.1:{port + 1}"
     slack.serve(port + 2)
     conveyor.serve(port + 3)
@@ -78,9 +82,14 @@ def run(port: int, remind: float, folder: Path, started: float, stopping: thread
     conveyor.connections[0]["crm_link"] = "https://crm.example/accounts/acme"
     for example in ("ordinary", "ordinary", "silent"):
         conveyor.ask(*EXAMPLES[example]())
-    server = PageServer(Page(slack, conveyor))
+
+    def tell_and_show(sentence: str) -> None:
+        tell(sentence)
+        slack.touch()  # the page shows it as well
+
+    app = AppProcess(settings(port, remind, folder, slack, conveyor), tell_and_show)
+    server = PageServer(Page(slack, conveyor, app))
     server.serve(port)
-    app = AppProcess(settings(port, remind, folder, slack, conveyor), tell)
     app.start()
     try:
         until = started + FIRST_CARD_SECONDS
@@ -145,8 +154,7 @@ def teller(side: str) -> Callable[[Exchange], None]:
         sender, receiver = who_to_whom(side, exchange)
         at = time.strftime("%H:%M:%S", time.localtime(exchange.at))
         call = exchange.call.removeprefix("→ app: ")
-        status = exchange.status or "no answer"
-        tell(f"{at}  {sender:>8} → {receiver:<8}  {call}  {status}{again}")
+        tell(f"{at}  {sender:>8} → {receiver:<8}  {call}  {outcome(exchange)}{again}")
 
     return tell_exchange
 

@@ -18,9 +18,13 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
 class AppProcess:
-    """`python app.py` with these settings and nothing else of our environment; `tell` hears its fate."""
+    """`python app.py` with these settings and nothing else of our environment; `tell` hears its fate.
+
+    `trouble` is what to do while it has ended by itself.
+    """
 
     def __init__(self, settings: Mapping[str, str], tell: Callable[[str], None]) -> None:
+        self.trouble = ""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         self._environment = {**kept, **settings}
         self._tell = tell
@@ -65,14 +69,15 @@ class AppProcess:
             now = _stamps()
             if now != before:
                 names = ", ".join(sorted({path.name for path, _ in now.items() ^ before.items()}))
-                before = now
+                before, self.trouble = now, ""
                 self._tell(f"Changed: {names}. The app starts again.")
                 self._end()
                 if not self._stopping.is_set():
                     self._launch()
             elif self._process and (status := self._process.poll()) is not None:
                 self._process = None
-                self._tell(f"The app has ended with status {status}. It starts again when its files change.")
+                self.trouble = f"The app has ended with status {status}. It starts again when a file changes."
+                self._tell(self.trouble)
 
 
 def _stamps() -> dict[Path, int]:

@@ -136,17 +136,24 @@ class ConveyorStandIn(StandIn):
         return group_id
 
     def rename_group(self, group_id: str, name: str) -> None:
-        """The group is called something else."""
-        self._change(self.groups, group_id, name=name)
+        """The group is called something else, in every authorization too."""
+        with self.lock:
+            self._change(self.groups, group_id, name=name)
+            for listed in self._listed_groups():
+                for group in listed:
+                    if group["id"] == group_id:
+                        group["name"] = name
 
     def delete_group(self, group_id: str) -> None:
         """The group is gone, from every authorization too."""
         with self.lock:
             del self.groups[group_id]
-            for authorization in self.authorizations.values():
-                listed = authorization["_embedded"]["access_groups"]
+            for listed in self._listed_groups():
                 listed[:] = [group for group in listed if group["id"] != group_id]
         self.touch()
+
+    def _listed_groups(self) -> list[list[Item]]:
+        return [grant["_embedded"]["access_groups"] for grant in self.authorizations.values()]
 
     def sign_nda(self, authorization_id: str) -> None:
         """The customer signs, and gets in."""

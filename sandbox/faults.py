@@ -1,5 +1,6 @@
 """Switches for what can go wrong on either side."""
 
+import threading
 from dataclasses import dataclass, field
 
 from sandbox.conveyor import ConveyorStandIn
@@ -25,10 +26,14 @@ class Faults:
     slack: SlackStandIn
     conveyor: ConveyorStandIn
     on: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # one after the other, however quick
 
     def switch(self, name: str, on: bool) -> None:
-        if name not in SWITCHES:
-            raise KeyError(name)
+        with self._lock:
+            if on != (name in self.on):
+                self._switch(name, on)
+
+    def _switch(self, name: str, on: bool) -> None:
         (self.on.add if on else self.on.discard)(name)
         if name.endswith("-down"):
             stand_in = self.slack if name.startswith("slack") else self.conveyor

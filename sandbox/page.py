@@ -1,16 +1,20 @@
 """What the page shows of the two stand-ins, and what people do there."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import cycle
-from typing import Any
+from typing import Any, TypeVar
 
+from sandbox.app_process import AppProcess
 from sandbox.conveyor import OPEN, ConveyorStandIn
 from sandbox.faults import SWITCHES, Faults
-from sandbox.slack import SlackStandIn
+from sandbox.slack import Refused, SlackStandIn
 from sandbox.stand_in import Exchange, StandIn
 from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Answer, Message, Private, View
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 PEOPLE = {
     ANN: "reviewer",
@@ -27,7 +31,8 @@ ROUTINE = (
     "usergroups.list",
     "usergroups.users.list",
 )
-SHOWN_EXCHANGES = 200
+SHOWN_EXCHANGES = 200  # of each side, beside the routine ones
+SHOWN_LATEST = 50
 
 ORDINARY = cycle(
     [
@@ -62,23 +67,40 @@ def who_to_whom(side: str, exchange: Exchange) -> tuple[str, str]:
 
 def is_routine(exchange: Exchange) -> bool:
     """Whether it is one of the looks that come again and again, and nothing was wrong with it."""
-    return exchange.call in ROUTINE and exchange.status in (200, None) and not exchange.fault
+    return exchange.call in ROUTINE and outcome(exchange) in ("200", "…") and not exchange.fault
+
+
+def outcome(exchange: Exchange) -> str:
+    """The status of the answer, and what Slack, whose refusals are a 200 as well, says of it."""
+    if not exchange.done:
+        return "…"
+    answer = exchange.response
+    refused = answer.get("error") if isinstance(answer, dict) and answer.get("ok") is False else ""
+    return " ".join(str(part) for part in (exchange.status or "no answer", refused) if part)
 
 
 class Page:
     """What the page shows and does. `act_x` answers `/act/x`; its `trouble` is a sentence for the person."""
 
-    def __init__(self, slack: SlackStandIn, conveyor: ConveyorStandIn) -> None:
-        self.slack, self.conveyor = slack, conveyor
+    def __init__(self, slack: SlackStandIn, conveyor: ConveyorStandIn, app: AppProcess) -> None:
+        self.slack, self.conveyor, self.app = slack, conveyor, app
         self.faults = Faults(slack, conveyor)
+        self._windows: dict[str, str] = {}  # in which window each trigger was made
+        self._sides: list[tuple[str, StandIn]] = [("Slack", slack), ("Conveyor", conveyor)]
+        self._interesting: dict[str, deque[Exchange]] = {}
+        for side, stand_in in self._sides:
+            self._interesting[side] = deque(maxlen=SHOWN_EXCHANGES)
+            stand_in.on_exchange.append(partial(self._keep, side))
 
     # What is seen
 
-    def snapshot(self, person: str) -> dict[str, Json]:
-        """All that this person's window shows, by keys that stay."""
-        return {**self._slack(person), **self._conveyor(), **self._wire(), **self._faults()}
+    def snapshot(self, person: str, window: str, since: float) -> dict[str, Json]:
+        """All that this window shows, loaded by this person then, by keys that stay."""
+        app = {"app": {"trouble": self.app.trouble}}
+        slack = self._slack(person, window, since)
+        return {**app, **slack, **self._conveyor(), **self._wire(), **self._faults()}
 
-    def _slack(self, person: str) -> dict[str, Json]:
+    def _slack(self, person: str, window: str, since: float) -> dict[str, Json]:
         slack = self.slack
         with slack.lock:
             shown: dict[str, Json] = {
@@ -93,19 +115,28 @@ class Page:
             shown |= {
                 f"message/{message.ts}": _message(message)
                 for message in slack.messages
-                if not message.deleted and self._sees(person, message)
+                if not message.deleted and self._sees(person, message.channel)
             }
-            shown |= {f"message/{each.ts}": _private(each) for each in slack.private if each.user == person}
+            shown |= {
+                f"message/{each.ts}": _private(each)
+                for each in slack.private
+                if each.user == person and each.at >= since
+            }
             shown |= {
                 f"place/{channel.id}": {"id": channel.id, "name": channel.name, "direct": channel.is_im}
                 for channel in slack.channels.values()
                 if person in channel.members
             }
-            view = slack.open_view(person)
-        return {**shown, **({"view": _view(view)} if view else {})}
+            views = [
+                view
+                for view in slack.views.values()
+                if view.user == person and self._windows.get(view.trigger_id, window) == window
+            ]
+        return {**shown, **({"view": _view(views[-1])} if views else {})}
 
-    def _sees(self, person: str, message: Message) -> bool:
-        return person in self.slack.channels[message.channel].members
+    def _sees(self, person: str, channel: str) -> bool:
+        known = self.slack.channels.get(channel)
+        return known is not None and person in known.members
 
     def _conveyor(self) -> dict[str, Json]:
         conveyor = self.conveyor
@@ -132,20 +163,23 @@ class Page:
     def _faults(self) -> dict[str, Json]:
         return {
             f"fault/{name}": {"name": name, "label": label, "on": name in self.faults.on}
-            for name, label in SWITCHES.items()
+            for name, label in reversed(SWITCHES.items())  # the page puts the last one first
         }
+
+    def _keep(self, side: str, exchange: Exchange) -> None:
+        if not is_routine(exchange):
+            self._interesting[side].append(exchange)
 
     def _exchanges(self) -> list[tuple[str, str, Exchange]]:
         """The latest exchanges of both sides in their order, the interesting ones longer than the routine."""
-        found = []
-        sides: list[tuple[str, StandIn]] = [("Slack", self.slack), ("Conveyor", self.conveyor)]
-        for side, stand_in in sides:
+        found = {}
+        for side, stand_in in self._sides:
             with stand_in.lock:
-                latest = stand_in.exchanges[-10 * SHOWN_EXCHANGES :]
-            interesting = [each for each in latest if not is_routine(each)][-SHOWN_EXCHANGES:]
-            routine = [each for each in latest[-SHOWN_EXCHANGES // 4 :] if is_routine(each)]
-            found += [(f"{each.at:.6f}-{id(each)}", side, each) for each in [*interesting, *routine]]
-        return sorted(found, key=lambda entry: entry[2].at)
+                latest = stand_in.exchanges[-SHOWN_LATEST:]
+            for each in [*list(self._interesting[side]), *latest]:
+                found[f"{each.at:.6f}-{id(each)}"] = (side, each)
+        ordered = sorted(found.items(), key=lambda entry: entry[1][1].at)
+        return [(key, side, each) for key, (side, each) in ordered]
 
     def bodies(self, key: str) -> Json:
         """What was sent and answered in one exchange."""
@@ -157,13 +191,14 @@ class Page:
     def search(self, person: str, query: str) -> list[str]:
         """The timestamps of the messages that this person finds, newest first."""
         found = self.slack.search(_escaped(query)) if query.strip() else []
-        return [message.ts for message in reversed(found) if self._sees(person, message)]
+        return [message.ts for message in reversed(found) if self._sees(person, message.channel)]
 
     # What people do in Slack
 
     def act_click(
         self,
         person: str,
+        window: str,
         ts: str,
         action_id: str,
         block_id: str,
@@ -175,8 +210,9 @@ class Page:
         slack = self.slack
         with slack.lock:
             private = next((each for each in slack.private if (each.ts, each.user) == (ts, person)), None)
-            message = slack.find(ts)
+            message = self._message(person, ts) if private is None else None
             behind = message.edited - seen if message else 0
+            slack.forget_choices(person, ts)  # what counts is what this window shows
             payload = slack.click_payload(
                 person,
                 ts,
@@ -187,11 +223,14 @@ class Page:
                 via=private,
                 behind=behind,
             )
+        self._windows[payload["trigger_id"]] = window
         return _trouble(slack.send_payload(payload))
 
     def act_suggest(
         self, person: str, action_id: str, typed: str, ts: str | None = None, view_id: str | None = None
     ) -> Json:
+        if ts:
+            self._message(person, ts)
         answer = self.slack.suggest(person, action_id, typed, ts=ts, view_id=view_id)
         if not isinstance(answer.body, dict):
             return {"options": [], **_trouble(answer)}
@@ -199,6 +238,7 @@ class Page:
         return {"options": [option for group in groups for option in group.get("options", [])]}
 
     def act_submit(self, person: str, view_id: str, values: Mapping[str, Any]) -> Json:
+        self.slack.forget_choices(person, view_id)  # what counts is what this window shows
         self.slack.submit(person, view_id, values)  # what comes of it is in the modal
         return {}
 
@@ -207,19 +247,26 @@ class Page:
         return {}
 
     def act_say(self, person: str, channel: str, text: str) -> Json:
+        if not self._sees(person, channel):
+            raise Refused("you are not in this channel")
         command, _, rest = text.partition(" ")
         if not command.startswith("/"):
-            self.slack.post_as(
-                person, _escaped(text), channel=channel if channel in self.slack.channels else ""
-            )
+            self.slack.post_as(person, _escaped(text), channel=channel)
             return {}
         if command not in COMMANDS:
             return {"trouble": f"“{command}” is not a command here. Known: {', '.join(COMMANDS)}."}
         answer = self.slack.command(person, rest.strip(), command, channel)
         if answer.status == 200:
             return {}
-        error = "operation_timeout" if answer.status is None else "dispatch_failed"
+        late = answer.status is None and answer.error != "ConnectionError"
+        error = "operation_timeout" if late else "dispatch_failed"
         return {"trouble": f"{command} failed with the error “{error}”."}
+
+    def _message(self, person: str, ts: str) -> Message:
+        message = self.slack.find(ts)
+        if message is None or not self._sees(person, message.channel):
+            raise Refused("there is no such message")
+        return message
 
     # What customers do, and people in Conveyor's own pages
 
@@ -228,37 +275,55 @@ class Page:
         return {}
 
     def act_example(self, name: str) -> Json:
-        self.conveyor.ask(*EXAMPLES[name]())
+        self.conveyor.ask(*_known(EXAMPLES, name)())
         return {}
 
     def act_approve_here(self, id: str) -> Json:
-        self.conveyor.approve_here(id)
+        with self.conveyor.lock:
+            if self._is_open(id):  # not a second time, by the second of two clicks
+                self.conveyor.approve_here(id)
         return {}
 
     def act_ignore_here(self, id: str) -> Json:
-        self.conveyor.ignore_here(id)
+        with self.conveyor.lock:
+            if self._is_open(id):
+                self.conveyor.ignore_here(id)
         return {}
 
     def act_ask_again(self, id: str) -> Json:
-        self.conveyor.ask_again(id)
+        with self.conveyor.lock:
+            if not self._is_open(id):
+                self.conveyor.ask_again(id)
         return {}
 
+    def _is_open(self, id: str) -> bool:
+        return _known(self.conveyor.requests, id)["status"] in OPEN
+
     def act_add_groups(self, names: list[str]) -> Json:
-        for name in names:
+        for name in filter(str.strip, names):
             self.conveyor.add_group(name)
         return {}
 
     def act_rename_group(self, id: str, name: str) -> Json:
+        _known(self.conveyor.groups, id)
         self.conveyor.rename_group(id, name)
         return {}
 
     def act_delete_group(self, id: str) -> Json:
+        _known(self.conveyor.groups, id)
         self.conveyor.delete_group(id)
         return {}
 
     def act_fault(self, name: str, on: bool) -> Json:
+        _known(SWITCHES, name)
         self.faults.switch(name, on)
         return {}
+
+
+def _known(things: Mapping[str, T], key: str) -> T:
+    if key not in things:
+        raise Refused("that is not there any more")
+    return things[key]
 
 
 def _trouble(answer: Answer) -> Json:
@@ -266,7 +331,7 @@ def _trouble(answer: Answer) -> Json:
     if answer.status == 200:
         return {}
     said = "did not respond" if answer.status is None else f"responded with status {answer.status}"
-    return {"trouble": f"the app {said}"}
+    return {"trouble": f"⚠️ Slack says: the app {said}."}
 
 
 def _message(message: Message) -> Json:
@@ -293,10 +358,10 @@ def _exchange(key: str, side: str, exchange: Exchange) -> Json:
         "from": sender,
         "to": receiver,
         "call": exchange.call.removeprefix("→ app: "),
-        "status": exchange.status,
-        "seconds": exchange.seconds,
+        "outcome": outcome(exchange),
+        "good": outcome(exchange) in ("…", "200"),
+        "seconds": exchange.seconds if exchange.done else None,
         "fault": exchange.fault,
-        "done": exchange.done,
         "routine": is_routine(exchange),
     }
 

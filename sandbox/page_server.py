@@ -70,9 +70,11 @@ class PageServer:
         return None
 
     def _events(self) -> flask.Response:
-        return flask.Response(self._changes(flask.request.args["person"]), mimetype="text/event-stream")
+        of = flask.request.args
+        changes = self._changes(of["person"], of["window"], of.get("since", 0.0, float))
+        return flask.Response(changes, mimetype="text/event-stream")
 
-    def _changes(self, person: str) -> Iterator[str]:
+    def _changes(self, person: str, window: str, since: float) -> Iterator[str]:
         """First everything, then what has changed; what is null is gone."""
         page, versions, quiet = self._page, (-1, -1), 0.0
         sent: dict[str, str] = {}
@@ -80,7 +82,8 @@ class PageServer:
             quiet += LOOK_SECONDS
             now = (page.slack.version, page.conveyor.version)
             if now != versions:
-                fresh = {key: json.dumps(value) for key, value in page.snapshot(person).items()}
+                seen = page.snapshot(person, window, since)
+                fresh = {key: json.dumps(value) for key, value in seen.items()}
                 changed = {key: json.loads(value) for key, value in fresh.items() if sent.get(key) != value}
                 changed |= dict.fromkeys(sent.keys() - fresh.keys())
                 if changed or not sent:
@@ -106,9 +109,8 @@ class PageServer:
         try:
             return act(*arguments.args, **arguments.kwargs), 200
         except Refused as refused:
-            return {"trouble": str(refused)}, 200
-        except KeyError:
-            return {"trouble": "that is not there any more"}, 200
+            sentence = str(refused)
+            return {"trouble": f"{sentence[0].upper()}{sentence[1:]}."}, 200
 
 
 def _with_policy(response: flask.Response) -> flask.Response:

@@ -14,7 +14,7 @@ import requests
 
 from sandbox.limits import option_problems, view_problems
 from sandbox.slack_api import ApiError, WebApi, content_of
-from sandbox.stand_in import Exchange
+from sandbox.stand_in import KEPT_EXCHANGES, Exchange
 from sandbox.workspace import (
     STATE,
     Answer,
@@ -84,6 +84,13 @@ class SlackStandIn(WebApi):
             if message is None:
                 raise Refused("there is no such message")
             self._select(user_id, ts, message.blocks, action_id, values)
+
+    def forget_choices(self, user_id: str, place: str) -> None:
+        """Nothing is chosen any more in this message (its ts) or modal (its id), as this person sees it."""
+        with self.lock:
+            self._selections.pop((user_id, place), None)
+            if view := self.views.get(place):
+                view.state.clear()
 
     def suggest(
         self, user_id: str, action_id: str, value: str, *, ts: str | None = None, view_id: str | None = None
@@ -242,6 +249,7 @@ class SlackStandIn(WebApi):
     def _answered(self, exchange: Exchange, answer: Answer) -> Answer:
         with self.lock:
             self.answers.append(answer)
+            del self.answers[:-KEPT_EXCHANGES]
         self.finished(exchange, answer.status, answer.body or answer.error, answer.seconds)
         return answer
 
@@ -314,10 +322,11 @@ class SlackStandIn(WebApi):
 
     def _select(self, user_id: str, ts: str, blocks: Blocks, action_id: str, wanted: Any) -> None:
         block, element = _find(blocks, action_id, None)
-        self._selections[user_id, ts, block["block_id"], action_id] = self._picked(element, wanted)
+        chosen = self._selections.setdefault((user_id, ts), {})
+        chosen[block["block_id"], action_id] = self._picked(element, wanted)
 
     def _values(self, user_id: str, ts: str, blocks: Blocks) -> Json:
-        chosen = {key[2:]: value for key, value in self._selections.items() if key[:2] == (user_id, ts)}
+        chosen = self._selections.get((user_id, ts), {})
         stale = [block_id for stale_ts, block_id in self._stale if stale_ts == ts]
         return state_of(blocks, chosen, stale)
 
@@ -332,7 +341,7 @@ class SlackStandIn(WebApi):
         return listed if empty == [] else next(iter(listed), None)
 
     def _option(self, element: Json, value: str) -> Json:
-        offered = [*element.get("options", []), *self._suggested.get(element["action_id"], [])]
+        offered = [*element.get("options", []), *self._suggested.get(element["action_id"], {}).values()]
         offered += [option for group in element.get("option_groups", []) for option in group["options"]]
         offered += element.get("initial_options", [])
         for option in offered:
@@ -358,8 +367,8 @@ class SlackStandIn(WebApi):
             self.problems += [f"suggestions for {action_id}: {problem}" for problem in problems]
             if not problems:
                 groups = answer.body.get("option_groups") or [answer.body]
-                known = self._suggested.setdefault(action_id, [])
-                known[:0] = [option for group in groups for option in group["options"]]
+                options = {option["value"]: option for group in groups for option in group["options"]}
+                self._suggested.setdefault(action_id, {}).update(options)
 
     def _after_submit(self, view: View, answer: Answer) -> None:
         """Do with the modal what the app says."""
@@ -387,7 +396,7 @@ class SlackStandIn(WebApi):
         if sum(each.root == view.root for each in self.views.values()) >= VIEWS_STACKED_MOST:
             self.problems.append(f"response_action push: more than {VIEWS_STACKED_MOST} modals")
         else:
-            self._new_view(view.user, pushed, below=view)
+            self._new_view(view.user, pushed, view.trigger_id, below=view)
 
     def _show_errors(self, view: View, errors: Any) -> None:
         inputs = {block["block_id"] for block in view.blocks if block["type"] == "input"}

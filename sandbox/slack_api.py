@@ -16,14 +16,12 @@ from sandbox.limits import (
     view_problems,
 )
 from sandbox.stand_in import Incoming, Reply
-from sandbox.workspace import Blocks, Channel, Json, Message, Person, Private, ResponseUrl, Workspace
+from sandbox.workspace import Blocks, Channel, Json, Message, Person, ResponseUrl, Workspace
 
 SCOPE_OF = {
     "chat.postMessage": "chat:write",
     "chat.postEphemeral": "chat:write",
     "chat.update": "chat:write",
-    "chat.delete": "chat:write",
-    "conversations.open": "im:write",
     "users.info": "users:read",
     "users.lookupByEmail": "users:read.email",
     "usergroups.list": "usergroups:read",
@@ -32,7 +30,16 @@ SCOPE_OF = {
 TRIGGER_SECONDS = 3.0
 RESPONSE_URL_SECONDS = 30 * 60
 RESPONSE_URL_USES = 5
-POST_SECONDS = 1.0
+# How often a call may come, for each channel that it is about or for all: times, within seconds.
+RATES = {
+    "chat.postMessage": (1, 1.0),
+    "chat.update": (50, 60.0),
+    "conversations.history": (50, 60.0),
+    "users.lookupByEmail": (50, 60.0),
+    "users.info": (100, 60.0),
+    "views.open": (100, 60.0),
+    "chat.postEphemeral": (100, 60.0),
+}
 HISTORY_MOST = 999
 
 
@@ -78,11 +85,24 @@ class WebApi(Workspace):
             raise ApiError("invalid_auth")
         if call in SCOPE_OF:
             self._need(SCOPE_OF[call])
-        reads = not call.startswith(("chat.", "views.", "conversations.open", "api."))
+        reads = not call.startswith(("chat.", "views.", "api."))
         # Slack reads JSON bodies only in the methods that write.
         arguments = incoming.query if reads and incoming.is_json else incoming.arguments
-        answer: Json = method(_decoded(arguments))
+        arguments = _decoded(arguments)
+        self._keep_rate(call, str(arguments.get("channel", "")) if call == "chat.postMessage" else "")
+        answer: Json = method(arguments)
         return answer
+
+    def _keep_rate(self, call: str, channel: str) -> None:
+        if not self.limit_rates or call not in RATES:
+            return
+        times, seconds = RATES[call]
+        now = self.now()
+        recent = [at for at in self._calls_at.get((call, channel), []) if at > now - seconds]
+        if len(recent) >= times:
+            wait = recent[0] + seconds - now
+            raise ApiError("ratelimited", 429, {"Retry-After": str(math.ceil(wait))})
+        self._calls_at[call, channel] = [*recent, now]
 
     def _need(self, scope: str) -> None:
         if scope not in self.scopes:
@@ -107,15 +127,10 @@ class WebApi(Workspace):
 
     def api_chat_postMessage(self, arguments: Json) -> Json:
         channel = self._channel_to_write(arguments)
-        if self.rate_limit_posts:
-            wait = self._last_post.get(channel.id, 0.0) + POST_SECONDS - self.now()
-            if wait > 0:
-                raise ApiError("ratelimited", 429, {"Retry-After": str(math.ceil(wait))})
         text, blocks, metadata = content_of(arguments)
         thread = arguments.get("thread_ts")
         if thread and not self.find(thread, channel.id):
             raise ApiError("thread_not_found")
-        self._last_post[channel.id] = self.now()
         message = self._post(channel.id, text, blocks, metadata, thread)
         return {
             "channel": channel.id,
@@ -139,12 +154,6 @@ class WebApi(Workspace):
             "message": self._message_json(message, with_metadata=True),
         }
 
-    def api_chat_delete(self, arguments: Json) -> Json:
-        channel = self._channel(arguments)
-        message = self._own_message(arguments, channel, "cant_delete_message")
-        message.deleted = True
-        return {"channel": channel.id, "ts": message.ts}
-
     def api_chat_postEphemeral(self, arguments: Json) -> Json:
         channel = self._channel_to_write(arguments)
         user = arguments.get("user")
@@ -153,14 +162,6 @@ class WebApi(Workspace):
         text, blocks, _ = content_of(arguments)
         private = self._add_private(str(user), channel.id, text, blocks, arguments.get("thread_ts"))
         return {"message_ts": private.ts}
-
-    def api_chat_getPermalink(self, arguments: Json) -> Json:
-        channel = self._channel(arguments)
-        ts = str(arguments.get("message_ts"))
-        if not self.find(ts, channel.id):
-            raise ApiError("message_not_found")
-        permalink = f"{self.url}/archives/{channel.id}/p{ts.replace('.', '')}"
-        return {"channel": channel.id, "permalink": permalink}
 
     def api_conversations_history(self, arguments: Json) -> Json:
         channel = self._channel_to_read(arguments, "history")
@@ -187,20 +188,6 @@ class WebApi(Workspace):
             "response_metadata": {"next_cursor": _cursor(rest[0].ts) if rest else ""},
         }
 
-    def api_conversations_replies(self, arguments: Json) -> Json:
-        channel = self._channel_to_read(arguments, "history")
-        ts = str(arguments.get("ts"))
-        thread = [
-            message
-            for message in self.messages
-            if message.channel == channel.id and ts in (message.ts, message.thread_ts) and not message.deleted
-        ]
-        if not thread:
-            raise ApiError("thread_not_found")
-        with_metadata = _flag(arguments, "include_all_metadata")
-        shown, page = _page(thread, arguments, HISTORY_MOST)
-        return {"messages": [self._message_json(message, with_metadata) for message in shown], **page}
-
     def api_conversations_info(self, arguments: Json) -> Json:
         channel = self._channel(arguments)
         self._need(f"{_kind(channel)}:read")
@@ -212,12 +199,6 @@ class WebApi(Workspace):
         channel = self._channel_to_read(arguments, "read")
         shown, page = _page(channel.members, arguments, 1000)
         return {"members": shown, **page}
-
-    def api_conversations_open(self, arguments: Json) -> Json:
-        user = str(arguments.get("users", ""))
-        if user not in self.users:
-            raise ApiError("user_not_found")
-        return {"channel": {"id": self._direct(user).id}}
 
     def api_users_info(self, arguments: Json) -> Json:
         person = self.users.get(str(arguments.get("user")))
@@ -257,22 +238,8 @@ class WebApi(Workspace):
             raise ApiError("expired_trigger_id")
         _check_view(arguments.get("view"))
         trigger.used = True
-        return {"view": self._view_json(self._new_view(trigger.user, arguments["view"]))}
-
-    def api_views_update(self, arguments: Json) -> Json:
-        wanted = arguments.get("view_id"), arguments.get("external_id")
-        found = [
-            view
-            for view in self.views.values()
-            if view.id == wanted[0] or (wanted[1] and view.view.get("external_id") == wanted[1])
-        ]
-        if not found:
-            raise ApiError("not_found")
-        if arguments.get("hash") not in (None, found[0].hash):
-            raise ApiError("hash_conflict")
-        _check_view(arguments.get("view"))
-        self._redraw_view(found[0], arguments["view"])
-        return {"view": self._view_json(found[0])}
+        opened = self._new_view(trigger.user, arguments["view"], arguments["trigger_id"])
+        return {"view": self._view_json(opened)}
 
     def _channel(self, arguments: Json) -> Channel:
         wanted = str(arguments.get("channel"))
@@ -352,8 +319,6 @@ class WebApi(Workspace):
                 self.private.remove(original)
         elif content.get("replace_original") and original:
             self._show(original, text, blocks)
-            if isinstance(original, Private):
-                original.replaced_original = True
         elif content.get("response_type") == "in_channel":
             self._post(target.channel, text, blocks, None, content.get("thread_ts") or target.thread_ts)
         else:
@@ -438,7 +403,10 @@ def _uncursor(cursor: str) -> str:
 def _page(items: list[Any], arguments: Json, most: int) -> tuple[list[Any], Json]:
     """One page of a list that only grows at its end."""
     cursor = arguments.get("cursor")
-    start = int(_uncursor(cursor)) if cursor else 0
+    place = _uncursor(cursor) if cursor else "0"
+    if not place.isdecimal():
+        raise ApiError("invalid_cursor")
+    start = int(place)
     end = start + _number(arguments, "limit", 100, most)
     more = end < len(items)
     next_cursor = _cursor(end) if more else ""

@@ -131,6 +131,7 @@ class StandIn:
         self._stopping = threading.Event()
         self._flask = flask.Flask(type(self).__name__, static_folder=None)
         self._flask.url_map.merge_slashes = False
+        self._flask.before_request(_keep_websites_out)
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         for rule in ("/", "/<path:path>"):
             self._flask.add_url_rule(rule, "any", self._serve_one, methods=methods)
@@ -268,7 +269,11 @@ class StandIn:
         exchange = self.arrived(incoming.method, incoming.path, call, incoming.arguments)
         fault = self._take_fault(call, incoming.arguments)
         exchange.fault = str(fault)
-        reply = self._reply(incoming, fault, stopping)
+        try:
+            reply = self._reply(incoming, fault, stopping)
+        except Exception as error:
+            self.finished(exchange, 500, repr(error), time.monotonic() - started)
+            raise
         status, body = (reply.status, reply.body) if reply else (None, None)
         self.finished(exchange, status, body, time.monotonic() - started)
         if reply is None:
@@ -303,6 +308,14 @@ class StandIn:
         if (fault.delay_after and stopping.wait(fault.delay_after)) or fault.drop == "after":
             return None
         return reply
+
+
+def _keep_websites_out() -> flask.Response | None:
+    """A website may send requests to loopback, or point its own name there; programs name no origin."""
+    host = flask.request.host.rpartition(":")[0]
+    if "Origin" in flask.request.headers or host not in ("127.0.0.1", "localhost"):
+        return flask.Response("This is for programs on this computer only.\n", 403, mimetype="text/plain")
+    return None
 
 
 def _incoming() -> Incoming:

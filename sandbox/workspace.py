@@ -1,10 +1,12 @@
 """What is in a Slack workspace: people, channels, messages, modals."""
 
+import re
 import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sandbox.limits import blocks_text, elements_of
@@ -18,18 +20,7 @@ ANN, BOB, SAM = "U0ANN", "U0BOB", "U0SAM"
 GUS, GIL, EVE = "U0GUS", "U0GIL", "U0EVE"
 ROBOT, DAN, NOEL, UNA = "U0ROBOT", "U0DAN", "U0NOEL", "U0UNA"
 TEAM, OTHER_TEAM = "T0SANDBOX", "T0ELSEWHERE"
-NEEDED_SCOPES = (
-    "chat:write",
-    "channels:history",
-    "groups:history",
-    "channels:read",
-    "groups:read",
-    "users:read",
-    "users:read.email",
-    "usergroups:read",
-    "commands",
-    "im:write",
-)
+MANIFEST = Path(__file__).resolve().parent.parent / "manifest.yaml"
 # For each kind of input: its key in `state.values`, the key of its initial value, and what it is when empty.
 STATE: dict[str, tuple[str, str, Any]] = {
     "checkboxes": ("selected_options", "initial_options", []),
@@ -103,7 +94,6 @@ class Private:
     thread_ts: str | None
     at: float
     ts: str
-    replaced_original: bool = False
 
 
 @dataclass
@@ -119,6 +109,7 @@ class View:
     state: dict[Key, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     trouble: str = ""
+    trigger_id: str = ""  # of the click that it, or the one below it, came of
 
     @property
     def blocks(self) -> Blocks:
@@ -154,6 +145,11 @@ class Answer:
     sent: tuple[bytes, Mapping[str, str]] = field(default=(b"", {}), repr=False)
 
 
+def manifest_scopes() -> list[str]:
+    """What the app may do in Slack: the scopes that manifest.yaml asks for, no more."""
+    return re.findall(r"^ {6}- (\S+)", MANIFEST.read_text(), re.MULTILINE)
+
+
 def _people() -> dict[str, Person]:
     ours = "harbor.example"
     people = [
@@ -178,13 +174,13 @@ class Workspace(StandIn):
         self,
         bot_token: str = "xoxb-made-up-token",  # noqa: S107 - made up
         signing_secret: str = "made-up-signing-secret",  # noqa: S107 - made up
-        scopes: Iterable[str] = NEEDED_SCOPES,
-        rate_limit_posts: bool = False,
+        scopes: Iterable[str] = (),
+        limit_rates: bool = False,
     ) -> None:
         super().__init__([bot_token, signing_secret, "xapp-made-up-token"])
         self.bot_token, self.signing_secret = bot_token, signing_secret
-        self.scopes = set(scopes)
-        self.rate_limit_posts = rate_limit_posts
+        self.scopes = set(scopes or manifest_scopes())
+        self.limit_rates = limit_rates
         self.allow_made_up_options = True
         self.app_url = ""
         self.app_token = "xapp-made-up-token"  # noqa: S105 - made up
@@ -203,10 +199,10 @@ class Workspace(StandIn):
         self.answers: list[Answer] = []
         self.problems: list[str] = []  # what Slack would refuse without telling the app
         self._last_ts = 0
-        self._last_post: dict[str, float] = {}
-        self._selections: dict[tuple[str, str, str, str], Any] = {}
+        self._calls_at: dict[tuple[str, str], list[float]] = {}
+        self._selections: dict[tuple[str, str], dict[Key, Any]] = {}  # by person and message
         self._stale: set[tuple[str, str]] = set()
-        self._suggested: dict[str, list[Json]] = {}
+        self._suggested: dict[str, dict[str, Json]] = {}
 
     @property
     def api_url(self) -> str:
@@ -291,10 +287,8 @@ class Workspace(StandIn):
     def _show(self, message: Message | Private, text: str, blocks: Blocks) -> None:
         """Draw the message anew. Blocks that are drawn under the same id lose their initial values."""
         new = _with_ids(blocks)
-        before = {block["block_id"]: block for block in message.blocks}
-        for block in new:
-            if block != before.get(block["block_id"], block):
-                self._stale.add((message.ts, block["block_id"]))
+        before = {block["block_id"] for block in message.blocks}
+        self._stale |= {(message.ts, block["block_id"]) for block in new if block["block_id"] in before}
         if isinstance(message, Message):
             message.history.append((message.text, message.blocks, message.metadata))
             message.edited += 1
@@ -305,10 +299,11 @@ class Workspace(StandIn):
         self.private.append(private)
         return private
 
-    def _new_view(self, user: str, view: Json, below: View | None = None) -> View:
+    def _new_view(self, user: str, view: Json, trigger_id: str, below: View | None = None) -> View:
         view_id = f"V{secrets.token_hex(5).upper()}"
         root, previous = (below.root, below.id) if below else (view_id, None)
-        opened = View(view_id, user, _with_view_ids(view), _new_hash(), root, previous)
+        shown = _with_view_ids(view)
+        opened = View(view_id, user, shown, _new_hash(), root, previous, trigger_id=trigger_id)
         self.views[view_id] = opened
         return opened
 

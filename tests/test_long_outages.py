@@ -39,7 +39,7 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.now = 1_800_000_000.0
-        self.slack = SlackStandIn(rate_limit_posts=True)
+        self.slack = SlackStandIn(limit_rates=True)
         self.conveyor = ConveyorStandIn()
         for stand_in in (self.slack, self.conveyor):
             stand_in.now = lambda: self.now

@@ -165,7 +165,7 @@ def test_a_look_costs_two_calls_whatever_is_open(world: World) -> None:
 
 
 def test_cards_come_oldest_first_one_a_second(world: World) -> None:
-    world.slack.rate_limit_posts = True
+    world.slack.limit_rates = True
     world.waits.pop("show.POST_SECONDS", None)
     asked = [
         world.conveyor.ask(f"p{number}@acme.com", "x", requested_at=f"2026-01-0{9 - number}T00:00:00Z")

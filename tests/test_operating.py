@@ -20,10 +20,10 @@ from standardwebhooks import Webhook
 
 import check
 from sandbox.stand_in import QuietHandler
-from sandbox.workspace import ANN, BOB, GUS, SAM
+from sandbox.workspace import ANN, BOB, GUS, SAM, manifest_scopes
 from tests.launcher import Forked, Start
 from tests.test_main_job import clickable, posted, request_of
-from tests.world import World, eventually, manifest_scopes
+from tests.world import World, eventually
 
 SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
 

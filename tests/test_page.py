@@ -356,6 +356,7 @@ def copy(tmp_path: Path) -> Path:
     for file in ROOT.glob("*.py"):
         shutil.copy(file, made)
     shutil.copytree(ROOT / "sandbox", made / "sandbox")
+    shutil.copy(ROOT / "manifest.yaml", made)
     return made
 
 

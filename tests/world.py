@@ -78,11 +78,6 @@ def engine(url: str) -> Engine:
     return create_engine(url, poolclass=NullPool)
 
 
-def manifest_scopes() -> list[str]:
-    """What the app may do in Slack: the scopes that manifest.yaml asks for, no more."""
-    return re.findall(r"^ {6}- (\S+)", (ROOT / "manifest.yaml").read_text(), re.MULTILINE)
-
-
 class World:
     """Slack, Conveyor and the app, which can be started, stopped and killed.
 
@@ -91,7 +86,7 @@ class World:
 
     def __init__(self, folder: Path, *, by_socket: bool = False) -> None:
         self.folder = folder
-        self.slack = SlackStandIn(scopes=manifest_scopes())
+        self.slack = SlackStandIn()
         self.conveyor = ConveyorStandIn()
         self.slack.serve(free_port())
         self.conveyor.serve(free_port())

@@ -5,8 +5,10 @@ import { notDrawn, richText } from "./richtext.js";
 import { text } from "./text.js";
 
 const LONG = { characters: 700, lines: 8 };
+const opened = new Set(); // the texts whose rest somebody wanted to see
 
 const DRAW = {
+  __proto__: null,
   header: (block) => h("h3", { class: "header" }, text(block.text)),
   section,
   context: (block) => h("div", { class: "context" }, block.elements.map(contextPart)),
@@ -42,13 +44,16 @@ function paragraph(block) {
   const { characters, lines } = LONG;
   const isLong = block.text.text.length > characters || block.text.text.split("\n").length > lines;
   if (block.expand || !isLong) return shown;
-  shown.classList.add("clipped");
-  const more = h("button", { type: "button", class: "link", "aria-expanded": "false" }, "See more");
-  more.addEventListener("click", () => {
-    const open = !shown.classList.toggle("clipped");
+  const words = block.text.text;
+  const more = h("button", { type: "button", class: "link", "data-name": `more of ${words}` });
+  const show = (open) => {
+    shown.classList.toggle("clipped", !open);
     more.setAttribute("aria-expanded", open);
     more.textContent = open ? "See less" : "See more";
-  });
+    opened[open ? "add" : "delete"](words);
+  };
+  more.addEventListener("click", () => show(!opened.has(words)));
+  show(opened.has(words));
   return h("div", {}, shown, more);
 }
 

@@ -2,21 +2,27 @@
 import { draw } from "./blocks.js";
 import { choicesOf, forgetChoices } from "./choices.js";
 import { announce, at, h, swap } from "./dom.js";
-import { act, get, here, watch } from "./store.js";
+import { act, addressOf, get, here, watch } from "./store.js";
 import { date, mrkdwn } from "./text.js";
 
 const messages = at("messages");
 const drawn = new Map(); // the list item of each message, by its ts
 const dismissed = new Set();
 let person;
+let shown; // the address of what is on the screen
 
 export function showChannel() {
   watch("message/", (keys, whole) => {
+    const place = addressOf(here.person, here.channel, here.ts || "");
+    const again = place === shown; // a window that was out of sight for a while
+    const { scrollTop } = messages;
+    const atEnd = messages.scrollHeight - scrollTop - messages.clientHeight < 80;
     if (whole) startAfresh();
-    const atEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 80;
     for (const key of keys) update(key.slice("message/".length), get(key), whole);
-    if (whole && here.ts) goTo(here.ts);
-    else if (whole || atEnd) messages.scrollTop = messages.scrollHeight;
+    if (whole && here.ts && !again) goTo(here.ts);
+    else if (atEnd || (whole && !again)) messages.scrollTop = messages.scrollHeight;
+    else if (whole) messages.scrollTop = scrollTop;
+    shown = place;
   });
 }
 
@@ -99,6 +105,7 @@ function placeOf(message) {
     click: async (block, element, value) => {
       const { trouble } = await act("click", {
         person: here.person,
+        window: here.window,
         ts: message.ts,
         action_id: element.action_id,
         block_id: block.block_id,
@@ -107,7 +114,7 @@ function placeOf(message) {
         seen: message.edited,
       });
       const say = drawn.get(message.ts)?.querySelector("article > .trouble");
-      if (say) say.textContent = trouble ? `⚠️ Slack says: ${trouble}.` : "";
+      if (say) say.textContent = trouble || "";
     },
     suggest: (element, typed) =>
       act("suggest", { person: here.person, action_id: element.action_id, typed, ts: message.ts }),

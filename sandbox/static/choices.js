@@ -29,14 +29,13 @@ export function choicesOf(place) {
       return chosen.has(name) ? chosen.get(name) : INITIAL[element.type]?.(element);
     },
     set: (block, element, value) => chosen.set(nameOf(block, element), value),
-    /** What is shown in these blocks, by action id, but for what is as it came: what is empty is sent as empty. */
+    /** What was chosen in these blocks, by action id; all else is as it came. */
     made: (blocks) =>
       Object.fromEntries(
         blocks.flatMap((block) =>
           elementsOf(block)
-            .map((element) => [element.action_id, chosen.get(nameOf(block, element)), INITIAL[element.type](element)])
-            .filter(([, made, initial]) => made !== undefined || !initial?.length)
-            .map(([id, made]) => [id, made ?? null]),
+            .filter((element) => chosen.has(nameOf(block, element)))
+            .map((element) => [element.action_id, chosen.get(nameOf(block, element)) ?? null]),
         ),
       ),
   };

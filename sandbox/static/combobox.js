@@ -40,6 +40,7 @@ export function combobox({ many, labelled, place, placeholder, known, chosen, le
   function open(content) {
     listbox.replaceChildren(...content);
     listbox.hidden = false;
+    listbox.scrollIntoView({ block: "nearest" });
     input.setAttribute("aria-expanded", "true");
     activate(options().length ? 0 : -1);
   }
@@ -101,7 +102,7 @@ export function combobox({ many, labelled, place, placeholder, known, chosen, le
     const answer = await load(typed);
     if (mine !== asked) return;
     learn(answer.options || []);
-    const none = h("li", { class: "quiet" }, answer.trouble ? `Slack says: ${answer.trouble}.` : "No results");
+    const none = h("li", { class: "quiet" }, answer.trouble || "No results");
     open(answer.options?.length ? answer.options.map(option) : [none]);
   }
 

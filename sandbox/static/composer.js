@@ -1,7 +1,7 @@
 /** The message box, and the search box. */
 import { goTo } from "./channel.js";
 import { at, h } from "./dom.js";
-import { act, addressOf, get, here, watch } from "./store.js";
+import { act, addressOf, ask, get, here, watch } from "./store.js";
 import { date, mrkdwn } from "./text.js";
 
 const PAUSE = 200;
@@ -33,9 +33,9 @@ export function listenToSearch() {
     const query = input.value.trim();
     if (!query) return close();
     const address = `/search?${new URLSearchParams({ person: here.person, query })}`;
-    const found = await (await fetch(address)).json();
-    if (query === input.value.trim()) show(found, query);
-    return null;
+    const found = await ask(address);
+    if (query !== input.value.trim()) return null;
+    return found.trouble ? close() : show(found, query); // what is wrong is told for the whole page
   };
   input.addEventListener("input", () => {
     clearTimeout(timer);
@@ -45,6 +45,9 @@ export function listenToSearch() {
     event.preventDefault();
     look();
   });
+  const leave = ({ target }) => form.contains(target) || close();
+  document.addEventListener("pointerdown", leave);
+  document.addEventListener("focusin", leave);
   form.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     input.value = "";

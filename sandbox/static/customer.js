@@ -12,8 +12,9 @@ export function listenToCustomers() {
   };
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    sent(await act("ask", { email: form.elements.email.value, message: form.elements.message.value }));
-    form.reset();
+    const answer = await act("ask", { email: form.elements.email.value, message: form.elements.message.value });
+    sent(answer);
+    if (!answer.trouble) form.reset();
   });
   at("examples").addEventListener("click", async ({ target }) => {
     if (target.dataset.example) sent(await act("example", { name: target.dataset.example }));

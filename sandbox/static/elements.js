@@ -7,6 +7,7 @@ import { notDrawn } from "./richtext.js";
 import { text } from "./text.js";
 
 const DRAW = {
+  __proto__: null,
   button,
   overflow,
   checkboxes: (...all) => boxes("checkbox", ...all),
@@ -28,7 +29,9 @@ const DRAW = {
 /** An element; `labelled` are the attributes that tie it to the label of its input block. */
 export function element(element, block, place, labelled = {}) {
   const drawn = DRAW[element.type]?.(element, block, place, labelled) || notDrawn(element.type);
-  drawn.dataset.name = element.action_id;
+  const focusable = "a, button, input, select, textarea";
+  const first = drawn.matches(focusable) ? drawn : drawn.querySelector(focusable);
+  if (first) first.dataset.name ||= element.action_id;
   return drawn;
 }
 

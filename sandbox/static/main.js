@@ -6,7 +6,7 @@ import { listenToCustomers } from "./customer.js";
 import { at } from "./dom.js";
 import { showModals } from "./modal.js";
 import { showSidebar } from "./sidebar.js";
-import { connect } from "./store.js";
+import { connect, get, watch } from "./store.js";
 import { showWire } from "./wire.js";
 
 function show(pane) {
@@ -40,4 +40,13 @@ showWire();
 listenToComposer();
 listenToSearch();
 listenToCustomers();
-connect();
+
+let silence = "";
+const showNotice = () => {
+  at("notice").textContent = silence || get("app")?.trouble || "";
+};
+watch("app", showNotice);
+connect((trouble) => {
+  silence = trouble;
+  showNotice();
+});

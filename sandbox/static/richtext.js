@@ -3,6 +3,7 @@ import { h } from "./dom.js";
 import { date, emoji, link, mention } from "./text.js";
 
 const PARTS = {
+  __proto__: null,
   rich_text_section: "p",
   rich_text_quote: "blockquote",
   rich_text_preformatted: "pre",

@@ -3,6 +3,7 @@ import { at, h } from "./dom.js";
 import { addressOf, all, get, here, watch } from "./store.js";
 
 const unread = new Map();
+let drawn; // what the list of places was drawn from
 
 export function showSidebar() {
   watch("person/", drawPeople);
@@ -24,6 +25,7 @@ export function showSidebar() {
 
 function drawPeople() {
   const people = [...all("person/")].filter((person) => person.role);
+  if (!people.some((person) => person.id === here.person)) return location.replace(addressOf(people[0].id));
   at("person").replaceChildren(
     ...people.map((person) => h("option", { value: person.id }, `${person.name} (${person.role})`)),
   );
@@ -31,9 +33,17 @@ function drawPeople() {
   const other = people.find((person) => person.role === "reviewer" && person.id !== here.person);
   at("second").href = addressOf(other?.id || here.person);
   at("second").textContent = other ? `Open a window as ${other.name.split(" ")[0]}` : "";
+  return null;
 }
 
 function drawPlaces() {
+  const places = [...all("place/")];
+  const current = get(`place/${here.channel}`);
+  if (places.length && !current) return location.replace(addressOf(here.person));
+  // What has not changed stays, with the focus that it may have.
+  const fresh = JSON.stringify([here, places, [...unread]]);
+  if (fresh === drawn) return null;
+  drawn = fresh;
   const place = ({ id, name, direct }) => {
     const news = unread.get(id);
     return h(
@@ -47,10 +57,9 @@ function drawPlaces() {
       ),
     );
   };
-  const places = [...all("place/")];
   const direct = places.filter((each) => each.direct);
   at("channels").replaceChildren(...places.filter((each) => !each.direct).map(place));
   at("direct").replaceChildren(...(direct.length ? direct.map(place) : [h("li", { class: "none" }, "None yet")]));
-  const current = get(`place/${here.channel}`);
   at("place").textContent = !current ? "" : current.direct ? "Conveyor for Slack" : `# ${current.name}`;
+  return null;
 }

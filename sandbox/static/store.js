@@ -5,8 +5,10 @@ const values = new Map();
 const watchers = [];
 let source;
 
+const SILENT = "The sandbox does not answer. Is it still running?";
+
 /** Who acts in this window, which channel it shows, and which message it should lead to: the address says. */
-export const here = { person: "U0ANN", channel: "C0REQUESTS", ts: null };
+export const here = { person: "U0ANN", channel: "C0REQUESTS", ts: null, window: crypto.randomUUID() };
 
 function readAddress() {
   const address = new URLSearchParams(location.hash.slice(1));
@@ -41,15 +43,21 @@ function take({ whole, changed }) {
   }
 }
 
-/** Follow the server, and the address. */
-export function connect() {
+/** Follow the server, and the address. `say` hears what is wrong with the connection, or "". */
+export function connect(say) {
   const follow = () => {
     source?.close();
+    // A browser has few connections to one server for all its windows: those out of sight keep none.
+    if (document.hidden) return;
     readAddress();
-    source = new EventSource(`/events?person=${encodeURIComponent(here.person)}`);
+    const since = performance.timeOrigin / 1000;
+    source = new EventSource(`/events?${new URLSearchParams({ person: here.person, window: here.window, since })}`);
+    source.onopen = () => say("");
+    source.onerror = () => say(SILENT);
     source.onmessage = (event) => take(JSON.parse(event.data));
   };
   addEventListener("hashchange", follow);
+  document.addEventListener("visibilitychange", follow);
   follow();
 }
 
@@ -75,16 +83,19 @@ export function list(container, prefix, draw, empty) {
   });
 }
 
-/** Do something; the answer's `trouble` is a sentence for the person. */
-export async function act(name, body) {
+/** Ask the server; the answer's `trouble` is a sentence for the person. */
+export async function ask(path, how) {
   try {
-    const answer = await fetch(`/act/${name}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    return await answer.json();
+    return await (await fetch(path, how)).json();
   } catch {
-    return { trouble: "the sandbox does not answer; is it still running?" };
+    return { trouble: SILENT };
   }
 }
+
+/** Do something; answered as by `ask`. */
+export const act = (name, body) =>
+  ask(`/act/${name}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });

@@ -3,6 +3,7 @@ import { h } from "./dom.js";
 import { addressOf, get, here } from "./store.js";
 
 const EMOJI = {
+  __proto__: null,
   sparkles: "✨", hourglass_flowing_sand: "⏳", hourglass: "⌛", white_check_mark: "✅", no_entry_sign: "🚫",
   grey_question: "❔", warning: "⚠️", wave: "👋", eyes: "👀", tada: "🎉", key: "🔑", lock: "🔒", bell: "🔔",
   mag: "🔍", x: "❌", rotating_light: "🚨", leftwards_arrow_with_hook: "↩️", calendar: "📅", bulb: "💡",
@@ -11,13 +12,18 @@ const ENTITIES = { "&amp;": "&", "&lt;": "<", "&gt;": ">" };
 const MARKS = new RegExp(
   [
     "<(?<special>[^<>\\n]+)>",
+    "```(?<pre>[^`]+)```",
     "`(?<code>[^`\\n]+)`",
+    "(?<url>https?://[^\\s<>|]*[^\\s<>|.,;:!?'\")\\]*_~`])",
+    "(?<mail>[\\w.+-]+@[\\w-]+(?:\\.[\\w-]+)+)",
     "(?<![\\w*])\\*(?<bold>[^\\s*](?:[^*\\n]*[^\\s*])?)\\*(?![\\w*])",
     "(?<![\\w])_(?<italic>[^\\s_](?:[^_\\n]*[^\\s_])?)_(?!\\w)",
+    "(?<![\\w~])~(?<strike>[^\\s~](?:[^~\\n]*[^\\s~])?)~(?![\\w~])",
     ":(?<emoji>[a-z0-9_+-]+):",
   ].join("|"),
 );
 const DATES = {
+  __proto__: null,
   date_num: { year: "numeric", month: "2-digit", day: "2-digit" },
   date: { year: "numeric", month: "long", day: "numeric" },
   date_short: { year: "numeric", month: "short", day: "numeric" },
@@ -38,16 +44,28 @@ export function text(object) {
   return [object.emoji === false ? object.text : object.text.replace(/:([a-z0-9_+-]+):/g, (_, name) => emoji(name))];
 }
 
+/** Lines that start with > are a quote, escaped or not. */
 export function mrkdwn(source) {
+  const parts = source.split(/((?:^(?:&gt;|>).*(?:\n|$))+)/m);
+  return parts.map((part, index) =>
+    index % 2 ? h("blockquote", {}, marked(part.replace(/^(?:&gt;|>) ?/gm, "").replace(/\n$/, ""))) : marked(part),
+  );
+}
+
+function marked(source) {
   const nodes = [];
   let rest = source;
   for (let match = MARKS.exec(rest); match; match = MARKS.exec(rest)) {
-    const { special, code, bold, italic, emoji: name } = match.groups;
+    const { special, pre, code, url, mail, bold, italic, strike, emoji: name } = match.groups;
     nodes.push(unescaped(rest.slice(0, match.index)));
     if (special) nodes.push(reference(special));
+    else if (pre) nodes.push(h("code", { class: "lines" }, unescaped(pre.replace(/^\n|\n$/g, ""))));
     else if (code) nodes.push(h("code", {}, unescaped(code)));
-    else if (bold) nodes.push(h("strong", {}, mrkdwn(bold)));
-    else if (italic) nodes.push(h("em", {}, mrkdwn(italic)));
+    else if (url) nodes.push(link(unescaped(url), unescaped(url)));
+    else if (mail) nodes.push(link(`mailto:${mail}`, mail));
+    else if (bold) nodes.push(h("strong", {}, marked(bold)));
+    else if (italic) nodes.push(h("em", {}, marked(italic)));
+    else if (strike) nodes.push(h("s", {}, marked(strike)));
     else nodes.push(emoji(name));
     rest = rest.slice(match.index + match[0].length);
   }
@@ -60,7 +78,7 @@ function reference(inside) {
   if (target.startsWith("@")) return mention(target.slice(1));
   if (target.startsWith("!date^")) {
     const [, timestamp, format, link] = target.split("^");
-    return date(timestamp, format, label, link);
+    return format ? date(timestamp, format, label, link) : label || "";
   }
   if (target.startsWith("!")) return h("span", { class: "mention" }, `@${label || target.slice(1)}`);
   if (target.startsWith("#")) return h("span", { class: "mention" }, `#${label || target.slice(1)}`);

@@ -1,6 +1,6 @@
 /** Each HTTP exchange between the app, Slack and Conveyor. */
 import { at, h } from "./dom.js";
-import { list } from "./store.js";
+import { ask, list } from "./store.js";
 
 const clock = new Intl.DateTimeFormat("en", { hour12: false, timeStyle: "medium" });
 
@@ -11,8 +11,7 @@ export function showWire() {
   });
 }
 
-function exchange({ key, at: when, from, to, call, status, seconds, fault, done, routine }, old) {
-  const good = status >= 200 && status < 300;
+function exchange({ key, at: when, from, to, call, outcome, good, seconds, fault, routine }, old) {
   const details = h(
     "details",
     { ontoggle: () => details.open && fill(details, key) },
@@ -22,8 +21,8 @@ function exchange({ key, at: when, from, to, call, status, seconds, fault, done,
       h("span", { class: "quiet" }, clock.format(when * 1000)),
       h("span", { class: `way ${from} ${to}` }, `${from} → ${to}`),
       h("code", {}, call),
-      h("em", { class: done && !good ? "status bad" : "status" }, done ? status || "no answer" : "…"),
-      done && h("span", { class: "quiet" }, `${(seconds * 1000).toFixed(0)} ms`),
+      h("em", { class: good ? "status" : "status bad" }, outcome),
+      seconds !== null && h("span", { class: "quiet" }, `${(seconds * 1000).toFixed(0)} ms`),
       fault && h("span", { class: "quiet" }, `(made to fail: ${fault})`),
     ),
   );
@@ -32,7 +31,7 @@ function exchange({ key, at: when, from, to, call, status, seconds, fault, done,
 }
 
 async function fill(details, key) {
-  const { path, request, response, trouble } = await (await fetch(`/exchange/${encodeURIComponent(key)}`)).json();
+  const { path, request, response, trouble } = await ask(`/exchange/${encodeURIComponent(key)}`);
   const body = (title, value) => [h("h3", {}, title), h("pre", { tabindex: 0 }, pretty(value))];
   details.querySelector("div")?.remove();
   details.append(

@@ -18,7 +18,6 @@ from sandbox.slack import Refused
 from sandbox.stand_in import QuietHandler
 
 LOOK_SECONDS = 0.05
-HEARTBEAT_SECONDS = 15.0
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -76,10 +75,9 @@ class PageServer:
 
     def _changes(self, person: str, window: str, since: float) -> Iterator[str]:
         """First everything, then what has changed; what is null is gone."""
-        page, versions, quiet = self._page, (-1, -1), 0.0
+        page, versions = self._page, (-1, -1)
         sent: dict[str, str] = {}
         while not self._stopping.wait(LOOK_SECONDS):
-            quiet += LOOK_SECONDS
             now = (page.slack.version, page.conveyor.version)
             if now != versions:
                 seen = page.snapshot(person, window, since)
@@ -88,11 +86,7 @@ class PageServer:
                 changed |= dict.fromkeys(sent.keys() - fresh.keys())
                 if changed or not sent:
                     yield f"data: {json.dumps({'whole': not sent, 'changed': changed})}\n\n"
-                    quiet = 0.0
                 sent, versions = fresh, now
-            elif quiet > HEARTBEAT_SECONDS:
-                yield ": still here\n\n"
-                quiet = 0.0
 
     def _search(self) -> flask.Response:
         arguments = flask.request.args

@@ -12,7 +12,10 @@ from typing import Any
 
 import requests
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from slack_sdk import WebClient
+from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 
+from sandbox.slack import SlackStandIn
 from tests.world import ROOT, eventually, free_port
 
 CHROMIUM = shutil.which("chromium")
@@ -50,10 +53,27 @@ class Sandbox:
         return "Ready after" in self.log()
 
     def act(self, name: str, /, **arguments: Any) -> None:
+        assert self.answer(name, **arguments) == {}
+
+    def answer(self, name: str, /, **arguments: Any) -> Any:
         answer = requests.post(
             f"{self.url}/act/{name}", json=arguments, headers={"Origin": self.url}, timeout=10
         )
         assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def slack(self) -> WebClient:
+        """Slack's Web API, to show in the page what the app itself does not send."""
+        url = f"http://127.0.0.1:{self.port + 2}/api/"
+        return WebClient(
+            SlackStandIn().bot_token, base_url=url, retry_handlers=[RateLimitErrorRetryHandler(9)]
+        )
+
+    def first_event(self, person: str) -> str:
+        """What a new window of this person is told first, as it is sent."""
+        query = {"person": person, "window": "another", "since": "0"}
+        with requests.get(f"{self.url}/events", query, stream=True, timeout=10) as answer:
+            return f"{next(answer.iter_lines(decode_unicode=True))}\n\n"
 
     def ask(self, email: str, message: str = "Hello") -> None:
         self.act("ask", email=email, message=message)

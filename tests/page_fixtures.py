@@ -1,12 +1,15 @@
 """A browser, a running sandbox and windows on it, shared by the tests of the page."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import Sandbox, Windows, chromium
+from tests.world import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,17 @@ def browser() -> Iterator[Browser]:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with closing(Sandbox(tmp_path_factory.mktemp("sandbox") / "log")) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The app and the sandbox, to be changed."""
+    made = tmp_path / "copy"
+    made.mkdir()
+    for file in [*ROOT.glob("*.py"), ROOT / "manifest.yaml"]:
+        shutil.copy(file, made)
+    shutil.copytree(ROOT / "sandbox", made / "sandbox")
+    return made
 
 
 @pytest.fixture

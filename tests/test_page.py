@@ -114,6 +114,10 @@ def test_a_hostile_message_is_inert(sandbox: Sandbox, windows: Windows) -> None:
     expect(reason).to_have_text("<!here> <b>*no*</b> <https://evil.example|x>")
     expect(shown.locator("blockquote")).to_have_count(2)
     expect(shown.locator("blockquote *")).to_have_count(0)
+    expect(shown.get_by_role("link")).to_have_text(["Open in Conveyor", "E-mail the customer"])
+    window.get_by_role("searchbox").fill("mallory@evil.example")
+    expect(window.locator("#found a")).to_contain_text("<!here> <b>no</b> <https://evil.example|x>")
+    expect(window.locator("#found a :not(span, time)")).to_have_count(0)
 
 
 def test_a_long_message_says_where_the_rest_is(sandbox: Sandbox, windows: Windows) -> None:
@@ -230,9 +234,13 @@ def test_other_blocks_private_messages_and_direct_ones(sandbox: Sandbox, windows
         {"type": "datepicker", "action_id": "day"},
         {"type": "users_select", "action_id": "user"},
     ]
-    mrkdwn = "*b* _i_ `c` &lt;b&gt; <@U0BOB> <!date^0^{date}|x>"
+    mrkdwn = "*b* _i_ ~s~ `c` &lt;b&gt; :constructor: <@U0BOB> <!date^0|odd> <!date^0^{date}|x>"
+    links = (
+        "https://a.example/x?y=1&amp;z=2, jane@a.example, <https://b.example|there>\n&gt; said\n```a\nb```"
+    )
     blocks: list[dict[str, Any]] = [
         {"type": "section", "text": {"type": "mrkdwn", "text": mrkdwn}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": links}},
         {"type": "section", "text": plain("word " * 300)},
         {"type": "divider"},
         {"type": "actions", "elements": elements},
@@ -244,8 +252,16 @@ def test_other_blocks_private_messages_and_direct_ones(sandbox: Sandbox, windows
     expect(shown.locator(".not-drawn")).to_have_text(
         ["not drawn here: users_select", "not drawn here: image"]
     )
-    drawn = re.compile(r"^b i c <b> @bob (January|December) \d+, ")
+    drawn = re.compile(r"^b i s c <b> :constructor: @bob odd (January|December) \d+, ")
     expect(shown.locator(".section").first).to_have_text(drawn)
+    section = shown.locator(".section").nth(1)
+    expect(section.get_by_role("link")).to_have_text(
+        ["https://a.example/x?y=1&z=2", "jane@a.example", "there"]
+    )
+    hrefs = section.get_by_role("link").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert hrefs == ["https://a.example/x?y=1&z=2", "mailto:jane@a.example", "https://b.example"]
+    expect(section.locator("blockquote")).to_have_text("said")
+    expect(section.locator("code.lines")).to_have_text("a\nb", use_inner_text=True)
     shown.get_by_role("button", name="See more").click()
     expect(shown.get_by_role("button", name="See less")).to_be_visible()
     shown.get_by_role("button", name="Press").click()

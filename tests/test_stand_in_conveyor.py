@@ -121,6 +121,49 @@ def test_lists_can_be_filtered(conveyor: ConveyorStandIn) -> None:
     assert get(conveyor, QUEUE)["authorization_requests"] == []
 
 
+def test_what_was_begun_waits_too_and_a_group_may_be_of_every_room(conveyor: ConveyorStandIn) -> None:
+    begun = conveyor.ask("jane@acme.com", status="initial")
+    assert [request["id"] for request in get(conveyor, QUEUE)["authorization_requests"]] == [begun]
+    everywhere = [conveyor.add_group("A", "", "grp-a"), conveyor.add_group("B", "room-1", "grp-b")]
+    assert approve(conveyor, begun, *everywhere).status_code == 200
+
+
+def test_the_access_may_end_today_and_not_before(conveyor: ConveyorStandIn) -> None:
+    conveyor.now = lambda: 1_700_000_000.0  # 2023-11-14, 22:13 UTC
+    request_id = conveyor.ask("jane@acme.com")
+    assert approve(conveyor, request_id, expires_at="2023-11-13").status_code == 422
+    assert approve(conveyor, request_id, expires_at="2023-11-14").status_code == 200
+
+
+def test_each_change_is_dated_and_a_revocation_counted(conveyor: ConveyorStandIn) -> None:
+    clock = 1_700_000_000.0
+    conveyor.now = lambda: clock
+    request_id = conveyor.ask("jane@acme.com")
+    clock += 60
+    grant = approve(conveyor, request_id).json()["id"]
+    asked = get(conveyor, f"{REQUESTS}/{request_id}")
+    assert (asked["created_at"][11:19], asked["updated_at"][11:19]) == ("22:13:20", "22:14:20")
+
+    def counts() -> list[int]:
+        [found] = get(conveyor, "/exchange/connections")["connections"]
+        kinds = ("count", "with_access_count", "removed_count")
+        return [found[f"authorizations_{kind}"] for kind in kinds]
+
+    assert counts() == [1, 1, 0]
+    clock += 60
+    for _ in range(2):  # the second time changes nothing
+        call(conveyor, "PATCH", f"{GRANTS}/{grant}", json={"status": "revoked"})
+    assert counts() == [1, 0, 1]
+    assert get(conveyor, f"{GRANTS}/{grant}")["updated_at"][11:19] == "22:15:20"
+
+
+def test_groups_may_be_spelled_as_a_form_does(conveyor: ConveyorStandIn) -> None:
+    request_id, group = conveyor.ask("jane@acme.com"), conveyor.add_group("SOC 2")
+    body = {"request_id": request_id, "access_group_ids[]": [group]}
+    granted = call(conveyor, "POST", GRANTS, data=body).json()
+    assert [each["id"] for each in granted["_embedded"]["access_groups"]] == [group]
+
+
 @pytest.mark.parametrize("send_as", ["json", "params", "data"])
 def test_an_approval_grants_the_groups(conveyor: ConveyorStandIn, send_as: str) -> None:
     request_id = conveyor.ask("jane@acme.com")

@@ -17,6 +17,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 
 from sandbox.slack import Refused, SlackStandIn
+from sandbox.slack_api import SCOPE_OF
 from sandbox.stand_in import Exchange, Incoming, Reply, StandIn
 from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Answer, Channel
 from tests.world import free_port
@@ -157,15 +158,7 @@ ERRORS: list[tuple[str, Change, Call]] = [
     ),
     ("not_authed", unchanged, lambda client: WebClient(base_url=client.base_url).auth_test()),
     ("unknown_method", unchanged, lambda client: client.api_call("chat.shout")),
-    ("missing_scope", without("chat:write"), post),
-    ("missing_scope", without("users:read"), lambda client: client.users_info(user=ANN)),
-    ("missing_scope", without("users:read.email"), lambda client: client.users_lookupByEmail(email="a@b.c")),
     ("missing_scope", without("channels:history"), history),
-    (
-        "missing_scope",
-        without("usergroups:read"),
-        lambda client: client.usergroups_users_list(usergroup="S1"),
-    ),
     (
         "missing_scope",
         without("channels:read"),
@@ -207,6 +200,20 @@ ERRORS: list[tuple[str, Change, Call]] = [
     ("no_such_subteam", unchanged, lambda client: client.usergroups_users_list(usergroup="S1")),
     ("invalid_limit", unchanged, lambda client: history(client, limit=1000)),
     ("invalid_cursor", unchanged, lambda client: history(client, cursor="!")),
+    (
+        "invalid_cursor",
+        unchanged,
+        lambda client: client.conversations_members(channel=CHANNEL, cursor="bmV4dDp4"),  # next:x
+    ),
+    (
+        "not_in_channel",
+        shut(is_member=False),
+        lambda client: client.conversations_members(channel=CHANNEL),
+    ),
+    *(
+        ("missing_scope", without(scope), lambda client, call=call: client.api_call(call))
+        for call, scope in SCOPE_OF.items()
+    ),
     ("invalid_ts_oldest", unchanged, lambda client: history(client, oldest="monday")),
     ("invalid_trigger_id", unchanged, lambda client: client.views_open(trigger_id="1.2.3", view=modal())),
     # Slack reads JSON bodies only in the methods that write.
@@ -369,10 +376,41 @@ def test_posts_are_limited_to_one_a_second(slack: SlackStandIn, client: WebClien
         post(client)
     assert (caught.value.response.status_code, caught.value.response["error"]) == (429, "ratelimited")
     assert caught.value.response.headers["Retry-After"] == "1"
+    clock += 0.9
+    assert error_of(lambda: post(client)) == "ratelimited"
     client.chat_update(channel=CHANNEL, ts=first, text="updates are not")
     client.chat_postMessage(channel="C2", text="other channels are not")
-    clock += 1.0
+    clock += 0.1
     assert post(client) > first
+
+
+def click_trigger(slack: SlackStandIn) -> str:
+    return str(slack.click_payload(ANN, slack.cards()[0].ts, "approve")["trigger_id"])
+
+
+A_MINUTE: list[tuple[int, Callable[[SlackStandIn, WebClient], Any]]] = [
+    (50, lambda slack, client: client.chat_update(channel=CHANNEL, ts=slack.cards()[0].ts, text="x")),
+    (50, lambda slack, client: history(client)),
+    (50, lambda slack, client: client.users_lookupByEmail(email="ann@harbor.example")),
+    (100, lambda slack, client: client.users_info(user=ANN)),
+    (100, lambda slack, client: client.chat_postEphemeral(channel=CHANNEL, user=ANN, text="x")),
+    (100, lambda slack, client: client.views_open(trigger_id=click_trigger(slack), view=modal())),
+]
+
+
+@pytest.mark.parametrize(("times", "call"), A_MINUTE)
+def test_other_calls_are_limited_by_the_minute(
+    slack: SlackStandIn, client: WebClient, times: int, call: Callable[[SlackStandIn, WebClient], Any]
+) -> None:
+    clock = 1_700_000_000.0
+    slack.now = lambda: clock
+    slack.limit_rates = True
+    post(client, blocks=[button()])
+    for _ in range(times):
+        call(slack, client)
+    assert error_of(lambda: call(slack, client)) == "ratelimited"
+    clock += 60.0
+    call(slack, client)
 
 
 def test_timestamps_differ_even_when_the_clock_stands(slack: SlackStandIn, client: WebClient) -> None:
@@ -421,12 +459,65 @@ def test_a_click_arrives_signed_in_the_shape_of_slack(slack: SlackStandIn, clien
     assert (answer.status, answer.body) == (200, "")
 
 
-def test_untouched_inputs_arrive_with_their_initial_values(slack: SlackStandIn, client: WebClient) -> None:
-    ts = post(client, blocks=[ticks("a", "one"), ticks("b"), search_box(), button()])
+ONE, TWO = option("one"), option("two")
+CHOICE = {"options": [ONE, TWO]}
+MENU = {**CHOICE, "placeholder": plain("Choose")}
+TYPING = {"placeholder": plain("Type"), "min_query_length": 1}
+# Each kind of input: what it needs, its initial value; its key in the state, what that holds untouched, and
+# when it is empty.
+INPUTS: dict[str, tuple[Json, Json, str, Any, Any]] = {
+    "checkboxes": (CHOICE, {"initial_options": [TWO]}, "selected_options", [TWO], []),
+    "radio_buttons": (CHOICE, {"initial_option": TWO}, "selected_option", TWO, None),
+    "static_select": (MENU, {"initial_option": TWO}, "selected_option", TWO, None),
+    "external_select": (TYPING, {"initial_option": TWO}, "selected_option", TWO, None),
+    "multi_static_select": (MENU, {"initial_options": [TWO]}, "selected_options", [TWO], []),
+    "multi_external_select": (TYPING, {"initial_options": [TWO]}, "selected_options", [TWO], []),
+    "users_select": ({}, {"initial_user": BOB}, "selected_user", BOB, None),
+    "multi_users_select": ({}, {"initial_users": [BOB]}, "selected_users", [BOB], []),
+    "datepicker": ({}, {"initial_date": "2026-01-31"}, "selected_date", "2026-01-31", None),
+    "plain_text_input": ({}, {"initial_value": "x"}, "value", "x", None),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_untouched_inputs_arrive_with_their_initial_values(
+    slack: SlackStandIn, client: WebClient, kind: str
+) -> None:
+    more, initial, key, untouched, empty = INPUTS[kind]
+    inputs = [
+        {
+            "type": "input",
+            "block_id": block_id,
+            "label": plain("x"),
+            "optional": True,
+            "element": {"type": kind, "action_id": "in", **more, **values},
+        }
+        for block_id, values in (("set", initial), ("bare", {}))
+    ]
+    expected = {
+        "set": {"in": {"type": kind, key: untouched}},
+        "bare": {"in": {"type": kind, key: empty}},
+    }
+    ts = post(client, blocks=[*inputs, button()])
     payload = slack.click_payload(ANN, ts, "approve")
-    assert selected(payload, "a") == ["one"]
-    assert selected(payload, "b") == []
-    assert payload["state"]["values"]["more"]["more"]["selected_options"] == []
+    assert payload["state"]["values"] == expected
+    client.views_open(trigger_id=payload["trigger_id"], view=modal(*inputs))
+    assert slack.submit_payload(ANN)["view"]["state"]["values"] == expected
+    client.chat_update(channel=CHANNEL, ts=ts, text="x", blocks=[*inputs, button()])
+    stale = slack.click_payload(ANN, ts, "approve")["state"]["values"]
+    assert stale["set"]["in"][key] == empty, "the same ids again: Slack leaves initial values out"
+
+
+def test_choices_are_forgotten_by_a_window_that_is_loaded_anew(
+    slack: SlackStandIn, client: WebClient
+) -> None:
+    ts = post(client, blocks=[ticks("a", "one"), button()])
+    chosen = slack.click_payload(ANN, ts, "approve", choose={"groups": ["two"]})
+    assert selected(chosen, "a") == ["two"]
+    slack.forget_choices(BOB, ts)
+    assert selected(slack.click_payload(ANN, ts, "approve"), "a") == ["two"]
+    slack.forget_choices(ANN, ts)
+    assert selected(slack.click_payload(ANN, ts, "approve"), "a") == ["one"]
 
 
 def test_a_block_drawn_again_under_its_old_id_is_stale(slack: SlackStandIn, client: WebClient) -> None:
@@ -471,6 +562,17 @@ def test_a_button_in_a_private_message(slack: SlackStandIn, client: WebClient) -
     payload = slack.click_payload(ANN, "", "approve", via=slack.private[0])
     assert payload["container"]["is_ephemeral"] is True
     assert "message" not in payload
+    requests.post(payload["response_url"], json={"delete_original": True}, timeout=5)
+    assert slack.private == []
+
+
+def test_a_late_screen_sends_the_blocks_that_it_shows(slack: SlackStandIn, client: WebClient) -> None:
+    parent = post(client)
+    ts = post(client, thread_ts=parent, blocks=[button()])
+    client.chat_update(channel=CHANNEL, ts=ts, text="x", blocks=[button("other")])
+    payload = slack.click_payload(ANN, ts, "approve", behind=1)
+    assert payload["message"]["blocks"] == [button()]
+    assert payload["container"]["thread_ts"] == parent
 
 
 def test_suggestions_are_asked_for_and_can_be_chosen(
@@ -483,7 +585,12 @@ def test_suggestions_are_asked_for_and_can_be_chosen(
     clicked = slack.click_payload(ANN, ts, "approve", choose={"more": ["three", "made up"]})
     chosen = clicked["state"]["values"]["more"]["more"]["selected_options"]
     assert chosen == [option("three"), {"text": plain("made up"), "value": "made up"}]
+    app.reply = Reply({"option_groups": [{"label": plain("Later"), "options": [option("four")]}]})
+    slack.suggest(ANN, "more", "f", ts=ts)
     slack.allow_made_up_options = False
+    slack.select(ANN, ts, "more", ["three", "four"])
+    with pytest.raises(Refused):
+        slack.suggest(ANN, "more", "", ts=ts)
     with pytest.raises(Refused):
         slack.select(ANN, ts, "more", ["made up again"])
     assert slack.problems == []
@@ -562,9 +669,50 @@ def test_the_client_checks_before_it_sends(slack: SlackStandIn, opened: str) -> 
         with pytest.raises(Refused):
             slack.submit(ANN, values={"reason": refused})
     with pytest.raises(Refused):
-        slack.submit(BOB, opened)
+        slack.submit(BOB, opened, {"reason": "fine"})
     assert slack.answers == []
     assert slack.submit(ANN, values={"reason": "x" * 11}, enforce=False).status == 200
+
+
+@pytest.mark.parametrize(
+    "block, refused, allowed",
+    [
+        (reason(min_length=3), "xx", "xxx"),
+        (reason(min_length=3) | {"optional": True}, "xx", ""),
+        (reason() | {"optional": True}, "x" * 11, ""),
+        (ticks("t") | {"optional": False}, [], ["one"]),
+        (ticks("t") | {"optional": True}, None, []),
+    ],
+)
+def test_what_the_client_checks(
+    slack: SlackStandIn, client: WebClient, block: Json, refused: Any, allowed: Any
+) -> None:
+    trigger_id = slack.click_payload(ANN, post(client, blocks=[button()]), "approve")["trigger_id"]
+    client.views_open(trigger_id=trigger_id, view=modal(block))
+    name = block["element"]["action_id"]
+    if refused is not None:
+        with pytest.raises(Refused):
+            slack.submit(ANN, values={name: refused})
+    assert slack.submit(ANN, values={name: allowed}).status == 200
+
+
+def test_no_more_are_selected_than_the_menu_allows(slack: SlackStandIn, client: WebClient) -> None:
+    trigger_id = slack.click_payload(ANN, post(client, blocks=[button()]), "approve")["trigger_id"]
+    menu = {"type": "multi_static_select", "action_id": "menu", **MENU, "max_selected_items": 1}
+    view = modal({"type": "input", "block_id": "m", "label": plain("x"), "element": menu})
+    client.views_open(trigger_id=trigger_id, view=view)
+    with pytest.raises(Refused):
+        slack.submit(ANN, values={"menu": ["one", "two"]})
+    assert slack.submit(ANN, values={"menu": ["two"]}).status == 200
+
+
+def test_three_modals_are_stacked_at_most(app: App, slack: SlackStandIn, opened: str) -> None:
+    app.reply = Reply({"response_action": "push", "view": modal()})
+    for _ in range(3):
+        slack.submit(ANN, values={"reason": "x"})
+    assert len(slack.views) == 3
+    assert slack.problems == ["response_action push: more than 3 modals"]
+    assert {view.trigger_id for view in slack.views.values()} == {slack.views[opened].trigger_id}
 
 
 def test_white_space_is_text_to_the_client(slack: SlackStandIn, opened: str) -> None:

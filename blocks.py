@@ -795,7 +795,7 @@ def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], 
 def watched(row: Row, *, new: bool) -> str:
     if not new:
         return "I was going to tell you already."
-    return "I will tell you when this request is decided. To see all that you watch, ask me for `watching`."
+    return "I will tell you when this request is decided. To see all that you watch, send `/rooms watching`."
 
 
 def already_ended(row: Row) -> str:

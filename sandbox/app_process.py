@@ -20,7 +20,7 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
 class AppProcess:
     """`python app.py` with these settings and nothing else of our environment; `tell` hears its fate.
 
-    `trouble` is what to do while it has ended by itself.
+    `trouble` tells that it has ended by itself, until it starts again.
     """
 
     def __init__(self, settings: Mapping[str, str], tell: Callable[[str], None]) -> None:

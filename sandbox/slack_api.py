@@ -30,7 +30,7 @@ SCOPE_OF = {
 TRIGGER_SECONDS = 3.0
 RESPONSE_URL_SECONDS = 30 * 60
 RESPONSE_URL_USES = 5
-# How often a call may come, for each channel that it is about or for all: times, within seconds.
+# How often a call may come: times, within seconds. Posts are counted for each channel.
 RATES = {
     "chat.postMessage": (1, 1.0),
     "chat.update": (50, 60.0),

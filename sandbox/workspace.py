@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,12 +174,11 @@ class Workspace(StandIn):
         self,
         bot_token: str = "xoxb-made-up-token",  # noqa: S107 - made up
         signing_secret: str = "made-up-signing-secret",  # noqa: S107 - made up
-        scopes: Iterable[str] = (),
         limit_rates: bool = False,
     ) -> None:
         super().__init__([bot_token, signing_secret, "xapp-made-up-token"])
         self.bot_token, self.signing_secret = bot_token, signing_secret
-        self.scopes = set(scopes or manifest_scopes())
+        self.scopes = set(manifest_scopes())
         self.limit_rates = limit_rates
         self.allow_made_up_options = True
         self.app_url = ""

@@ -246,7 +246,7 @@ def test_lengths_are_checked_before_anything_is_sent(sandbox: Sandbox, windows: 
     press(window, "length@acme.example", "Reject")
     why = window.get_by_label("Why?")
     why.fill("x" * (REASON_CHARS - 10))
-    expect(window.locator(".left")).to_have_text("10")
+    expect(window.get_by_role("dialog").locator(".left")).to_have_text("10")
     why.fill("x" * (REASON_CHARS + 1))
     sends: list[str] = []
     window.on("request", lambda request: sends.append(request.url) if "/act/" in request.url else None)

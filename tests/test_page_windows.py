@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+import requests
 from playwright.sync_api import Locator, Page, expect
 from slack_sdk.errors import SlackApiError
 
@@ -181,6 +182,8 @@ def test_what_is_for_one_person_is_found_and_written_to_by_nobody_else(
     for window, count in ((sam, "1 message"), (ann, "No messages")):
         window.get_by_role("searchbox").fill("tortoise")
         expect(window.locator("#found")).to_contain_text(f"{count} with “tortoise”")
+    query = {"person": ANN, "query": "tortoise"}
+    assert requests.get(f"{sandbox.url}/search", query, timeout=5).json() == []
     ann.locator("#messages").click(position={"x": 5, "y": 5})
     expect(ann.locator("#found")).to_be_hidden()
     psst = {"person": ANN, "channel": "D0SAM", "text": "psst"}

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,12 +16,14 @@ from database import LedgerError
 from elements import Message
 from ledger import Ledger
 from payloads import Sorry, Wrong, card_of, request_of, text_at, user_of
+from tables import PENDING
 
 log = logging.getLogger(__name__)
 
 TELL_SECONDS = 5.0
 TOLD_SECONDS = 0.3
 TELL_AT_ONCE = 8
+FOLLOW_SECONDS = 2.0  # a card shows a click sooner, unless Slack is slow or limits this app
 # Where Slack lets clicks be answered, beside its API's own host: no payload makes this app call another one.
 ANSWER_AT = ("https://hooks.slack.com/", "https://hooks.slack-gov.com/")
 
@@ -37,10 +40,14 @@ class Answers:
         self._clock = clock
         self._answer_at = (*ANSWER_AT, slack_url.removesuffix("/").removesuffix("/api") + "/")
         self._pool = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="tell")
+        self._followers = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="follow")
+        self._stopping = threading.Event()
 
     def stop(self) -> None:
         """Finish what is being told."""
-        self._pool.shutdown(wait=True)
+        self._stopping.set()
+        for pool in (self._followers, self._pool):
+            pool.shutdown(wait=True)
 
     def on_click(self, step: Step) -> Callable[[Ack, dict[str, Any]], BoltResponse | None]:
         """A listener for a button: what there is to say is told after the outcome is fixed.
@@ -52,6 +59,8 @@ class Answers:
             said = self._attempt(step, body)[0]
             if said and not self._reaches(body, said):
                 return BoltResponse(status=503, body="Slack took no answer to this click.")
+            if not said:
+                self._followers.submit(self._follow, body, self._clock())
             ack()
             return None
 
@@ -67,6 +76,7 @@ class Answers:
             elif isinstance(said, str) and said:
                 ack(response_action="update", view=blocks.sentence_modal(said))
             else:
+                self._followers.submit(self._follow, body, self._clock())
                 ack()
 
         return listen
@@ -120,6 +130,20 @@ class Answers:
         except LedgerError as error:
             log.warning("refusal=not_recorded cause=%r", str(error))
         return True
+
+    def _follow(self, body: Mapping[str, Any], clicked_at: float) -> None:
+        """Tell whoever has decided if the card does not show it after a while, as it should."""
+        if self._stopping.wait(max(0.0, clicked_at + FOLLOW_SECONDS - self._clock())):
+            return
+        try:
+            row = self._ledger.find(request_of(body)) or self._ledger.find_by_card(*card_of(body))
+        except LedgerError as error:
+            log.warning("click=not_followed cause=%r", str(error))
+            return
+        if row is None or row.state == PENDING or row.decider.id != user_of(body):
+            return
+        if row.show_at is not None and row.show_at < clicked_at + FOLLOW_SECONDS / 2:
+            self._tell(body, blocks.CARD_LATE)
 
     def _reaches(self, body: Mapping[str, Any], said: str | Message) -> bool:
         """Tell it; False if that has failed at once. What may still arrive is not waited for."""

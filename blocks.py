@@ -541,6 +541,7 @@ WHO_UNKNOWN = (
     "Slack did not tell me whether you may decide, so nothing was changed. Please click again; "
     "if that does not help, tell who runs this app."
 )
+CARD_LATE = "I have noted your decision, and could not change the card yet. It will follow by itself."
 LEDGER_BUSY = "I could not write this down just now. If the card does not change, please click again."
 NO_WINDOW = "Slack did not open the window, so nothing was changed. Please click again."
 NOT_A_MEMBER = "Only full members of this workspace may decide access requests. Nothing was changed."

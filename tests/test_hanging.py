@@ -50,6 +50,25 @@ def test_a_hanging_response_url_holds_up_no_click(town: World, fault: dict[str, 
     assert eventually(lambda: town.slack.calls("chat.postEphemeral"))
 
 
+def test_a_card_that_cannot_be_changed_yet_is_told(town: World) -> None:
+    prompt, late = posted(town), posted(town)
+    town.slack.private.clear()
+    town.slack.click(ANN, prompt.ts, "approve")
+    town.shows(request_of(prompt), "Approved by")
+    limits: dict[str, Any] = {
+        "status": 429,
+        "body": {"ok": False, "error": "ratelimited"},
+        "headers": {"Retry-After": "1"},
+    }
+    town.slack.fail("chat.update", None, **limits)
+    assert town.slack.click(ANN, late.ts, "approve").status == 200
+    town.told(ANN, "could not change the card yet. It will follow by itself.")
+    assert "asks for access" in town.slack.text_of(late)
+    town.slack.clear_faults()
+    town.shows(request_of(late), "Approved by")
+    assert len(town.slack.private) == 1  # the card itself told of the first
+
+
 def test_a_click_that_cannot_be_answered_at_all_fails_visibly(town: World) -> None:
     card = posted(town)
     for call in ("views.open", "response_url", "chat.postEphemeral"):

@@ -49,6 +49,8 @@ def test_each_switch_is_seen_and_everything_recovers(sandbox: Sandbox, windows: 
     expect(request).to_contain_text(words)
     failed = answer.value.json().get("trouble", "")
     expect(request.locator("article > .trouble").first).to_have_text(failed)
+    if name == "slack-limiting":
+        expect(card(window, "could not change the card yet")).to_contain_text("Only visible to you")
     switch(window, name, False)
     if failed or name == "conveyor-refusing":
         expect(request).to_contain_text("asks for access")

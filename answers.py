@@ -40,13 +40,13 @@ class Answers:
         self._clock = clock
         self._answer_at = (*ANSWER_AT, slack_url.removesuffix("/").removesuffix("/api") + "/")
         self._pool = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="tell")
-        self._followers = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="follow")
+        self._follower = ThreadPoolExecutor(1, thread_name_prefix="follow")
         self._stopping = threading.Event()
 
     def stop(self) -> None:
         """Finish what is being told."""
         self._stopping.set()
-        for pool in (self._followers, self._pool):
+        for pool in (self._follower, self._pool):
             pool.shutdown(wait=True)
 
     def on_click(self, step: Step) -> Callable[[Ack, dict[str, Any]], BoltResponse | None]:
@@ -60,7 +60,7 @@ class Answers:
             if said and not self._reaches(body, said):
                 return BoltResponse(status=503, body="Slack took no answer to this click.")
             if not said:
-                self._followers.submit(self._follow, body, self._clock())
+                self._follow(body)
             ack()
             return None
 
@@ -76,7 +76,7 @@ class Answers:
             elif isinstance(said, str) and said:
                 ack(response_action="update", view=blocks.sentence_modal(said))
             else:
-                self._followers.submit(self._follow, body, self._clock())
+                self._follow(body)
                 ack()
 
         return listen
@@ -92,7 +92,7 @@ class Answers:
 
     def _answer(self, step: Step, body: dict[str, Any]) -> None:
         if said := self._attempt(step, body)[0]:
-            self._tell(body, said)
+            self._tell(user_of(body), text_at(body, "response_url"), said)
 
     def _attempt(self, step: Step, body: Mapping[str, Any]) -> tuple[str | Message | None, dict[str, str]]:
         """What to tell the person, if anything, and what is wrong in the modal."""
@@ -131,30 +131,37 @@ class Answers:
             log.warning("refusal=not_recorded cause=%r", str(error))
         return True
 
-    def _follow(self, body: Mapping[str, Any], clicked_at: float) -> None:
+    def _follow(self, body: Mapping[str, Any]) -> None:
         """Tell whoever has decided if the card does not show it after a while, as it should."""
+        # Not the body, which is large, and of which many may wait.
+        person = user_of(body), text_at(body, "response_url")
+        self._follower.submit(self._look, self._clock(), person, request_of(body), card_of(body))
+
+    def _look(
+        self, clicked_at: float, person: tuple[str, str], request_id: str, card: tuple[str, str]
+    ) -> None:
         if self._stopping.wait(max(0.0, clicked_at + FOLLOW_SECONDS - self._clock())):
             return
         try:
-            row = self._ledger.find(request_of(body)) or self._ledger.find_by_card(*card_of(body))
+            row = self._ledger.find(request_id) or self._ledger.find_by_card(*card)
         except LedgerError as error:
             log.warning("click=not_followed cause=%r", str(error))
             return
-        if row is None or row.state == PENDING or row.decider.id != user_of(body):
+        if row is None or row.state == PENDING or row.decider.id != person[0]:
             return
         if row.show_at is not None and row.show_at < clicked_at + FOLLOW_SECONDS / 2:
-            self._tell(body, blocks.CARD_LATE)
+            self._pool.submit(self._tell, *person, blocks.CARD_LATE)
 
     def _reaches(self, body: Mapping[str, Any], said: str | Message) -> bool:
         """Tell it; False if that has failed at once. What may still arrive is not waited for."""
         try:
-            return self._pool.submit(self._tell, body, said).result(TOLD_SECONDS)
+            told = self._pool.submit(self._tell, user_of(body), text_at(body, "response_url"), said)
+            return told.result(TOLD_SECONDS)
         except TimeoutError:
             return True
 
-    def _tell(self, body: Mapping[str, Any], said: str | Message) -> bool:
+    def _tell(self, user_id: str, response_url: str, said: str | Message) -> bool:
         """Say it by the click's own address, which works wherever the card is seen; else in the channel."""
-        user_id, response_url = user_of(body), text_at(body, "response_url")
         message: Mapping[str, Any] = {"text": said} if isinstance(said, str) else said
         cause = "not an address of Slack's"
         if response_url.startswith(self._answer_at):

@@ -5,6 +5,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -57,10 +58,10 @@ class Answers:
 
         def listen(ack: Ack, body: dict[str, Any]) -> BoltResponse | None:
             said = self._attempt(step, body)[0]
-            if said and not self._reaches(body, said):
-                return BoltResponse(status=503, body="Slack took no answer to this click.")
             if not said:
                 self._follow(body)
+            elif not self._reaches(body, said):
+                return BoltResponse(status=503, body="Slack took no answer to this click.")
             ack()
             return None
 
@@ -135,7 +136,8 @@ class Answers:
         """Tell whoever has decided if the card does not show it after a while, as it should."""
         # Not the body, which is large, and of which many may wait.
         person = user_of(body), text_at(body, "response_url")
-        self._follower.submit(self._look, self._clock(), person, request_of(body), card_of(body))
+        with suppress(RuntimeError):  # this process is about to end, and the decision stands
+            self._follower.submit(self._look, self._clock(), person, request_of(body), card_of(body))
 
     def _look(
         self, clicked_at: float, person: tuple[str, str], request_id: str, card: tuple[str, str]

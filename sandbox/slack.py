@@ -1,4 +1,4 @@
-"""A stand-in for Slack: its Web API, and people who click."""
+"""The people in the stand-in for Slack: what they click, type and open arrives at the app, signed."""
 
 import hashlib
 import hmac

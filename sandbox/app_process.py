@@ -70,8 +70,8 @@ class AppProcess:
             if now != before:
                 names = ", ".join(sorted({path.name for path, _ in now.items() ^ before.items()}))
                 before, self.trouble = now, ""
-                self._tell(f"Changed: {names}. The app starts again.")
                 self._end()
+                self._tell(f"Changed: {names}. The app starts again.")
                 if not self._stopping.is_set():
                     self._launch()
             elif self._process and (status := self._process.poll()) is not None:

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Route, expect
 from sandbox.workspace import ANN, BOB, EVE, GUS
 from tests.browser import Sandbox, Windows, card, pane, press, reject
 from tests.requirements import needs
-from tests.world import ROOT
+from tests.world import ROOT, eventually
 
 pytest_plugins = ["tests.page_fixtures"]
 pytestmark = needs("chromium")
@@ -358,6 +358,7 @@ def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, copy: Pat
         window = windows.open(ANN)
         words = (copy / "blocks.py").read_text()
         (copy / "blocks.py").write_text(words.replace("asks for access", "knocks at the door"))
+        eventually(lambda: "Changed: blocks.py. The app starts again." in sandbox.log())
         sandbox.ask("edited@acme.example")
         expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
 

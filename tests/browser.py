@@ -39,7 +39,7 @@ class Sandbox:
         self.port = four_free_ports()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        command = [sys.executable, "-m", "sandbox", "--port", str(self.port)]
+        command = [sys.executable, "-X", "faulthandler", "-m", "sandbox", "--port", str(self.port)]
         command += ["--remind-after", str(remind_after)]
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, cwd=root, stdout=output, stderr=output)
@@ -81,7 +81,13 @@ class Sandbox:
     def close(self) -> None:
         """As by Ctrl-C: everything ends soon, and quietly."""
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(20) == 0
+        try:
+            status = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # its threads say where they are
+            self.process.wait()
+            raise AssertionError(f"it does not end\n{self.log()}") from None
+        assert status == 0, self.log()
         assert "Traceback" not in self.log(), self.log()
         assert all(is_free(port) for port in range(self.port, self.port + 4))
 

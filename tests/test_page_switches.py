@@ -154,4 +154,7 @@ def test_an_app_that_has_ended_and_a_sandbox_that_has_stopped(
         expect(window.locator("#exchanges details div").first).to_have_text(
             "The sandbox does not answer. Is it still running?"
         )
-        windows.errors.clear()  # a browser complains of every connection that is refused
+        window.close()  # which would go on trying
+        # A browser complains of every connection that is refused, and of nothing else.
+        assert all("net::ERR_" in error for error in windows.errors), windows.errors
+        windows.errors.clear()

@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,20 +54,22 @@ def main() -> int:
         others = f"{sys.executable} -m sandbox --port {port + 10}"
         print(f"Port {taken} is in use. Stop what uses it, or take others: {others}", file=sys.stderr)
         return 1
-    stopping = threading.Event()
+    # A list, which is looked at again and again: the system may give a signal to any thread, and does not wake
+    # the main one then, which alone runs the handler; and an event's lock may be held at that very moment.
+    signals: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        stopping.set()
+        signals.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     with tempfile.TemporaryDirectory(prefix="conveyor-sandbox-") as folder:
-        run(port, arguments.remind_after, Path(folder), started, stopping)
+        run(port, arguments.remind_after, Path(folder), started, signals)
     return 0
 
 
-def run(port: int, remind: float, folder: Path, started: float, stopping: threading.Event) -> None:
-    """Start everything, say when the first card is there, wait for the end, and stop everything."""
+def run(port: int, remind: float, folder: Path, started: float, signals: list[int]) -> None:
+    """Start everything, say when the first card is there, wait for a signal, and stop everything."""
     slack, conveyor = SlackStandIn(limit_rates=True), ConveyorStandIn()
     slack.app_url = f"http://127.0.0.1:{port + 1}"
     slack.serve(port + 2)
@@ -93,16 +94,17 @@ def run(port: int, remind: float, folder: Path, started: float, stopping: thread
     app.start()
     try:
         until = started + FIRST_CARD_SECONDS
-        while not slack.cards() and time.monotonic() < until and not stopping.wait(LOOK_SECONDS):
-            pass
+        while not slack.cards() and time.monotonic() < until and not signals:
+            time.sleep(LOOK_SECONDS)
         if slack.cards():
             seconds = time.monotonic() - started
             tell(
                 f"Ready after {seconds:.1f} s. Open {server.url} in a browser; Ctrl-C here stops everything."
             )
-        elif not stopping.is_set():
+        elif not signals:
             tell(f"No card yet, which is odd; what the app says above may tell why. The page: {server.url}")
-        stopping.wait()
+        while not signals:
+            time.sleep(LOOK_SECONDS)
         tell("Stopping.")
     finally:
         app.stop()

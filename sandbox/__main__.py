@@ -54,8 +54,8 @@ def main() -> int:
         others = f"{sys.executable} -m sandbox --port {port + 10}"
         print(f"Port {taken} is in use. Stop what uses it, or take others: {others}", file=sys.stderr)
         return 1
-    # A list, which is looked at again and again: the system may give a signal to any thread, and does not wake
-    # the main one then, which alone runs the handler; and an event's lock may be held at that very moment.
+    # A list, which is looked at again and again. The system may give a signal to any thread, and then does
+    # not wake the main one, which alone runs the handler; and an event's lock may be held at that moment.
     signals: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,8 @@
 """The sandbox in real browser windows: what a newcomer sees, and the main job end to end."""
 
+import ctypes
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -367,6 +369,14 @@ def test_what_is_set_up_for_real_stays_out(copy: Path, tmp_path: Path) -> None:
     (copy / ".env").write_text("SLACK_APP_TOKEN=xapp-real\nLOG_LEVEL=INFO\n")
     with closing(Sandbox(tmp_path / "log", copy)) as sandbox:
         assert "apps.connections.open" not in sandbox.log()
+
+
+def test_ctrl_c_is_heard_whichever_thread_gets_it(tmp_path: Path) -> None:
+    with closing(Sandbox(tmp_path / "log")) as sandbox:
+        threads = {int(entry.name) for entry in Path(f"/proc/{sandbox.process.pid}/task").iterdir()}
+        other = min(threads - {sandbox.process.pid})
+        assert ctypes.CDLL(None).tgkill(sandbox.process.pid, other, signal.SIGINT) == 0
+        assert sandbox.process.wait(20) == 0
 
 
 def test_a_port_in_use_is_a_clear_sentence() -> None:

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-import requests
 from slack_bolt import Ack, BoltResponse
 
 import blocks
 from channel import Channel, ChannelError
 from database import LedgerError
+from deadline import CallFailed, Calls
 from elements import Message
 from ledger import Ledger
 from payloads import Sorry, Wrong, card_of, request_of, text_at, user_of
@@ -35,9 +35,12 @@ Step = Callable[[Mapping[str, Any]], str | Message | None]
 class Answers:
     """Runs the steps of the listeners and makes sure that each ends in something that is seen."""
 
-    def __init__(self, ledger: Ledger, channel: Channel, slack_url: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, ledger: Ledger, channel: Channel, calls: Calls, slack_url: str, clock: Callable[[], float]
+    ) -> None:
         self._ledger = ledger
         self._channel = channel
+        self._calls = calls
         self._clock = clock
         self._answer_at = (*ANSWER_AT, slack_url.removesuffix("/").removesuffix("/api") + "/")
         self._pool = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="tell")
@@ -168,17 +171,13 @@ class Answers:
         cause = "not an address of Slack's"
         if response_url.startswith(self._answer_at):
             try:
-                answer = requests.post(
-                    response_url,
-                    json={"response_type": "ephemeral", "replace_original": False, **message},
-                    timeout=TELL_SECONDS,
-                    allow_redirects=False,
-                )
-                if answer.status_code == 200:
+                private = {"response_type": "ephemeral", "replace_original": False, **message}
+                answer = self._calls.request(TELL_SECONDS, "POST", response_url, json=private)
+                if answer.status == 200:
                     return True
-                cause = str(answer.status_code)
-            except requests.RequestException as error:
-                cause = type(error).__name__  # its text holds the address, which is a secret
+                cause = str(answer.status)
+            except CallFailed as error:
+                cause = str(error)
         try:
             self._channel.whisper(user_id, message)
         except ChannelError as error:

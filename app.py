@@ -2,15 +2,14 @@
 
 import logging
 import os
-import ssl
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flask import Flask
-from slack_sdk import WebClient
 
 import blocks
 import health
@@ -18,6 +17,7 @@ from answers import Answers
 from channel import Channel
 from clicks import Clicks
 from conveyor_client import ConveyorClient
+from deadline import Calls
 from decide import Decide
 from intake import Intake, make_bolt
 from ledger import Ledger
@@ -28,6 +28,7 @@ from rooms import Rooms
 from routes import listen_to_conveyor, listen_to_slack, make_flask
 from settings import Settings, load
 from show import Show
+from slack_client import SlackClient
 from sockets import Sockets
 from upkeep import Upkeep
 from watch import Watch
@@ -35,8 +36,12 @@ from worker import Greet, Lease, Worker
 
 log = logging.getLogger(__name__)
 
-LISTENER_SECONDS = 1  # for each read of a Slack call within a click
-BACKGROUND_SECONDS = 5
+LISTENER_SECONDS = 1.0  # for a whole call of Slack within a click
+BACKGROUND_SECONDS = 10.0  # for one that nobody waits for
+# How many calls of each kind there may be at once. A click makes one at a time and has a thread of those in
+# gunicorn.conf.py; the others leave room for calls whose look-up of a name hangs, which nothing can end.
+CLICKS, BACKGROUND, CONVEYOR = 128, 32, 32
+FINISH_SECONDS = 5.0  # for what is under way when the process is told to stop
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Parts:
     ledger: Ledger
     channel: Channel
     answers: Answers
+    calls: Sequence[Calls]
     worker: Worker
     sockets: Sockets | None
 
@@ -59,11 +65,20 @@ class Parts:
             self.sockets.start()
 
     def stop(self) -> None:
+        """End what is under way in order, but give up the calls that take longer than a while."""
+        patience = threading.Timer(FINISH_SECONDS, self._give_up)
+        patience.daemon = True
+        patience.start()
         if self.sockets:
             self.sockets.stop()
         self.answers.stop()
         self.worker.stop()
+        patience.cancel()
         self.ledger.close()
+
+    def _give_up(self) -> None:
+        for calls in self.calls:
+            calls.stop()
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -72,25 +87,29 @@ def create_app(settings: Settings | None = None) -> Flask:
     log_to_stderr(settings.log_level)
     ledger = Ledger(settings.database_url)
     ledger.prepare()
-    # Given once, or each call would read all trusted certificates anew: 20 ms of a click.
-    options: dict[str, Any] = {"ssl": ssl.create_default_context(), "retry_handlers": []}
-    quick, patient = (
-        WebClient(settings.slack_bot_token, settings.slack_api_url, timeout=seconds, **options)
-        for seconds in (LISTENER_SECONDS, BACKGROUND_SECONDS)
+    lease, clicks = Lease(ledger), Clicks()
+    calls = [Calls("Slack, for clicks", CLICKS), Calls("Slack", BACKGROUND), Calls("Conveyor", CONVEYOR)]
+    for_clicks, for_slack, for_conveyor = calls
+    slack = settings.slack_bot_token, settings.slack_api_url
+    quick = SlackClient(*slack, for_clicks, LISTENER_SECONDS)
+    patient = SlackClient(*slack, for_slack, BACKGROUND_SECONDS)
+    channel = Channel(
+        patient, settings.slack_channel_id, SlackClient(*slack, for_slack, BACKGROUND_SECONDS, lease.held)
     )
-    channel = Channel(patient, settings.slack_channel_id)
-    reviewers = Reviewers(quick, settings.reviewers)
-    answers = Answers(ledger, channel, settings.slack_api_url, time.time)
+    reviewers = Reviewers(quick, patient, settings.reviewers)
+    answers = Answers(ledger, channel, for_slack, settings.slack_api_url, time.time)
     listeners = Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, time.time)
-    conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
+    conveyor = ConveyorClient(
+        settings.conveyor_api_url, settings.conveyor_key, for_conveyor, may_write=lease.held
+    )
     memory = Memory(ledger)
     rooms = Rooms(ledger, memory, channel, conveyor, answers, time.time)
     upkeep = Upkeep(ledger, settings.remind_after_hours, settings.retention_days)
-    lease, clicks = Lease(ledger), Clicks()
     worker = Worker(
         ledger,
         clicks,
         lease,
+        calls,
         Greet(channel, reviewers),
         Watch(conveyor, ledger, blocks.offer, settings.poll_seconds, time.time, upkeep.run),
         Decide(conveyor, ledger, lease.held, time.time, clicks.let_pass),
@@ -104,8 +123,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
 
-    app = make_flask(worker.is_alive, lambda: health.readiness(settings, ledger, channel, sockets))
-    app.extensions["conveyor_for_slack"] = Parts(settings, ledger, channel, answers, worker, sockets)
+    app = make_flask(worker.is_alive, lambda: health.readiness(settings, ledger, channel, sockets, calls))
+    app.extensions["conveyor_for_slack"] = Parts(settings, ledger, channel, answers, calls, worker, sockets)
     if settings.slack_signing_secret:
         listen_to_slack(app, settings.slack_signing_secret, intake)
     if settings.conveyor_webhook_secret:

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import select
 
+import addresses
 from conveyor_client import ConveyorClient
 from database import Database
 from tables import APPROVED, APPROVING, REJECTED, REQUESTS, REVOKED, REVOKING, TRAIL
@@ -42,7 +43,7 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
     for granted in conveyor.every_authorization():
         if granted.status == "revoked":
             continue
-        address, room = granted.email.casefold(), granted.dataroom_id
+        address, room = addresses.folded(granted.email), granted.dataroom_id
         active |= {(address, room), (address, "")}
         here = {state for other, _, state, _ in decided[address] if room in ("", other) or not other}
         if not here & MAY_HAVE_ACCESS:

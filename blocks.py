@@ -4,18 +4,18 @@ Change the words here; nothing else depends on them. What outsiders wrote (addre
 names, Conveyor's sentences) goes into plain_text and rich_text only, where nothing pings, links or formats.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import date as calendar
 from typing import Any
 from urllib.parse import quote as percent
 from urllib.parse import urlencode
 
+from addresses import ADDRESS_CHARS
 from conveyor_client import AccessGroup
 from elements import (
-    ADDRESS_CHARS,
     CHECKBOXES,
     OPTION_CHARS,
     OPTIONS,
@@ -57,6 +57,7 @@ from tables import (
     Past,
     Reviewer,
     Row,
+    object_in,
 )
 
 # Ids that Slack sends back.
@@ -107,8 +108,7 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         rich([words("Received "), date(row.received_at), words(".")]),
     ]
     if row.previous:
-        previous = _previous(row)
-        blocks.append(rich([words("Asked again; "), *_ended(previous)]))
+        blocks.append(rich([words("Asked again; "), *_ended(row.before)]))
     blocks += _message(row)
     blocks += _company(row)
     blocks += [rich([words(f"{_short(before.email)} asked before; "), *_ended(before)]) for before in past]
@@ -117,7 +117,7 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         blocks.append(context("Everyone you approve gets standard access. Choose groups to add more."))
     else:
         blocks.append(context("Approving gives standard access."))
-    value, who = f"{row.round} {row.id}", _address(row)
+    value, who = f"{row.round} {row.subject} {row.id}", _address(row)
     blocks.append(
         {
             "type": "actions",
@@ -239,11 +239,6 @@ DECIDED = {
 }
 
 
-def _previous(row: Row) -> Past:
-    """How the round before this one ended."""
-    return Past(**{"email": row.email, **json.loads(row.previous)})
-
-
 def _ended(past: Past) -> list[Block]:
     """How an earlier request ended: what, when, by whom, and why or with what."""
     if past.state not in DECIDED:  # the ledger was lost, or has forgotten it
@@ -265,14 +260,14 @@ def _ended(past: Past) -> list[Block]:
 
 def _company(row: Row) -> list[Block]:
     """What is known of the customer's company, if Conveyor could say."""
-    known = json.loads(row.company or "{}")
+    known = object_in(row.company)
     if not known:
         return []
     name = cut(domain(row.email), ADDRESS_CHARS)
     if known.get("personal"):
         return [context(f"{name} is a personal mail provider.")]
-    count = known.get("with_access", 0)
-    if not count:
+    count = known.get("with_access")
+    if not isinstance(count, int) or not count:
         elements = [words(f"When this came, nobody at {name} had access.")]
     else:
         people = "1 person" if count == 1 else f"{count:,} people"
@@ -310,9 +305,38 @@ def _granted(row: Row) -> str:
         granted = "Granted: standard access."
     else:
         granted = f"Granted: standard access and {_names(groups, GROUPS_CHARS)}."
-    nda = " The NDA was skipped." if row.nda_bypass else ""
-    ends = f" Access ends on {row.expires_at}." if row.expires_at else ""
-    return granted + nda + ends
+    return granted + _nda(row) + _end(row)
+
+
+def _nda(row: Row) -> str:
+    """What Conveyor says of the NDA, and what was asked for where it says nothing."""
+    if row.access_status == "gated":
+        asked = " Asked for: no NDA. But they" if row.nda_bypass else " They"
+        return f"{asked}'ll be asked to sign the NDA first."
+    if not row.nda_bypass:
+        return ""
+    if row.access_status == "authorized":
+        return " No NDA required."
+    return " Asked for: no NDA. Conveyor didn't confirm it."
+
+
+def _end(row: Row) -> str:
+    """When access ends, as Conveyor says, and what was asked for where it says nothing."""
+    if row.access_ends:
+        return f" Access ends {_day(row.access_ends)}."
+    if not row.expires_at:
+        return ""
+    said = "doesn't list an end date" if row.access_ends is None else "lists no end"
+    return f" Asked for: access ends {_day(row.expires_at)}. Conveyor {said}."
+
+
+def _day(day: str) -> str:
+    """A day (YYYY-MM-DD) as people write it; what is no day stays as it is."""
+    try:
+        found = calendar.fromisoformat(day)
+    except ValueError:
+        return day
+    return f"{found:%B} {found.day}, {found.year}"
 
 
 def _names(groups: Sequence[AccessGroup], most: int) -> str:
@@ -606,6 +630,16 @@ def already_decided(row: Row, user_id: str) -> str:
     return "This request is decided already; its card says how. Nothing was changed."
 
 
+def changed(row: Row) -> str:
+    """For a click on a card that showed another address, or was for another Trust Center."""
+    # In code nothing formats, and no address becomes a link.
+    now = escaped(_address(row).replace("`", "")) or "?"
+    return (
+        f"This request changed in Conveyor: it's from `{now}` now. "
+        "I've updated the card. Please check it and decide again."
+    )
+
+
 def old_card(permalink: str) -> str:
     return f"This is an old card, so nothing was changed. The current one is <{permalink}|here>."
 
@@ -639,6 +673,22 @@ NOTES = {
     "elsewhere": (
         "This request was closed in Conveyor before your decision got there. The card says how; "
         "your decision was not carried out."
+    ),
+    "changed": (
+        "This request changed in Conveyor before your decision got there, so I didn't send it. "
+        "The card shows what is true now. Please check it and decide again."
+    ),
+    "changed elsewhere": (
+        "This request changed in Conveyor while your decision was on its way, and it is closed there now. "
+        "Please check in Conveyor who got access."
+    ),
+    "differs": (
+        "Conveyor never confirmed your approval, and the access that it lists isn't what you chose. So the "
+        "card says that this was approved in Conveyor. Please check it there."
+    ),
+    "gone unconfirmed": (
+        "This request is no longer in Conveyor. Your decision was sent, but I can't tell whether it took "
+        "effect. Please check in Conveyor."
     ),
     "gone": "This request is no longer in Conveyor, so your decision could not be carried out.",
     "lost": (
@@ -812,9 +862,8 @@ def outcome(row: Row, permalink: str) -> Message:
         row = replace(row, state=APPROVED)
     state, line = row.state, _time_line(row, row.settled_at or row.received_at, permalink)
     if state not in DECIDED and row.previous:
-        past = _previous(row)
-        asked = [words(_address(row), bold=True), words(" asked; "), *_ended(past)]
-        state, line = past.state, rich([*asked, words(" The customer has asked again since.")])
+        asked = [words(_address(row), bold=True), words(" asked; "), *_ended(row.before)]
+        state, line = row.before.state, rich([*asked, words(" The customer has asked again since.")])
     return message_of(f"{DECIDED.get(state, ('See the card', ''))[0]}: {_who(row)}.", [line])
 
 
@@ -822,7 +871,7 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
     """One request from its beginning to where it stands."""
     elements = [words(_address(row), bold=True), words(" asked "), date(row.received_at), words(". ")]
     if row.previous:
-        elements += [words("Asked before; "), *_ended(_previous(row)), words(" ")]
+        elements += [words("Asked before; "), *_ended(row.before), words(" ")]
     if row.state == PENDING:
         elements.append(words(f"It has been waiting for {_span(now - row.received_at)}."))
     elif row.state in IN_FLIGHT:
@@ -838,8 +887,8 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
             row.groups,
         )
         elements += [words("It was "), *_ended(ended)]
-        if row.expires_at and row.state == APPROVED:
-            elements.append(words(f" Access ends on {row.expires_at}."))
+        if row.state == APPROVED and (terms := _nda(row) + _end(row)):
+            elements.append(words(terms))
         if row.state == REVOKED:
             elements += [words(" Revoked "), date(row.revoked_at)]
             elements += [words(" by "), *_person(row.decider)] if row.revoker_id else [words(" in Conveyor")]

@@ -1,29 +1,37 @@
 """Cards in Slack: post once, update, find again."""
 
+import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import URLError
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
 
+import addresses
 import blocks
-from deadline import DeadlineExceeded, call_within
-from elements import ADDRESS_CHARS, Message, cut
-from tables import REVOKING, FoundCard, Row
+from conveyor_client import ID_CHARS
+from deadline import CallFailed
+from elements import Message
+from tables import IN_FLIGHT, OUTAGE, OUTAGE_OVER, PENDING, REVOKING, SETTLED, FoundCard, Row
 
 log = logging.getLogger(__name__)
 
-CALL_SECONDS = 10.0
 HISTORY_PAGE = 200
+PAGES_MOST = 1000
 MEMBERS_PAGE = 1000
 MEMBERS_SECONDS = 60.0
 METADATA_TYPE = "conveyor_request"
-NAME_CHARS = 80
+# What a card's metadata holds at most, in bytes as JSON: with all else it stays under Slack's 1 kB.
+ADDRESS_BYTES = 280
+ROOM_BYTES = 64
+NAME_BYTES = 80
+ROUNDS_MOST = 1_000_000
+STATES = {PENDING, *IN_FLIGHT, *SETTLED, OUTAGE, OUTAGE_OVER}
 
 # Slack's errors that are no fault of the message, with which every other call would fail as well.
 NOT_THE_MESSAGE = {
@@ -97,8 +105,10 @@ class Identity:
 class Channel:
     """The channel that holds the cards. `identity` is None until Slack has answered."""
 
-    def __init__(self, client: WebClient, channel_id: str) -> None:
+    def __init__(self, client: WebClient, channel_id: str, worker_client: WebClient | None = None) -> None:
+        """`worker_client` is for what only the process whose turn it is may send."""
         self._client = client
+        self._worker_client = worker_client or client
         self.id = channel_id
         self.identity: Identity | None = None
         self.trouble = "Slack has not answered yet"
@@ -109,6 +119,10 @@ class Channel:
         """Whether Slack knows the token. Its answer is kept in `identity`, its refusal in `trouble`."""
         try:
             answer = _call(self._client.auth_test)
+            said = [answer.get(name) for name in ("team_id", "user_id", "bot_id", "url")]
+            identity = Identity(*(str(part or "") for part in said))
+            if not all(isinstance(part, str) and part for part in said):
+                raise SlackSilent("auth_test: the answer does not say who the app is", maybe_done=False)
         except ChannelError as error:
             if self.trouble != str(error):
                 log.warning("slack=unreachable cause=%r", str(error))
@@ -116,28 +130,28 @@ class Channel:
             return False
         if self.trouble:
             log.info("slack=reached team=%s bot=%s", answer.get("team_id"), answer.get("bot_id"))
-        self.identity = Identity(
-            *(str(answer.get(name) or "") for name in ("team_id", "user_id", "bot_id", "url"))
-        )
+        self.identity = identity
         self.trouble = ""
         return True
 
     def post(self, row: Row, message: Message) -> str:
         """The new card's ts. After a SlackSilent with `maybe_done` there may be a card as well."""
         answer = _call(
-            self._client.chat_postMessage,
+            self._worker_client.chat_postMessage,
             channel=self.id,
             metadata=_metadata(row),
             unfurl_links=False,
             unfurl_media=False,
             **message,
         )
+        if not is_ts(answer.get("ts")):
+            raise SlackSilent("chat_postMessage: the answer does not say where the card is", maybe_done=True)
         return str(answer["ts"])
 
     def update(self, row: Row, message: Message) -> None:
         self._call_about(
             row,
-            self._client.chat_update,
+            self._worker_client.chat_update,
             ts=row.card_ts,
             metadata=_metadata(row),
             parse="none",  # here, unlike for a post, the default is to find more in the text than its markup
@@ -148,7 +162,7 @@ class Channel:
         """Say something in the thread of a card."""
         self._call_about(
             row,
-            self._client.chat_postMessage,
+            self._worker_client.chat_postMessage,
             thread_ts=row.card_ts,
             unfurl_links=False,
             unfurl_media=False,
@@ -171,75 +185,98 @@ class Channel:
     def direct(self, user_id: str, message: Message) -> None:
         """Send a direct message."""
         quiet = {"unfurl_links": False, "unfurl_media": False}
-        _call(self._client.chat_postMessage, channel=user_id, **quiet, **message)
+        _call(self._worker_client.chat_postMessage, channel=user_id, **quiet, **message)
 
     def members(self) -> frozenset[str]:
         """Who can see the cards, as Slack said within the last minute."""
         now = time.monotonic()
         if now >= self._members_until:
-            found: set[str] = set()
-            cursor = ""
-            while True:
-                page = {"limit": MEMBERS_PAGE, "cursor": cursor or None}
-                answer = _call(self._client.conversations_members, channel=self.id, **page)
-                found.update(map(str, answer.get("members") or []))
-                following = (answer.get("response_metadata") or {}).get("next_cursor") or ""
-                if not following or following == cursor:
-                    break
-                cursor = following
-            self._members, self._members_until = frozenset(found), now + MEMBERS_SECONDS
+            page = {"channel": self.id, "limit": MEMBERS_PAGE}
+            listed = self._listed("members", self._client.conversations_members, **page)
+            self._members, self._members_until = frozenset(map(str, listed)), now + MEMBERS_SECONDS
         return self._members
 
     def cards(self, oldest: float, channel: str = "") -> Iterator[FoundCard]:
         """Our own cards since then, newest first. In a former channel that is closed to the app are none."""
         channel = channel or self.id
-        cursor = ""
-        while True:
-            try:
-                answer = _call(
-                    self._client.conversations_history,
-                    channel=channel,
-                    oldest=f"{oldest:.6f}",
-                    include_all_metadata=True,
-                    limit=HISTORY_PAGE,
-                    cursor=cursor or None,
-                )
-            except ChannelClosed:
-                if channel == self.id:
-                    raise
-                return
-            for message in answer.get("messages") or []:
-                card = self._card(channel, message)
+        page = {
+            "channel": channel,
+            "oldest": f"{oldest:.6f}",
+            "include_all_metadata": True,
+            "limit": HISTORY_PAGE,
+        }
+        try:
+            for message in self._listed("messages", self._client.conversations_history, **page):
+                try:
+                    card = self._card(channel, message)
+                except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+                    ts = message.get("ts") if isinstance(message, dict) else None
+                    log.warning("card=unreadable ts=%r cause=%s", ts, type(error).__name__)
+                    continue
                 if card:
                     yield card
-            following = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+        except ChannelClosed:
+            if channel == self.id:
+                raise
+
+    def _listed(self, name: str, method: Callable[..., SlackResponse], **page: Any) -> Iterator[Any]:
+        """Every item of a list that Slack gives in pages. A page without its list is no answer."""
+        cursor = ""
+        for _ in range(PAGES_MOST):
+            answer = _call(method, **page, cursor=cursor or None)
+            items = answer.get(name)
+            if not isinstance(items, list):
+                raise SlackSilent(f"{method.__name__}: an answer without {name}", maybe_done=False)
+            yield from items
+            more = answer.get("response_metadata")
+            following = more.get("next_cursor") if isinstance(more, dict) else None
             if not following or following == cursor:
                 return
-            cursor = following
+            cursor = str(following)
+        raise SlackSilent(f"{method.__name__}: more than {PAGES_MOST} pages", maybe_done=False)
 
     def _card(self, channel: str, message: Any) -> FoundCard | None:
+        """The card in this message, or None. Several errors may come of one of ours in another shape."""
         if self.identity is None or message.get("bot_id") != self.identity.bot_id:
             return None
         metadata = message.get("metadata") or {}
         payload = metadata.get("event_payload") or {}
         if metadata.get("event_type") != METADATA_TYPE or not payload.get("id"):
             return None
+        request_id, round = str(payload["id"]), int(payload.get("round") or 1)
+        is_known = payload["state"] in STATES and len(request_id) <= ID_CHARS and 0 < round < ROUNDS_MOST
+        if not (is_known and is_ts(message["ts"])):
+            raise ValueError
         return FoundCard(
             channel=channel,
             ts=str(message["ts"]),
-            request_id=str(payload["id"]),
-            round=int(payload.get("round") or 1),
-            state=str(payload.get("state") or ""),
-            email=str(payload.get("email") or ""),
-            reviewer_id=str(payload.get("reviewer_id") or ""),
+            request_id=request_id,
+            round=round,
+            state=str(payload["state"]),
+            email=addresses.bounded(str(payload.get("email") or "")),
+            dataroom_id=str(payload.get("dataroom_id") or ""),
+            reviewer_id=_short(payload.get("reviewer_id"), 30),
             reviewer_name=str(payload.get("reviewer_name") or ""),
             settled_at=float(payload.get("settled_at") or 0.0),
-            nda_bypass=int(payload.get("nda_bypass") or 0),
-            expires_at=str(payload.get("expires_at") or ""),
-            revoker_id=str(payload.get("revoker_id") or ""),
+            nda_bypass=int(bool(payload.get("nda_bypass"))),
+            expires_at=_short(payload.get("expires_at"), 10),
+            revoker_id=_short(payload.get("revoker_id"), 30),
             revoker_name=str(payload.get("revoker_name") or ""),
             reason=blocks.reason_on_card(message.get("blocks") or []),
         )
+
+
+def is_ts(value: object) -> bool:
+    """Whether this is how Slack names a message in its channel."""
+    return isinstance(value, str) and re.fullmatch(r"\d{1,12}\.\d{1,9}", value) is not None
+
+
+def _short(value: object, most: int) -> str:
+    """The text, of which the ledger takes so many characters. Raises ValueError if it is longer."""
+    text = str(value or "")
+    if len(text) > most:
+        raise ValueError
+    return text
 
 
 def _metadata(row: Row) -> dict[str, Any]:
@@ -248,9 +285,10 @@ def _metadata(row: Row) -> dict[str, Any]:
         "id": row.id,
         "round": row.round,
         "state": row.state,
-        "email": cut(row.email, ADDRESS_CHARS),
+        "email": _fitted(row.email, ADDRESS_BYTES),
+        "dataroom_id": _fitted(row.dataroom_id, ROOM_BYTES),
         "reviewer_id": row.reviewer_id,
-        "reviewer_name": cut(row.reviewer_name, NAME_CHARS),
+        "reviewer_name": _fitted(row.reviewer_name, NAME_BYTES),
     }
     if row.state == REVOKING:
         payload |= {
@@ -258,24 +296,27 @@ def _metadata(row: Row) -> dict[str, Any]:
             "nda_bypass": row.nda_bypass,
             "expires_at": row.expires_at,
             "revoker_id": row.revoker_id,
-            "revoker_name": cut(row.revoker_name, NAME_CHARS),
+            "revoker_name": _fitted(row.revoker_name, NAME_BYTES),
         }
     return {"event_type": METADATA_TYPE, "event_payload": payload}
+
+
+def _fitted(text: str, most: int) -> str:
+    """The text, cut to so many bytes of JSON."""
+    while len(json.dumps(text)) > most:
+        text = text[:-1]
+    return text
 
 
 def _call(method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:
     """Slack's answer, or a ChannelError that says whose fault it is and what may have been done."""
     name = method.__name__
     try:
-        return call_within(CALL_SECONDS, method, **arguments)
+        return method(**arguments)
     except SlackApiError as error:
         raise _error(name, error.response) from error
-    except DeadlineExceeded as error:
-        raise SlackSilent(f"{name}: no answer in time", maybe_done=error.started) from error
-    except URLError as error:
-        # A connection that was refused, or never found its way, has carried nothing.
-        refused = isinstance(error.reason, ConnectionRefusedError)
-        raise SlackSilent(f"{name}: {type(error.reason).__name__}", maybe_done=not refused) from error
+    except CallFailed as error:
+        raise SlackSilent(f"{name}: {error}", maybe_done=error.sent) from error
     except (SlackClientError, OSError, ValueError) as error:
         raise SlackSilent(f"{name}: {type(error).__name__}", maybe_done=True) from error
 
@@ -284,12 +325,15 @@ def _error(name: str, answer: Any) -> ChannelError:
     status = getattr(answer, "status_code", 0)
     data = answer.data if isinstance(getattr(answer, "data", None), dict) else {}
     error = str(data.get("error") or "")
-    details = "; ".join(map(str, (data.get("response_metadata") or {}).get("messages") or []))
+    metadata = data.get("response_metadata")
+    messages = metadata.get("messages") if isinstance(metadata, dict) else None
+    details = "; ".join(map(str, messages)) if isinstance(messages, list) else ""
     text = f"{name}: {status} {error}{f' ({details})' if details else ''}"
     if status == 429 or error in ("ratelimited", "rate_limited"):
         headers = {key.lower(): value for key, value in (getattr(answer, "headers", None) or {}).items()}
         retry_after = str(headers.get("retry-after", "1"))
-        return SlackDown(text, retry_after=min(float(retry_after), 300.0) if retry_after.isdigit() else 1.0)
+        is_number = retry_after.isascii() and retry_after.isdigit()
+        return SlackDown(text, retry_after=min(float(retry_after), 300.0) if is_number else 1.0)
     # What is not a word of Slack's (the SDK puts a page that is no JSON there) says nothing about the work.
     if not error.replace("_", "").isalnum() or status >= 500 or error in MAYBE_DONE:
         return SlackSilent(text, maybe_done=True)

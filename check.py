@@ -1,7 +1,6 @@
 """`python app.py check`: looks at everything, changes nothing, and says how to mend what is wrong."""
 
 import os
-import ssl
 import stat
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -18,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, NotFound, Refused
 from health import EVERYBODY_MAY_DECIDE
 from settings import Settings, SettingsError, load
+from slack_client import SlackClient
 
-SLACK_SECONDS = 5
 CLOCK_SECONDS = 300  # Slack: how old a signed request may be
 CLOCK_WARN_SECONDS = 30
 SCOPES = {
@@ -73,13 +72,7 @@ def _findings() -> Iterator[Finding]:
         return
     yield GOOD, "Settings: all that is needed is there."
     yield from _ledger(settings.database_url)
-    client = WebClient(
-        settings.slack_bot_token,
-        settings.slack_api_url,
-        timeout=SLACK_SECONDS,
-        ssl=ssl.create_default_context(),
-        retry_handlers=[],
-    )
+    client = SlackClient(settings.slack_bot_token, settings.slack_api_url)
     try:
         team = yield from _slack(client)
         if team:

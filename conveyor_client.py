@@ -5,22 +5,24 @@ Everything that is not certain about Conveyor's API stands in this module alone.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
-import requests
-
-from deadline import DeadlineExceeded, call_within
+import addresses
+from deadline import Answer, CallFailed, Calls
 
 CALL_SECONDS = 10.0  # for a whole call
-READ_SECONDS = 5.0  # for each read within it
-MAX_ANSWER_BYTES = 10_000_000
 PER_PAGE = 100  # Conveyor: 1 to 100
 MAX_PAGES = 1000
 REASON_CHARS = 300
+ID_CHARS = 200
+STATUS_CHARS = 50
+NAME_CHARS = 300
+MESSAGE_CHARS = 100_000
+LATEST = 4_102_444_800.0  # the year 2100: a later time is a mistake, and not every calendar has it
 OPEN_STATUSES = ("initial", "requested")
 CLOSED_STATUSES = ("approved", "ignored")
 
@@ -60,7 +62,7 @@ class Unavailable(ConveyorError):
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A customer's request for access; `received_at` in seconds since 1970."""
+    """A customer's request for access. Times are in seconds since 1970, or 0.0 where Conveyor gives none."""
 
     id: str
     status: str
@@ -69,10 +71,15 @@ class AuthorizationRequest:
     dataroom_id: str
     link: str
     received_at: float
+    updated_at: float = 0.0
 
     @property
     def is_open(self) -> bool:
         return self.status in OPEN_STATUSES
+
+    def is_about(self, email: str, dataroom_id: str) -> bool:
+        """Whether it is from this address and for this Trust Center, as far as both name one."""
+        return addresses.same(self.email, email) and _may_be_same(self.dataroom_id, dataroom_id)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,11 @@ class AccessGroup:
 
 @dataclass(frozen=True)
 class Authorization:
-    """What a customer was granted. `groups` is None where the answer does not list them."""
+    """What a customer was granted.
+
+    `groups` is None where the answer does not list them. `ends` is the last day (YYYY-MM-DD), empty if access
+    does not end, None where the answer does not say. `request_id` is empty where it names no request.
+    """
 
     id: str
     email: str
@@ -97,6 +108,12 @@ class Authorization:
     dataroom_id: str
     groups: tuple[AccessGroup, ...] | None
     updated_at: float
+    ends: str | None = None
+    request_id: str = ""
+
+    def is_in(self, dataroom_id: str) -> bool:
+        """Whether it is for this Trust Center, as far as both name one."""
+        return _may_be_same(self.dataroom_id, dataroom_id)
 
 
 @dataclass(frozen=True)
@@ -121,9 +138,25 @@ class Page:
 class ConveyorClient:
     """Conveyor's API v2 for one key. Safe to share between threads."""
 
-    def __init__(self, api_url: str, key: str) -> None:
+    def __init__(
+        self,
+        api_url: str,
+        key: str,
+        calls: Calls | None = None,
+        may_write: Callable[[], bool] | None = None,
+        ends_at: float | None = None,
+    ) -> None:
+        """`may_write` is asked right before each write is sent; `ends_at` is by the monotonic clock."""
         self._api_url = api_url
         self._key = key
+        self._calls = calls or Calls("Conveyor", 32)
+        self._may_write = may_write
+        self._ends_at = ends_at
+
+    def within(self, seconds: float) -> "ConveyorClient":
+        """The same client, all of whose calls together have so many seconds from now."""
+        ends_at = time.monotonic() + seconds
+        return ConveyorClient(self._api_url, self._key, self._calls, self._may_write, ends_at)
 
     def queue(self) -> Iterator[Page]:
         """All pages of the open requests. Raises ConveyorError when one of them cannot be had whole."""
@@ -171,17 +204,28 @@ class ConveyorClient:
             body["expires_at"] = expires_at
         answer = self._call("POST", "/exchange/authorizations", write=body)
         granted = _authorization(answer.get("authorization", answer))
-        if granted is None or granted.email.casefold() != request.email.casefold():
-            raise Unavailable("POST /exchange/authorizations: the answer is not a grant to this address")
+        if (
+            granted is None
+            or not addresses.same(granted.email, request.email)
+            or not granted.is_in(request.dataroom_id)
+            or not _may_be_same(granted.request_id, request.id)
+            or granted.status == "revoked"
+        ):
+            raise Unavailable("POST /exchange/authorizations: the answer is not what this request is granted")
         return granted
 
-    def ignore(self, request_id: str, reviewer_email: str) -> None:
+    def ignore(self, request: AuthorizationRequest, reviewer_email: str) -> None:
         """Reject the request. Raises Unavailable if that is not certain."""
-        path = f"/exchange/authorization_requests/{quote(request_id, safe='')}"
+        path = f"/exchange/authorization_requests/{quote(request.id, safe='')}"
         answer = self._call("PATCH", path, write={"status": "ignored", "reviewer_email": reviewer_email})
-        request = _request(answer.get("authorization_request", answer))
-        if request is None or request.id != request_id or request.status != "ignored":
-            raise Unavailable(f"PATCH {path}: the answer does not say that it is ignored")
+        ignored = _request(answer.get("authorization_request", answer))
+        if (
+            ignored is None
+            or ignored.id != request.id
+            or ignored.status != "ignored"
+            or not ignored.is_about(request.email, request.dataroom_id)
+        ):
+            raise Unavailable(f"PATCH {path}: the answer does not say that this request is ignored")
 
     def revoke(self, authorization_id: str) -> None:
         """Take access back. Raises Unavailable if it is not certain that it is."""
@@ -194,8 +238,9 @@ class ConveyorClient:
     def company(self, domain: str) -> Company | None:
         """What is known of the people of this domain; None if Conveyor knows nobody there."""
         answer = self._call("GET", "/exchange/connections", {"domain": domain})
+        wanted = addresses.domain_folded(domain)
         for item in _objects(answer, "connections"):
-            if _text(item.get("domain")).casefold() == domain.casefold():
+            if addresses.domain_folded(_text(item.get("domain"))) == wanted:
                 return _company(item)
         return None
 
@@ -204,7 +249,7 @@ class ConveyorClient:
         found: dict[str, Authorization] = {}
         for _, answer in self._pages("/exchange/authorizations", {"email": email}):
             for granted in filter(None, map(_authorization, _objects(answer, "authorizations"))):
-                if granted.email.casefold() == email.casefold():
+                if addresses.same(granted.email, email):
                     found.setdefault(granted.id, granted)
         return sorted(found.values(), key=lambda granted: granted.updated_at, reverse=True)
 
@@ -255,19 +300,26 @@ class ConveyorClient:
     ) -> dict[str, Any]:
         """The JSON object that Conveyor answers, or a ConveyorError."""
         name = f"{method} {path}"
+        seconds = CALL_SECONDS
+        if self._ends_at is not None:
+            seconds = min(seconds, max(0.0, self._ends_at - time.monotonic()))
+        sent: dict[str, Any] = {"params": params} if write is None else {WRITE_AS: write}
+        headers = {"X-API-KEY": self._key, "Accept": "application/json"}
+        may_send = None if write is None else self._may_write
         try:
-            response, body = call_within(CALL_SECONDS, self._send, method, path, params, write)
-        except DeadlineExceeded as error:
-            raise Unavailable(f"{name}: no whole answer in {CALL_SECONDS:.0f} s") from error
-        except requests.RequestException as error:
-            raise Unavailable(f"{name}: {type(error).__name__}") from error
-        status = response.status_code
+            response = self._calls.request(
+                seconds, method, self._api_url + path, may_send, headers=headers, **sent
+            )
+        except CallFailed as error:
+            raise Unavailable(f"{name}: {error}") from error
+        body = response.body
+        status = response.status
         if status == 403 and not body.strip():
             raise NotAllowed(f"{name}: 403 with an empty body, the key is not accepted")
         if status == 404:
             raise NotFound(f"{name}: 404", status=status)
         if 400 <= status < 500 and status not in (408, 425, 429):
-            raise Refused(f"{name}: {status}", _reason(response, body), status)
+            raise Refused(f"{name}: {status}", _reason(response), status)
         if not 200 <= status < 300:
             raise Unavailable(f"{name}: {status}", _retry_after(response))
         try:
@@ -277,34 +329,6 @@ class ConveyorClient:
         if not isinstance(answer, dict):
             raise Unavailable(f"{name}: {status} without a JSON object")
         return answer
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        write: Mapping[str, object] | None,
-    ) -> tuple[requests.Response, bytes]:
-        deadline = time.monotonic() + CALL_SECONDS
-        sent: dict[str, Any] = {"params": params} if write is None else {WRITE_AS: write}
-        # Redirects are not followed: the next host would get the key, and its 200 would look like a grant.
-        with requests.request(
-            method,
-            self._api_url + path,
-            **sent,
-            headers={"X-API-KEY": self._key, "Accept": "application/json"},
-            timeout=READ_SECONDS,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            body = bytearray()
-            for chunk in response.iter_content(65536):
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise requests.exceptions.ContentDecodingError("too large an answer")
-                if time.monotonic() > deadline:
-                    raise requests.exceptions.ReadTimeout("too slow an answer")
-            return response, bytes(body)
 
 
 def clean(text: str) -> str:
@@ -317,6 +341,17 @@ def _text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return ""
     return clean(str(value))
+
+
+def _id(value: object) -> str | None:
+    """An id of theirs, empty if there is none; None for one that is too long to be one."""
+    text = _text(value)
+    return text if len(text) <= ID_CHARS else None
+
+
+def _may_be_same(one: str, other: str) -> bool:
+    """Whether two ids are equal, as far as both are known."""
+    return one == other or not (one and other)
 
 
 def _objects(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -334,55 +369,72 @@ def _total_pages(answer: Mapping[str, Any]) -> int:
 
 
 def _timestamp(value: object) -> float:
-    """Seconds since 1970, or 0.0 for what is no ISO 8601 time."""
+    """Seconds since 1970, or 0.0 for what is no ISO 8601 time between then and 2100."""
     try:
-        return max(0.0, datetime.fromisoformat(_text(value)).timestamp())
+        at = datetime.fromisoformat(_text(value)).timestamp()
     except (ValueError, OverflowError, OSError):
         return 0.0
+    return at if 0.0 < at < LATEST else 0.0
+
+
+def _last_day(item: Mapping[str, Any]) -> str | None:
+    """The day (YYYY-MM-DD) in `expires_at`, empty for null, None if it is missing or no day."""
+    if "expires_at" not in item or item["expires_at"] is None:
+        return "" if "expires_at" in item else None
+    try:
+        return date.fromisoformat(_text(item["expires_at"])[:10]).isoformat()
+    except ValueError:
+        return None
 
 
 def _request(item: object) -> AuthorizationRequest | None:
     if not isinstance(item, dict):
         return None
-    request_id, email = _text(item.get("id")), _text(item.get("email")).strip()
-    if not 0 < len(request_id) <= 200 or not email:
+    request_id, email = _id(item.get("id")), addresses.bounded(_text(item.get("email")))
+    if not request_id or not email:
         return None
     links = item.get("_links")
     target = links.get("self") if isinstance(links, dict) else None
     link = _text(target.get("href")) if isinstance(target, dict) else ""
     return AuthorizationRequest(
         id=request_id,
-        status=_text(item.get("status")),
+        status=_text(item.get("status"))[:STATUS_CHARS],
         email=email,
-        message=_text(item.get("message")),
-        dataroom_id=_text(item.get("dataroom_id")),
+        message=_text(item.get("message"))[:MESSAGE_CHARS],
+        dataroom_id=_id(item.get("dataroom_id")) or "",
         link=_web_address(link),
         received_at=_timestamp(item.get("requested_at")) or _timestamp(item.get("created_at")),
+        updated_at=_timestamp(item.get("updated_at")),
     )
 
 
 def _group(item: object) -> AccessGroup | None:
     if not isinstance(item, dict):
         return None
-    group_id = _text(item.get("id"))
+    group_id, dataroom_id = _text(item.get("id")), _id(item.get("dataroom_id"))
     # Slack: an option's value has at most 150 characters.
-    if not 0 < len(group_id) <= 150:
+    if not 0 < len(group_id) <= 150 or dataroom_id is None:
         return None
-    return AccessGroup(group_id, _text(item.get("name")), _text(item.get("dataroom_id")))
+    return AccessGroup(group_id, _text(item.get("name"))[:NAME_CHARS], dataroom_id)
 
 
 def _authorization(item: object) -> Authorization | None:
-    if not isinstance(item, dict) or not _text(item.get("id")):
+    if not isinstance(item, dict):
+        return None
+    authorization_id, dataroom_id = _id(item.get("id")), _id(item.get("dataroom_id"))
+    if not authorization_id or dataroom_id is None:
         return None
     embedded = item.get("_embedded")
     listed = embedded.get("access_groups") if isinstance(embedded, dict) else None
     return Authorization(
-        id=_text(item.get("id")),
-        email=_text(item.get("email")),
-        status=_text(item.get("status")),
-        dataroom_id=_text(item.get("dataroom_id")),
+        id=authorization_id,
+        email=addresses.bounded(_text(item.get("email"))),
+        status=_text(item.get("status"))[:STATUS_CHARS],
+        dataroom_id=dataroom_id,
         groups=tuple(filter(None, map(_group, listed))) if isinstance(listed, list) else None,
         updated_at=_timestamp(item.get("updated_at")),
+        ends=_last_day(item),
+        request_id=_text(item.get("request_id")),
     )
 
 
@@ -400,12 +452,12 @@ def _web_address(link: str) -> str:
     return link if link.startswith("https://") and len(link) <= 2000 else ""
 
 
-def _reason(response: requests.Response, body: bytes) -> str:
+def _reason(response: Answer) -> str:
     """Conveyor's own words about a refusal, if it gives any that a person can read."""
     if "json" not in response.headers.get("Content-Type", ""):
         return ""
     try:
-        answer = json.loads(body)
+        answer = json.loads(response.body)
     except (ValueError, RecursionError):
         return ""
     found = answer
@@ -422,6 +474,6 @@ def _reason(response: requests.Response, body: bytes) -> str:
     return " ".join(found.split())[:REASON_CHARS]
 
 
-def _retry_after(response: requests.Response) -> float:
+def _retry_after(response: Answer) -> float:
     text = response.headers.get("Retry-After", "")
     return min(float(text), 300.0) if text.isascii() and text.isdigit() else 0.0

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Table, and_, create_engine, event, inspect, s
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
+import addresses
 from fair_lock import FairLock
-from tables import LEASE, METADATA, REQUESTS, TRAIL, address_parts
+from tables import LEASE, METADATA, REQUESTS, TRAIL
 
 # A click may wait for both, for its turn among the threads of this process and for a file that is locked from
 # outside, and is to be answered within Slack's three seconds all the same.
@@ -44,6 +45,14 @@ APPEND_ONLY = {
 
 class LedgerError(Exception):
     """The ledger cannot be read or written now. A commit whose answer was lost may have been made."""
+
+
+class OddValue(LedgerError):
+    """The database is well and does not take this value."""
+
+
+# The classes of PostgreSQL's errors that are about a value: data, constraints, and limits such as an index's.
+ABOUT_A_VALUE = ("22", "23", "54")
 
 
 class Database:
@@ -109,9 +118,8 @@ class Database:
         with self.write() as db:
             db.execute(since.values(waiting_since=REQUESTS.c.received_at))
             for request_id, email in emails:
-                address, domain = address_parts(email)
                 one = update(REQUESTS).where(REQUESTS.c.id == request_id)
-                db.execute(one.values(address=address, domain=domain))
+                db.execute(one.values(address=addresses.folded(email), domain=addresses.domain(email)))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -166,7 +174,10 @@ class Database:
         except SQLAlchemyError as error:
             # SQLAlchemy's own text repeats the values, customers' words among them.
             cause = getattr(error, "orig", None) or type(error).__name__
-            raise LedgerError(f"the ledger failed: {cause}") from None
+            is_odd = isinstance(error, (DataError, IntegrityError)) or (
+                str(getattr(cause, "sqlstate", None))[:2] in ABOUT_A_VALUE
+            )
+            raise (OddValue if is_odd else LedgerError)(f"the ledger failed: {cause}") from None
 
 
 def _make_durable(connection: Any, _: object) -> None:

@@ -2,17 +2,19 @@
 
 A write whose answer was lost may have happened. So the row is marked before it, the request is read before it
 and after every end that was not a clear answer, and a second write follows only on two reads, ten seconds
-apart, that both say "open".
+apart, that both say "open". Reads may come from a copy that lags behind. So a decision that may have landed
+is given back only when reads have said "open" for minutes, and never because a later write was refused.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 from conveyor_client import (
     CLOSED_STATUSES,
-    AccessGroup,
+    Authorization,
     AuthorizationRequest,
     ConveyorClient,
     ConveyorError,
@@ -29,8 +31,10 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 CONFIRM_SECONDS = 10.0
+AGREE_SECONDS = 180.0  # how long reads have to say "open" before a write counts as not carried out
 TRYING_SECONDS = 900.0
 IDLE_SECONDS = 0.5
+CONFLICT = 409  # "this request is decided already"
 WANTED = {APPROVING: "approved", REJECTING: "ignored"}
 
 
@@ -42,6 +46,7 @@ class Found:
     is_closed: bool
     as_asked: bool
     request: AuthorizationRequest | None = None
+    is_other: bool = False  # it is not from the address, or for the Trust Center, that was decided on
     access: tuple[str, ...] = ()  # ids of the authorizations that a revocation is to take back
 
 
@@ -107,10 +112,16 @@ class Decide:
             log.exception("request=%s back_off=failed", row.id)
 
     def carry_out(self, row: Row) -> None:
-        """One step of one decision."""
+        """Take one step of one decision.
+
+        1. If a write may follow, mark that it is about to be sent.
+        2. Read what Conveyor says of the request.
+        3. If it is closed, the decision is over. If it is open, write, or wait, or give the decision back.
+        """
         now = self._clock()
         first = row.sent_at is None
-        may_write = first or (row.open_since is not None and now >= row.open_since + CONFIRM_SECONDS)
+        open_long = row.open_since is not None and now >= row.open_since + CONFIRM_SECONDS
+        may_write = row.refusal is None and (first or (open_long and not self._only_reads(row)))
         if not self._held():
             return
         if may_write:
@@ -127,41 +138,62 @@ class Decide:
             return
         if found.is_closed:
             self._closed(row, found, ours=not first)
-        elif not may_write:
-            since = row.open_since if row.open_since is not None else self._clock()
+        elif found.is_other and first:
+            self._give_back(row, "changed", request=found.request)
+        elif may_write and not found.is_other:
+            self._write(row, found, first)
+        else:
+            self._still_open(row, found)
+
+    def _only_reads(self, row: Row) -> bool:
+        """Whether nothing more is written for this decision."""
+        return bool(row.adopted) or row.refusal is not None or self._is_late(row)
+
+    def _still_open(self, row: Row, found: Found) -> None:
+        """Conveyor says "open" after a write that may have landed. Believe it when it says so for long."""
+        now = self._clock()
+        since = row.open_since if row.open_since is not None else now
+        if not (self._only_reads(row) or found.is_other):
             self._ledger.put_off(
                 row, now, since + CONFIRM_SECONDS, row.trouble, open_since=since, not_found=0
             )
+        elif now < since + AGREE_SECONDS:
+            self._read_again(row, open_since=since, not_found=0)
+        elif found.is_other:
+            self._give_back(row, "changed", request=found.request)
         elif row.adopted:
             self._give_back(row, "lost")
-        elif not first and self._is_late(row):
-            self._give_back(row, "still open")
+        elif row.refusal is not None:
+            self._give_back(row, "refused", row.refusal)
         else:
-            self._write(row, found, first)
+            self._give_back(row, "still open")
+
+    def _read_again(self, row: Row, **values: Any) -> None:
+        """Look once more after a pause that grows; the card says meanwhile that nothing is confirmed yet."""
+        now = self._clock()
+        values["decide_failures"] = row.decide_failures + 1
+        self._ledger.put_off(row, now, now + pause(row.decide_failures), "unconfirmed", **values)
 
     def _look(self, row: Row) -> Found:
         """What Conveyor says of the decision now. Raises ConveyorError."""
-        request = None
+        request, is_other = None, False
         if row.state != REVOKING or row.adopted:
             request = self._conveyor.request(row.id)
-        if request and row.adopted:
-            self._ledger.learn(request, self._clock())
+            is_other = not request.is_about(row.email, row.dataroom_id)
+        if request and row.adopted and not is_other:
+            self._ledger.learn(row, request, self._clock())
         if row.state == REVOKING:
-            return self._look_at_access(row, request)
+            return self._look_at_access(row)
         assert request  # noqa: S101 - for the type checker
         is_closed = request.status in CLOSED_STATUSES
         if not (is_closed or request.is_open):
             raise Unavailable(f"unknown status {request.status!r}")
-        return Found(request.status, is_closed, request.status == WANTED.get(row.state), request)
+        as_asked = request.status == WANTED.get(row.state) and not is_other
+        return Found(request.status, is_closed, as_asked, request, is_other)
 
-    def _look_at_access(self, row: Row, request: AuthorizationRequest | None) -> Found:
+    def _look_at_access(self, row: Row) -> Found:
         """Whether there is still access to take back."""
-        customer = request or row
-        grants = [
-            granted
-            for granted in self._conveyor.authorizations(customer.email)
-            if granted.dataroom_id in ("", customer.dataroom_id)
-        ]
+        grants = self._grants(row)
         if not grants:
             raise NotFound("this address has no authorization")
         if row.adopted:
@@ -169,22 +201,26 @@ class Decide:
         active = tuple(granted.id for granted in grants if granted.status != "revoked")
         return Found("active" if active else "revoked", not active, not active, access=active)
 
+    def _grants(self, row: Row) -> list[Authorization]:
+        """What this customer was granted in this Trust Center, latest change first."""
+        return [
+            granted for granted in self._conveyor.authorizations(row.email) if granted.is_in(row.dataroom_id)
+        ]
+
     def _write(self, row: Row, found: Found, first: bool) -> None:
         if not self._held():
             return
-        groups: Sequence[AccessGroup] | None = None
+        granted: Authorization | None = None
         try:
             if row.state == REVOKING:
                 for authorization_id in found.access:
                     self._conveyor.revoke(authorization_id)
             elif row.state == APPROVING and found.request:
-                chosen = [group.id for group in row.group_list or []]
                 granted = self._conveyor.approve(
-                    found.request, row.reviewer_email, chosen, bool(row.nda_bypass), row.expires_at
+                    found.request, row.reviewer_email, _chosen(row), bool(row.nda_bypass), row.expires_at
                 )
-                groups = granted.groups
-            else:
-                self._conveyor.ignore(row.id, row.reviewer_email)
+            elif found.request:
+                self._conveyor.ignore(found.request, row.reviewer_email)
         except (Refused, NotAllowed) as error:
             self._refused(row, first, error)
             return
@@ -194,37 +230,68 @@ class Decide:
             now = self._clock()
             self._ledger.put_off(row, now, now, "unavailable")
             return
-        self._settle(row, found, groups)
-
-    def _settle(self, row: Row, found: Found, groups: Sequence[AccessGroup] | None = None) -> None:
-        """Conveyor said yes. What was granted is what Conveyor lists, not what was asked for."""
-        if row.state == APPROVING and found.request and groups is None:
+        if granted and granted.groups is None:
             try:
-                groups = self._granted(found.request)
+                listed = self._grants(row)
             except ConveyorError as error:
                 self._wait(row, False, error)
                 return
-        if self._ledger.settle(row, self._clock(), groups):
+            granted = next((each for each in listed if each.id == granted.id), granted)
+        self._settle(row, found, granted)
+
+    def _settle(self, row: Row, found: Found, granted: Authorization | None = None) -> None:
+        updated_at = found.request.updated_at if found.request else None
+        if self._ledger.settle(row, self._clock(), granted, updated_at):
             log.info("request=%s round=%d done=%s by=%s", row.id, row.round, row.state, row.decider.id)
 
-    def _granted(self, request: AuthorizationRequest) -> Sequence[AccessGroup] | None:
-        for granted in self._conveyor.authorizations(request.email):
-            if granted.dataroom_id in ("", request.dataroom_id) and granted.status != "revoked":
-                return granted.groups
-        return None
-
     def _closed(self, row: Row, found: Found, *, ours: bool) -> None:
-        if ours and found.as_asked:
-            self._settle(row, found)
-        elif row.state == REVOKING:
+        if row.state == REVOKING and not ours:
             if self._ledger.revoked_elsewhere(row, self._clock()):
                 log.info("request=%s elsewhere=revoked", row.id)
-        elif self._ledger.handled_elsewhere(row, ELSEWHERE[found.status], self._clock(), "elsewhere"):
+        elif not ours:
+            self._elsewhere(row, found, "elsewhere")
+        elif not found.as_asked:
+            self._elsewhere(row, found, "changed elsewhere" if found.is_other else "elsewhere")
+        elif row.state == APPROVING:
+            self._approved_unseen(row, found)
+        else:
+            self._settle(row, found)
+
+    def _approved_unseen(self, row: Row, found: Found) -> None:
+        """It is approved, and Conveyor did not say by whom: compare what it gave with what was asked for."""
+        try:
+            grants = self._grants(row)
+        except ConveyorError as error:
+            self._wait(row, False, error)
+            return
+        as_asked = [granted for granted in grants if _is_as_asked(row, granted)]
+        if as_asked:
+            self._settle(row, found, as_asked[0])
+        elif grants:
+            self._elsewhere(row, found, "differs")
+        elif self._is_late(row):
+            self._settle(row, found)
+        else:
+            self._read_again(row)  # the list may lag behind as well
+
+    def _elsewhere(self, row: Row, found: Found, note: str) -> None:
+        state = ELSEWHERE[found.status]
+        if self._ledger.handled_elsewhere(row, state, self._clock(), note, found.request):
             log.info("request=%s elsewhere=%s", row.id, found.status)
 
     def _refused(self, row: Row, first: bool, error: ConveyorError) -> None:
-        """Conveyor said no to the write: believe what it says now of the decision."""
+        """Conveyor said no to the write.
+
+        After an earlier write that may have landed, and wherever it says that the request is decided already,
+        that is no answer: what counts are reads.
+        """
         log.warning("request=%s write=refused cause=%r", row.id, str(error))
+        reason = error.reason if isinstance(error, Refused) else ""
+        if not first or (isinstance(error, Refused) and error.status == CONFLICT):
+            now = self._clock()
+            mark = _mark(row, first)
+            self._ledger.put_off(row, now, now, "unconfirmed", refusal=reason, open_since=None, sent_at=mark)
+            return
         try:
             found = self._look(row)
         except NotFound:
@@ -233,14 +300,16 @@ class Decide:
             self._wait(row, first, unread)
         else:
             if found.is_closed:
-                self._closed(row, found, ours=not first)
+                self._closed(row, found, ours=False)
             elif isinstance(error, Refused):
-                self._give_back(row, "refused", error.reason)
+                self._give_back(row, "refused", reason)
             else:
                 self._give_back(row, "not allowed")
 
-    def _give_back(self, row: Row, note: str, detail: str = "") -> None:
-        if self._ledger.give_back(row, self._clock(), note, detail):
+    def _give_back(
+        self, row: Row, note: str, detail: str = "", request: AuthorizationRequest | None = None
+    ) -> None:
+        if self._ledger.give_back(row, self._clock(), note, detail, request):
             log.warning("request=%s given_back=%r reviewer=%s", row.id, note, row.decider.id)
 
     def _missing(self, row: Row, first: bool) -> None:
@@ -249,7 +318,8 @@ class Decide:
         if row.not_found and row.state == REVOKING:
             self._give_back(row, "gone")
         elif row.not_found:
-            if self._ledger.handled_elsewhere(row, GONE, now, "gone"):
+            # Whether a write that may have landed took effect, nobody can ask any more.
+            if self._ledger.handled_elsewhere(row, GONE, now, "gone" if first else "gone unconfirmed"):
                 log.info("request=%s gone=yes", row.id)
         else:
             self._ledger.put_off(
@@ -260,7 +330,7 @@ class Decide:
         """Conveyor could not be asked: try later, and say so. Only what was never sent is given back."""
         now = self._clock()
         log.warning("request=%s decision=waiting cause=%r", row.id, str(error))
-        if first and self._is_late(row):
+        if first and row.refusal is None and self._is_late(row):
             self._give_back(row, "never sent")
             return
         trouble = "key" if isinstance(error, NotAllowed) else "unavailable"
@@ -290,3 +360,21 @@ class Decide:
 def _mark(row: Row, first: bool) -> float | None:
     """The mark that a row keeps: none while it is certain that no write was sent."""
     return None if first else row.sent_at
+
+
+def _chosen(row: Row) -> list[str]:
+    """The ids of the groups that were chosen. Raises ValueError if the row is damaged: none is not all."""
+    if row.group_list is None:
+        raise ValueError("the row does not say which groups were chosen")
+    return [group.id for group in row.group_list]
+
+
+def _is_as_asked(row: Row, granted: Authorization) -> bool:
+    """Whether this access is what the reviewer asked for, as far as Conveyor lists it."""
+    if granted.status == "revoked" or (row.nda_bypass and granted.status == "gated"):
+        return False
+    if row.adopted:
+        return True  # the lost ledger knew what was asked for
+    if granted.ends is not None and granted.ends != row.expires_at:
+        return False
+    return granted.groups is None or {group.id for group in granted.groups} == set(_chosen(row))

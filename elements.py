@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
+import addresses
+
 # Slack's limits, and what we leave of them. https://docs.slack.dev/reference/block-kit
 SECTION_CHARS = 3000
 TEXT_CHARS = 3000  # of the top-level text; Slack shortens from about 4,000
@@ -11,7 +13,6 @@ OPTION_CHARS = 75
 LABEL_CHARS = 75
 CHECKBOXES = 10
 OPTIONS = 100
-ADDRESS_CHARS = 254
 
 Block = dict[str, Any]
 
@@ -39,12 +40,8 @@ def one_line(text: str) -> str:
 
 
 def domain(email: str) -> str:
-    """The part after the last @, in lower case; what only looks like another one is spelled out in ASCII."""
-    found = cut(one_line(email).rpartition("@")[2], ADDRESS_CHARS, "") if "@" in email else ""
-    return ".".join(
-        label.lower() if label.isascii() else "xn--" + label.encode("punycode").decode()
-        for label in found.split(".")
-    )
+    """The part after the last @; what only looks like another one is spelled out in ASCII (`xn--…`)."""
+    return cut(one_line(addresses.domain(email)), addresses.ADDRESS_CHARS)
 
 
 def length(text: str) -> int:

@@ -65,7 +65,7 @@ bind = f"0.0.0.0:{settings.port}"
 workers = 1
 worker_class = Worker
 threads = 100  # Slack waits for three seconds, so nobody may stand in a queue behind a slow call
-graceful_timeout = 30
+graceful_timeout = 10
 keepalive = 5
 control_socket_disable = True
 if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a file there and unlinks it at once

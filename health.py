@@ -1,15 +1,18 @@
 """Is the app well? For alarms and people; docs/operating.md says what each reason means."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from channel import Channel
 from database import LedgerError
+from deadline import Calls
 from ledger import Ledger
 from settings import Settings
 from sockets import Sockets
 
+FULL_SECONDS = 5.0
 EVERYBODY_MAY_DECIDE = (
     "REVIEWERS is empty: every full member of the workspace who can see a card may decide it."
 )
@@ -23,9 +26,16 @@ class Readiness:
     notes: list[str] = field(default_factory=list)
 
 
-def readiness(settings: Settings, ledger: Ledger, channel: Channel, sockets: Sockets | None) -> Readiness:
+def readiness(
+    settings: Settings, ledger: Ledger, channel: Channel, sockets: Sockets | None, calls: Sequence[Calls]
+) -> Readiness:
     """What is wrong now, each in a sentence."""
     found = Readiness()
+    found.reasons.extend(
+        f"{each.name}: every call is stuck, for {each.full_seconds():.0f} s."
+        for each in calls
+        if each.full_seconds() > FULL_SECONDS
+    )
     if channel.trouble:
         found.reasons.append(f"Slack: {channel.trouble}.")
     if sockets and sockets.trouble:

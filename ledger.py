@@ -5,8 +5,10 @@ no network inside it. That is what makes one winner of two clicks, on SQLite as 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -22,8 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from conveyor_client import AccessGroup, AuthorizationRequest
-from database import Database
+import addresses
+from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
+from database import Database, OddValue
 from tables import (
     ACCESS_GROUPS,
     APPROVED,
@@ -48,9 +51,11 @@ from tables import (
     Note,
     Reviewer,
     Row,
-    address_parts,
     packed,
+    row_of,
 )
+
+log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 300.0
 OUTAGE_SECONDS = 600.0  # after which the channel is told that requests are not arriving
@@ -91,6 +96,8 @@ CLAIM = (
         REQUESTS.c.state == bindparam("the_state"),
         REQUESTS.c.channel == bindparam("the_channel"),
         REQUESTS.c.card_ts == bindparam("the_card"),
+        REQUESTS.c.email == bindparam("the_email"),
+        REQUESTS.c.dataroom_id == bindparam("the_room"),
     )
     .values(revision=REQUESTS.c.revision + 1)
 )
@@ -100,6 +107,7 @@ NOT_BEGUN: dict[str, Any] = {
     "claimed_at": None,
     "sent_at": None,
     "open_since": None,
+    "refusal": None,
     "decide_at": None,
     "decide_failures": 0,
     "trouble": "",
@@ -117,6 +125,8 @@ UNDECIDED: dict[str, Any] = {
     "groups": None,
     "nda_bypass": 0,
     "expires_at": "",
+    "access_status": "",
+    "access_ends": None,
     "reason": "",
     **NO_REVOKER,
     "revoked_at": None,
@@ -126,7 +136,7 @@ UNDECIDED: dict[str, Any] = {
 
 
 _DETAILS = ("email", "message", "dataroom_id", "link")
-KNOWN = select(REQUESTS.c.id, REQUESTS.c.state, *(REQUESTS.c[name] for name in _DETAILS))
+KNOWN = select(REQUESTS.c.id, REQUESTS.c.round, REQUESTS.c.state, *(REQUESTS.c[name] for name in _DETAILS))
 
 
 def pause(failures: int) -> float:
@@ -248,30 +258,49 @@ class Ledger(Database):
         for request in requests:
             row = known.get(request.id)
             if row is not None and row.state == PENDING and _details(row) != _details(request):
-                self.learn(request, now)
+                self._record_each([request], partial(self._learn_waiting, row, now=now))
         new = [request for request in requests if request.id not in known]
-        if not new:
-            return 0
-        with self.write() as db:
-            values = [
-                {
-                    **_fresh(request.id, now),
-                    **_learnt(request),
-                    "received_at": request.received_at or now,
-                }
-                for request in new
-            ]
-            db.execute(self.insert_if_absent(REQUESTS, values))
-            for request in new:
-                self._log(db, now, "asked", request.id, 1)
+        if new:
+            self._record_each(new, partial(self._insert, now=now))
         return len(new)
 
-    def learn(self, request: AuthorizationRequest, now: float) -> None:
-        """Keep what Conveyor says of a request now, and show it."""
-        values = _learnt(request)
-        if request.received_at:
-            values["received_at"] = request.received_at
-        self.update(update(REQUESTS).where(REQUESTS.c.id == request.id).values(**values, **_redraw(now)))
+    def _record_each(
+        self,
+        requests: Sequence[AuthorizationRequest],
+        write: Callable[[Sequence[AuthorizationRequest]], None],
+    ) -> None:
+        """Write them together; if one holds what the database does not take, each by itself."""
+        try:
+            write(requests)
+        except OddValue as error:
+            if len(requests) == 1:
+                log.error("request=%s recorded=no cause=%r", requests[0].id, str(error))
+                return
+            for request in requests:
+                self._record_each([request], write)
+
+    def _insert(self, requests: Sequence[AuthorizationRequest], now: float) -> None:
+        values = [{**_fresh(request.id, now), **_learnt(request, now)} for request in requests]
+        with self.write() as db:
+            db.execute(self.insert_if_absent(REQUESTS, values))
+            for request in requests:
+                self._log(db, now, "asked", request.id, 1)
+
+    def _learn_waiting(self, row: Any, requests: Sequence[AuthorizationRequest], now: float) -> None:
+        """Keep what Conveyor says of a waiting request now. The trail says so if it is somebody else's."""
+        (request,) = requests
+        values = {**_learnt(request, now), **_redraw(now)}
+        if addresses.domain(row.email) != addresses.domain(request.email):
+            values["company"] = None
+        waiting = and_(REQUESTS.c.id == request.id, REQUESTS.c.state == PENDING)
+        with self.write() as db:
+            changed = db.execute(update(REQUESTS).where(waiting).values(**values)).rowcount
+            if changed and not request.is_about(row.email, row.dataroom_id):
+                self._log(db, now, "changed in Conveyor", request.id, row.round)
+
+    def learn(self, row: Row, request: AuthorizationRequest, now: float) -> None:
+        """Keep what Conveyor says of a request whose own record was lost, and show it."""
+        self.update(update(REQUESTS).where(_is(row)).values(**_learnt(request, now), **_redraw(now)))
 
     def missing(self, seen: set[str], again_before: float, most: int) -> list[Row]:
         """Waiting requests that are not among the seen ones and were not read since, longest unread first."""
@@ -282,12 +311,13 @@ class Ledger(Database):
                 read_at = REQUESTS.c.read_at
                 due = or_(read_at.is_(None), read_at < again_before, REQUESTS.c.not_found > 0)
                 query = select(*ROW_COLUMNS).where(REQUESTS.c.id.in_(some), due)
-                rows.extend(map(_row, db.execute(query)))
+                rows.extend(row_of(found) for found in db.execute(query))
         return sorted(rows, key=lambda row: row.read_at or 0.0)[:most]
 
-    def still_open(self, row: Row, now: float) -> None:
+    def still_open(self, row: Row, request: AuthorizationRequest, now: float) -> None:
         """The request was read itself and is open, though the queue left it out."""
         self.update(update(REQUESTS).where(_is(row)).values(read_at=now, not_found=0))
+        self.record([request], now)
 
     def not_found(self, row: Row, now: float) -> bool:
         """Count a 404, and say whether it was the second: then the request is gone."""
@@ -296,9 +326,21 @@ class Ledger(Database):
             return False
         return self.handled_elsewhere(row, GONE, now)
 
-    def handled_elsewhere(self, row: Row, state: str, now: float, note: str = "") -> bool:
-        """Whether the row, unchanged since it was read, is closed because Conveyor says so."""
-        return self._settle(row, state, now, {"groups": None, "reason": ""}, note=note)
+    def handled_elsewhere(
+        self,
+        row: Row,
+        state: str,
+        now: float,
+        note: str = "",
+        request: AuthorizationRequest | None = None,
+    ) -> bool:
+        """Whether the row, unchanged since it was read, is closed because Conveyor says so.
+
+        `request` is what Conveyor says of it now.
+        """
+        nobody = {"groups": None, "reason": "", "nda_bypass": 0, "expires_at": ""}
+        learnt = _learnt(request, now) if request else {}
+        return self._settle(row, state, now, {**nobody, **learnt}, note=note)
 
     def settled_among(self, request_ids: Iterable[str]) -> list[Row]:
         """Those of the requests that are settled and shown as settled."""
@@ -307,7 +349,7 @@ class Ledger(Database):
             for some in _chunks(list(request_ids)):
                 # More is not asked of SQLite, or it would go through every settled row instead of these.
                 query = select(*ROW_COLUMNS).where(REQUESTS.c.id.in_(some), REQUESTS.c.state != PENDING)
-                rows = map(_row, db.execute(query))
+                rows = (row_of(found) for found in db.execute(query))
                 settled.extend(row for row in rows if row.state in SETTLED and row.show_at is None)
         return settled
 
@@ -316,8 +358,8 @@ class Ledger(Database):
         values = {
             **UNDECIDED,
             **_redraw(now),
-            **_learnt(request),
-            "received_at": request.received_at or now,
+            "received_at": now,
+            **_learnt(request, now),
             "state": PENDING,
             "round": row.round + 1,
             "previous": json.dumps(asdict(row.past)),
@@ -335,7 +377,7 @@ class Ledger(Database):
     def find(self, request_id: str) -> Row | None:
         with self.read() as db:
             found = db.execute(FIND, {"request_id": request_id}).one_or_none()
-            return None if found is None else _row(found)
+            return None if found is None else row_of(found)
 
     def find_by_card(self, channel: str, ts: str) -> Row | None:
         """The request whose current card this is."""
@@ -344,7 +386,7 @@ class Ledger(Database):
         with self.read() as db:
             current = and_(REQUESTS.c.channel == channel, REQUESTS.c.card_ts == ts)
             found = db.execute(select(*ROW_COLUMNS).where(current)).first()
-            return None if found is None else _row(found)
+            return None if found is None else row_of(found)
 
     def claim(
         self,
@@ -395,6 +437,8 @@ class Ledger(Database):
             "the_state": before,
             "the_channel": row.channel,
             "the_card": row.card_ts,
+            "the_email": row.email,
+            "the_room": row.dataroom_id,
         }
         begun = {
             **NOT_BEGUN,
@@ -440,7 +484,7 @@ class Ledger(Database):
 
     def decisions_due(self, now: float, most: int) -> list[Row]:
         with self.read() as db:
-            return [_row(found) for found in db.execute(DECISIONS_DUE, {"now": now, "most": most})]
+            return [row_of(found) for found in db.execute(DECISIONS_DUE, {"now": now, "most": most})]
 
     def mark_sent(self, row: Row, now: float) -> bool:
         """Whether the row, unchanged since it was read, now says that a write is about to be sent."""
@@ -458,22 +502,43 @@ class Ledger(Database):
             if db.execute(update(REQUESTS).where(_is(row)).values(**values)).rowcount and note:
                 self._note(db, row, note, now)
 
-    def give_back(self, row: Row, now: float, note: str, detail: str = "") -> bool:
-        """Whether the decision was taken back: all is as before, and whoever decided will be told why."""
-        before = {**UNDECIDED, "state": PENDING}
+    def give_back(
+        self,
+        row: Row,
+        now: float,
+        note: str,
+        detail: str = "",
+        request: AuthorizationRequest | None = None,
+    ) -> bool:
+        """Whether the decision was taken back: all is as before, and whoever decided will be told why.
+
+        `request` is what Conveyor says of it now.
+        """
+        before = {**UNDECIDED, **(_learnt(request, now) if request else {}), "state": PENDING}
         if row.state == REVOKING:
             before = {**NOT_BEGUN, **NO_REVOKER, "state": APPROVED}
         values = {**before, **_redraw(now)}
         return self._change(row, values, now, "given back", row.decider, note=note, detail=detail)
 
-    def settle(self, row: Row, now: float, groups: Sequence[AccessGroup] | None = None) -> bool:
-        """Whether the decision is done: Conveyor said so."""
+    def settle(
+        self, row: Row, now: float, granted: Authorization | None = None, updated_at: float | None = None
+    ) -> bool:
+        """Whether the decision is done: Conveyor said so.
+
+        `granted` is what Conveyor says that it gave; `updated_at` is when it last changed the request.
+        """
         if row.state == REVOKING:
             revoked = {"settled_at": row.settled_at or now, "revoked_at": now}
             return self._settle(row, REVOKED, now, revoked, row.decider)
+        known = {"updated_at": max(updated_at or 0.0, row.updated_at or 0.0)}
         if row.state == APPROVING:
-            return self._settle(row, APPROVED, now, {"groups": packed(groups)}, row.decider)
-        return self._settle(row, REJECTED, now, {}, row.decider)
+            access = {
+                "groups": packed(granted.groups if granted else None),
+                "access_status": granted.status if granted else "",
+                "access_ends": granted.ends if granted else None,
+            }
+            return self._settle(row, APPROVED, now, {**known, **access}, row.decider)
+        return self._settle(row, REJECTED, now, known, row.decider)
 
     def revoked_elsewhere(self, row: Row, now: float) -> bool:
         """Whether the row says that the access had been taken back before this decision got there."""
@@ -500,7 +565,7 @@ class Ledger(Database):
     def _first(self, query: Any, parameters: dict[str, Any]) -> Row | None:
         with self.read() as db:
             found = db.execute(query, parameters).one_or_none()
-            return None if found is None else _row(found)
+            return None if found is None else row_of(found)
 
     def posting(self, row: Row, channel: str, now: float) -> bool:
         """Commit that the card is about to be posted, with what is known of the customer's company."""
@@ -559,7 +624,7 @@ class Ledger(Database):
             since <= now - hours * 3600,
         )
         with self.read() as db:
-            rows = [_row(found) for found in db.execute(select(*ROW_COLUMNS).where(late).limit(100))]
+            rows = [row_of(found) for found in db.execute(select(*ROW_COLUMNS).where(late).limit(100))]
         for row in rows:
             reminded = {"reminded_at": now, "reminders": REQUESTS.c.reminders + 1}
             with self.write() as db:
@@ -601,7 +666,7 @@ class Ledger(Database):
             query = select(*ROW_COLUMNS).where(
                 REQUESTS.c.state.in_((PENDING, *IN_FLIGHT)), REQUESTS.c.card_ts != ""
             )
-            return [_row(found) for found in db.execute(query)]
+            return [row_of(found) for found in db.execute(query)]
 
     def adopt(self, cards: Iterable[FoundCard], now: float) -> None:
         """Begin with the cards that are in the channel, when the ledger that made them is lost."""
@@ -615,6 +680,7 @@ class Ledger(Database):
                     "channel": card.channel,
                     "card_ts": card.ts,
                     "received_at": float(card.ts),
+                    "dataroom_id": card.dataroom_id,
                 }
                 if card.state in IN_FLIGHT:
                     values |= {
@@ -761,13 +827,18 @@ def _details(source: Any) -> tuple[str, ...]:
     return tuple(getattr(source, name) for name in _DETAILS)
 
 
-def _learnt(request: AuthorizationRequest) -> dict[str, Any]:
-    return {**dict(zip(_DETAILS, _details(request), strict=True)), **_addressed(request.email)}
+def _learnt(request: AuthorizationRequest, now: float) -> dict[str, Any]:
+    return {
+        **dict(zip(_DETAILS, _details(request), strict=True)),
+        **_addressed(request.email),
+        "updated_at": request.updated_at or None,
+        # By our clock nothing was received later than now.
+        **({"received_at": min(request.received_at, now)} if request.received_at else {}),
+    }
 
 
 def _addressed(email: str) -> dict[str, Any]:
-    address, domain = address_parts(email)
-    return {"email": email, "address": address, "domain": domain}
+    return {"email": email, "address": addresses.folded(email), "domain": addresses.domain(email)}
 
 
 def _fresh(request_id: str, now: float) -> dict[str, Any]:
@@ -802,10 +873,6 @@ def _is(row: Row) -> Any:
 
 def _card_of(row: Row) -> Any:
     return and_(REQUESTS.c.id == row.id, REQUESTS.c.round == row.round)
-
-
-def _row(found: Any) -> Row:
-    return Row(**found._mapping)
 
 
 def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

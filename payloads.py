@@ -34,43 +34,52 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Click:
-    """Who did something, with which card. All of it came through a client and is checked later on."""
+    """Who did something, with which card. All of it came through a client and is checked later on.
+
+    `subject` stands for the address and the Trust Center that the card showed (see Row.subject).
+    """
 
     user_id: str
     trigger_id: str
     request_id: str
     round: int
+    subject: str
     channel: str
     card_ts: str
 
     @classmethod
     def of_button(cls, body: Mapping[str, Any]) -> "Click":
-        actions = body.get("actions")
-        action = actions[0] if isinstance(actions, list) and actions else {}
-        round_text, _, request_id = text_at(action, "value").partition(" ")
-        return cls._checked(body, request_id, round_text, *card_of(body))
+        round_text, subject, request_id = _button_value(body)
+        return cls._checked(body, request_id, round_text, subject, *card_of(body))
 
     @classmethod
     def of_modal(cls, body: Mapping[str, Any]) -> "Click":
         kept = kept_by_modal(body)
-        names = ("request", "round", "channel", "ts")
-        request_id, round_text, channel, ts = (text_at(kept, name) for name in names)
-        return cls._checked(body, request_id, round_text, channel, ts)
+        names = ("request", "round", "subject", "channel", "ts")
+        request_id, round_text, subject, channel, ts = (text_at(kept, name) for name in names)
+        return cls._checked(body, request_id, round_text, subject, channel, ts)
 
     @classmethod
     def _checked(
-        cls, body: Mapping[str, Any], request_id: str, round_text: str, channel: str, ts: str
+        cls,
+        body: Mapping[str, Any],
+        request_id: str,
+        round_text: str,
+        subject: str,
+        channel: str,
+        ts: str,
     ) -> "Click":
         user_id, trigger_id = user_of(body), text_at(body, "trigger_id")
         is_number = round_text.isascii() and round_text.isdigit() and len(round_text) < 10
         if not (user_id and trigger_id and request_id and is_number):
             raise Sorry(blocks.ODD_CLICK, "odd click")
-        return cls(user_id, trigger_id, request_id, int(round_text), channel, ts)
+        return cls(user_id, trigger_id, request_id, int(round_text), subject, channel, ts)
 
     @classmethod
     def on_card(cls, body: Mapping[str, Any], row: Row | None) -> "Click":
         """A click that names no request: it is about that of the card."""
-        return cls._checked(body, row.id if row else "?", str(row.round) if row else "0", *card_of(body))
+        known = (row.id, str(row.round), row.subject) if row else ("?", "0", "")
+        return cls._checked(body, *known, *card_of(body))
 
     def metadata(self) -> str:
         """What a modal keeps of the click that opened it."""
@@ -78,6 +87,7 @@ class Click:
             {
                 "request": self.request_id,
                 "round": str(self.round),
+                "subject": self.subject,
                 "channel": self.channel,
                 "ts": self.card_ts,
             }
@@ -132,6 +142,12 @@ def card_of(body: Mapping[str, Any]) -> tuple[str, str]:
 
 def request_of(body: Mapping[str, Any]) -> str:
     """The id of the request that a click or a modal names, for the trail."""
+    return (_button_value(body)[2] or text_at(kept_by_modal(body), "request"))[:200]
+
+
+def _button_value(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What a card's button says: the round, the subject and the request's id, each perhaps empty."""
     actions = list_at(body, "actions")
-    named = text_at(actions[0], "value").partition(" ")[2] if actions else ""
-    return (named or text_at(kept_by_modal(body), "request"))[:200]
+    parts = (text_at(actions[0], "value") if actions else "").split(" ", 2)
+    round_text, subject, request_id = [*parts, "", ""][:3]
+    return round_text, subject, request_id

@@ -7,12 +7,12 @@ from typing import Any
 
 from slack_sdk import WebClient
 
-from deadline import call_within
+import addresses
+from deadline import CallFailed
 from tables import Reviewer
 
 log = logging.getLogger(__name__)
 
-LOOKUP_SECONDS = 1.0
 CACHED_SECONDS = 60.0
 
 
@@ -40,15 +40,23 @@ class Reviewers:
     """The setting REVIEWERS, applied to people as Slack describes them."""
 
     def __init__(
-        self, client: WebClient, allowed: Sequence[str], clock: Callable[[], float] = time.monotonic
+        self,
+        client: WebClient,
+        patient: WebClient,
+        allowed: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`client` is for a person who waits; `patient` for lists that are too long for that."""
         self._client = client
+        self._patient = patient
         self._clock = clock
         self._everybody = not allowed
         self._user_ids = {part for part in allowed if part[0] in "UW" and "@" not in part}
         self._group_ids = {part for part in allowed if part[0] == "S" and "@" not in part}
-        self._domains = {_folded(part[1:]) for part in allowed if part.startswith("@")}
-        self._addresses = {_folded(part) for part in allowed if "@" in part and not part.startswith("@")}
+        self._domains = {addresses.domain_folded(part[1:]) for part in allowed if part.startswith("@")}
+        self._addresses = {
+            addresses.folded(part) for part in allowed if "@" in part and not part.startswith("@")
+        }
         self._people: dict[str, tuple[float, dict[str, Any]]] = {}
         self._members: dict[str, tuple[float, frozenset[str]]] = {}
 
@@ -68,7 +76,7 @@ class Reviewers:
             address = ""
         if not address:
             raise NoAddress
-        if not self._is_listed(user_id, _folded(address)):
+        if not self._is_listed(user_id, addresses.folded(address)):
             raise NotListed if self._fresh_groups().keys() >= self._group_ids else Unknown
         name = profile.get("real_name") or user.get("real_name") or user.get("name") or user_id
         return Reviewer(user_id, str(name), address)
@@ -78,8 +86,10 @@ class Reviewers:
         for group_id in self._group_ids:
             asked_at = self._clock()
             try:
-                answer = self._client.usergroups_users_list(usergroup=group_id)
-                members = frozenset(map(str, answer.get("users") or []))
+                users = self._patient.usergroups_users_list(usergroup=group_id).get("users")
+                if not isinstance(users, list):
+                    raise TypeError("an answer without a list of users")
+                members = frozenset(map(str, users))
             except Exception as error:
                 # Whatever it was: an unknown membership means no, so a failure only has to be told.
                 log.warning("user_group=%s cause=%r", group_id, slack_error(error))
@@ -89,7 +99,7 @@ class Reviewers:
     def _is_listed(self, user_id: str, address: str) -> bool:
         if self._everybody or user_id in self._user_ids:
             return True
-        if address in self._addresses or address.rpartition("@")[2] in self._domains:
+        if address in self._addresses or addresses.domain(address) in self._domains:
             return True
         return any(user_id in members for members in self._fresh_groups().values())
 
@@ -103,7 +113,7 @@ class Reviewers:
         if known and known[0] > now - CACHED_SECONDS:
             return known[1]
         try:
-            user = call_within(LOOKUP_SECONDS, self._client.users_info, user=user_id).get("user")
+            user = self._client.users_info(user=user_id).get("user")
         except Exception as error:
             # Slack's refusal, its silence and its nonsense all leave the same doubt.
             log.warning("users_info=failed user=%s cause=%r", user_id, slack_error(error))
@@ -116,12 +126,9 @@ class Reviewers:
         return user
 
 
-def _folded(address: str) -> str:
-    """In small letters, if that is all ASCII: others may turn into the letters of another address."""
-    return address.lower() if address.isascii() else address
-
-
 def slack_error(error: Exception) -> str:
     """What Slack calls it, or what kind of error it is where Slack gave no answer."""
+    if isinstance(error, CallFailed):
+        return str(error)
     answer = getattr(error, "response", None)
     return str(answer.get("error")) if answer is not None else type(error).__name__

@@ -11,7 +11,6 @@ import blocks
 from answers import Answers
 from channel import Channel, ChannelError
 from conveyor_client import ConveyorClient, ConveyorError
-from deadline import DeadlineExceeded, call_within
 from elements import Message
 from ledger import Ledger
 from memory import Memory
@@ -141,22 +140,17 @@ class Rooms:
             places = [(who, "")]
         found: dict[str, str | None] = dict.fromkeys((email for email, _ in places), None)
 
-        def ask() -> None:
+        conveyor = self._conveyor.within(CONVEYOR_SECONDS)
+        try:
             for email, room in places:
                 if found[email] is None:
-                    found[email] = self._standing(email, room)
-
-        try:
-            call_within(CONVEYOR_SECONDS, ask)
-        except (ConveyorError, DeadlineExceeded) as error:
+                    found[email] = _standing(conveyor, email, room)
+        except ConveyorError as error:
             log.warning("standing=unknown cause=%r", str(error))
-        return dict(found)
+        return found
 
-    def _standing(self, email: str, room: str) -> str:
-        """What counts is access that there still is, however many others were taken back."""
-        statuses = [
-            granted.status
-            for granted in self._conveyor.authorizations(email)
-            if not room or granted.dataroom_id in ("", room)
-        ]
-        return next((status for status in statuses if status != "revoked"), statuses[0] if statuses else "")
+
+def _standing(conveyor: ConveyorClient, email: str, room: str) -> str:
+    """What counts is access that there still is, however many others were taken back."""
+    statuses = [granted.status for granted in conveyor.authorizations(email) if granted.is_in(room)]
+    return next((status for status in statuses if status != "revoked"), statuses[0] if statuses else "")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import blocks
-from channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent
+from channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent, is_ts
 from database import LedgerError
 from elements import Message
 from ledger import OUTCOME, REMINDER, Ledger, pause
@@ -255,7 +255,7 @@ class Show:
     def _sweep(self) -> None:
         """Draw waiting cards that may be in the channel no more: that finds out and posts them again."""
         rows = self._ledger.waiting_cards()
-        here = [float(row.card_ts) for row in rows if row.channel == self._channel.id]
+        here = [float(row.card_ts) for row in rows if row.channel == self._channel.id and is_ts(row.card_ts)]
         there = {card.ts for card in self._channel.cards(min(here) - 1.0)} if here else set()
         for row in rows:
             if row.channel != self._channel.id or row.card_ts not in there:

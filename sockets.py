@@ -42,7 +42,7 @@ class Sockets:
     def stop(self) -> None:
         """Take no more clicks, and answer those that came."""
         self._stopping.set()
-        self._thread.join(LONGEST_PAUSE)
+        self._thread.join(ANSWER_SECONDS)
         # The library closes the connection before it waits for the answers.
         self._intake.finish(ANSWER_SECONDS)
         self._client.close()

@@ -1,13 +1,19 @@
 """What the ledger keeps: its tables, and the rows as the rest of the app sees them."""
 
 import json
+import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from typing import Any
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
-from conveyor_client import AccessGroup, clean
+import addresses
+from conveyor_client import LATEST, AccessGroup, clean
+
+log = logging.getLogger(__name__)
 
 PENDING = "pending"
 APPROVING, APPROVED = "approving", "approved"
@@ -45,8 +51,10 @@ REQUESTS = Table(
     Column("dataroom_id", CleanText, nullable=False),
     Column("link", CleanText, nullable=False),
     Column("received_at", Float, nullable=False),
+    # When Conveyor last changed the request, by its own clock.
+    Column("updated_at", Float),
     Column("previous", CleanText, nullable=False, default=""),
-    # What finds a company's other requests: the address and its domain, in small letters.
+    # What finds a company's other requests: the address and its domain, as they are compared.
     Column("address", CleanText, nullable=False, server_default="", index=True),
     Column("domain", CleanText, nullable=False, server_default="", index=True),
     Column("company", CleanText),
@@ -67,6 +75,10 @@ REQUESTS = Table(
     Column("groups", CleanText),
     Column("nda_bypass", Integer, nullable=False, server_default="0"),
     Column("expires_at", String(10), nullable=False, server_default=""),
+    # What Conveyor said of the access that it gave: its status, and its last day (empty for none, null if
+    # Conveyor did not say). The two columns above are what was asked for.
+    Column("access_status", CleanText, nullable=False, server_default=""),
+    Column("access_ends", String(10)),
     Column("reason", CleanText, nullable=False, default=""),
     Column("revoker_id", String(30), nullable=False, server_default=""),
     Column("revoker_name", CleanText, nullable=False, server_default=""),
@@ -75,6 +87,8 @@ REQUESTS = Table(
     Column("claimed_at", Float),
     Column("sent_at", Float),
     Column("open_since", Float),
+    # Conveyor's words when it refused a write although an earlier one may have landed; null if it did not.
+    Column("refusal", CleanText),
     Column("settled_at", Float),
     Column("decide_at", Float, index=True),
     Column("decide_failures", Integer, nullable=False, default=0),
@@ -168,6 +182,7 @@ class Row:
     dataroom_id: str
     link: str
     received_at: float
+    updated_at: float | None = None
     previous: str = ""
     company: str | None = None
     waiting_since: float | None = None
@@ -183,6 +198,8 @@ class Row:
     groups: str | None = None
     nda_bypass: int = 0
     expires_at: str = ""
+    access_status: str = ""
+    access_ends: str | None = None
     reason: str = ""
     revoker_id: str = ""
     revoker_name: str = ""
@@ -191,6 +208,7 @@ class Row:
     claimed_at: float | None = None
     sent_at: float | None = None
     open_since: float | None = None
+    refusal: str | None = None
     settled_at: float | None = None
     decide_at: float | None = None
     decide_failures: int = 0
@@ -199,6 +217,12 @@ class Row:
     adopted: int = 0
     read_at: float | None = None
     not_found: int = 0
+
+    @property
+    def subject(self) -> str:
+        """Stands for the address and the Trust Center on the card, which a click on it is bound to."""
+        about = json.dumps([addresses.folded(self.email), self.dataroom_id])
+        return sha256(about.encode()).hexdigest()[:16]
 
     @property
     def decider(self) -> Reviewer:
@@ -213,6 +237,15 @@ class Row:
         at = self.revoked_at if self.state == REVOKED else self.settled_at
         who = self.decider
         return Past(self.email, self.state, at or 0.0, who.id, who.name, self.reason, self.groups)
+
+    @property
+    def before(self) -> "Past":
+        """How the round before this one ended; without a state where nobody knows."""
+        kept = object_in(self.previous)
+        try:
+            return Past(**{"email": self.email, "state": "", "at": 0.0, **kept})
+        except TypeError:
+            return Past(self.email, "", 0.0)
 
     @property
     def group_list(self) -> list[AccessGroup] | None:
@@ -267,6 +300,7 @@ class FoundCard:
     expires_at: str = ""
     revoker_id: str = ""
     revoker_name: str = ""
+    dataroom_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -279,15 +313,36 @@ class Look:
     groups_at: float | None
 
 
+_TIMES = [field.name for field in fields(Row) if field.type in (float, float | None)]
+
+
+def row_of(found: Any) -> Row:
+    """The row as the database has it. One damaged value spoils neither its row nor the others: it is told."""
+    values = dict(found._mapping)
+    for name in _TIMES:
+        at = values[name]
+        if at is not None and not (isinstance(at, (int, float)) and 0.0 <= at < LATEST):
+            log.warning("request=%s damaged=%s", values["id"], name)
+            values[name] = 0.0
+    return Row(**values)
+
+
 def packed(groups: Iterable[AccessGroup] | None) -> str | None:
     return None if groups is None else json.dumps([[group.id, group.name] for group in groups])
 
 
 def unpacked(groups: str | None) -> list[AccessGroup] | None:
-    return None if groups is None else [AccessGroup(*pair) for pair in json.loads(groups)]
+    """The groups of a row; None where nobody knows them, or where the row is damaged."""
+    try:
+        return None if groups is None else [AccessGroup(*map(str, pair)) for pair in json.loads(groups)]
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
-def address_parts(email: str) -> tuple[str, str]:
-    """The address and its domain (empty if it has none), in small letters: what requests are found by."""
-    address = email.casefold()
-    return address, address.rpartition("@")[2] if "@" in address else ""
+def object_in(text: str | None) -> dict[str, Any]:
+    """The JSON object that a row keeps as text; an empty one where there is none, or the row is damaged."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -13,7 +13,7 @@ from conveyor_client import (
     Unavailable,
 )
 from ledger import LONGEST_PAUSE, Ledger
-from tables import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE
+from tables import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, Row
 
 log = logging.getLogger(__name__)
 
@@ -121,19 +121,38 @@ class Watch:
                 log.warning("request=%s read=failed cause=%r", row.id, str(error))
             else:
                 if request.status in ELSEWHERE:
-                    self._ledger.handled_elsewhere(row, ELSEWHERE[request.status], self._clock())
+                    state = ELSEWHERE[request.status]
+                    self._ledger.handled_elsewhere(row, state, self._clock(), request=request)
                     log.info("request=%s elsewhere=%s", row.id, request.status)
                 else:
-                    self._ledger.still_open(row, self._clock())
+                    self._ledger.still_open(row, request, self._clock())
 
     def _find_reappeared(
         self, seen: Mapping[str, AuthorizationRequest], before: set[tuple[str, int]], begun: float
     ) -> None:
-        """A settled request in two complete passes that began after it was settled is open again."""
+        """Open again is a settled request that two complete passes list, if it says so itself as well.
+
+        Both passes began after it was settled. The queue, and the request too, may come from a copy that lags
+        behind: one that is older than what was known when the request was settled is not believed for long.
+        """
+        reads = 0
         for row in self._ledger.settled_among(seen):
             if (row.settled_at or 0.0) >= begun:
                 continue
-            if (row.id, row.round) not in before:
-                self._reappeared.add((row.id, row.round))
-            elif self._ledger.reopen(row, seen[row.id], self._clock()):
-                log.info("request=%s round=%d asked_again=yes", row.id, row.round + 1)
+            key = row.id, row.round
+            if key in before and reads < READS_A_ROUND:
+                reads += 1
+                self._read_reappeared(row)
+            self._reappeared.add(key)
+
+    def _read_reappeared(self, row: Row) -> None:
+        try:
+            request = self._conveyor.request(row.id)
+        except ConveyorError as error:
+            log.warning("request=%s read=failed cause=%r", row.id, str(error))
+            return
+        is_new = not (request.updated_at and row.updated_at) or request.updated_at > row.updated_at
+        if not (is_new or self._clock() >= (row.settled_at or 0.0) + READ_AGAIN_SECONDS):
+            return
+        if request.is_open and self._ledger.reopen(row, request, self._clock()):
+            log.info("request=%s round=%d asked_again=yes", row.id, row.round + 1)

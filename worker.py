@@ -7,12 +7,13 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from channel import Channel
 from clicks import Clicks
 from database import LedgerError
+from deadline import Calls
 from decide import Decide
 from ledger import Ledger
 from reviewers import Reviewers
@@ -24,7 +25,8 @@ BEAT_SECONDS = 4.0
 # The owner stops before another may begin, and a last call that it has begun is given some time to end.
 HELD_SECONDS = LEASE_SECONDS * 0.75
 STUCK_SECONDS = 300.0
-STOP_SECONDS = 15.0
+FULL_SECONDS = 120.0  # every place for calls is taken: by now each should have ended
+STOP_SECONDS = 7.0
 IDLE_SECONDS = 0.5
 FAILED_SECONDS = 5.0
 GREET_SECONDS = 30.0  # half of what the reviewers' answers may be old
@@ -104,6 +106,7 @@ class Worker:
         ledger: Ledger,
         clicks: Clicks,
         lease: Lease,
+        calls: Sequence[Calls],
         greet: Loop,
         watch: Loop,
         decide: Decide,
@@ -113,6 +116,7 @@ class Worker:
     ) -> None:
         self._ledger = ledger
         self._clicks = clicks
+        self._calls = calls
         self._decide = decide
         self._lease = lease
         self._stopping = threading.Event()
@@ -156,13 +160,14 @@ class Worker:
         return not self._stuck()
 
     def _stuck(self) -> list[str]:
-        """The loops that died, or finished no round for too long after it was due."""
+        """The loops that died or finished no round for too long, and the calls all of which hang."""
         oldest = time.monotonic() - STUCK_SECONDS
-        return [
+        loops = [
             thread.name
             for thread in self._threads
             if not thread.is_alive() or self._rounds[thread.name] < oldest
         ]
+        return loops + [calls.name for calls in self._calls if calls.full_seconds() > FULL_SECONDS]
 
     def _beat(self) -> None:
         while not self._stopping.is_set():

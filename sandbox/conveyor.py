@@ -57,6 +57,7 @@ class ConveyorStandIn(StandIn):
         self.refuse_reviewers = False
         self.honours_page = True
         self.approve_answers_groups = True
+        self.lists_ends = False  # no answer of the real one was seen to
         self.handled_status = 409
         self._numbers = count(1)
 
@@ -107,7 +108,7 @@ class ConveyorStandIn(StandIn):
         """Somebody approves in Conveyor's own pages; the id of the authorization."""
         with self.lock:
             self._change(self.requests, request_id, status="approved")
-            granted = self._grant(self.requests[request_id], list(groups), "gated")
+            granted = self._grant(self.requests[request_id], list(groups), "gated", "")
         return str(granted["id"])
 
     def ignore_here(self, request_id: str) -> None:
@@ -234,7 +235,7 @@ class ConveyorStandIn(StandIn):
         if request.get("status", "requested") not in OPEN:
             return self._handled_already(request, self._latest_grant(request))
         status = "authorized" if decision.nda_bypass else "gated"
-        granted = self._grant(request, decision.groups, status)
+        granted = self._grant(request, decision.groups, status, decision.expires_at)
         if request.get("id"):
             self._change(self.requests, request["id"], status="approved")
         decision.effective = True
@@ -326,7 +327,7 @@ class ConveyorStandIn(StandIn):
             return answer
         raise Refusal(max(self.handled_status, 400), f"This request has already been {request['status']}")
 
-    def _grant(self, request: Item, group_ids: list[str], status: str) -> Item:
+    def _grant(self, request: Item, group_ids: list[str], status: str, ends: str) -> Item:
         now = self._stamp()
         authorization = {
             "id": self._new_id("auth"),
@@ -338,6 +339,7 @@ class ConveyorStandIn(StandIn):
             "dataroom_id": request["dataroom_id"],
             "connection_id": self._connection(request["email"])["id"],
             "_embedded": self._embedded(group_ids),
+            **({"expires_at": ends or None} if self.lists_ends else {}),
         }
         self.authorizations[authorization["id"]] = authorization
         return authorization

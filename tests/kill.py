@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from slack_sdk import WebClient
-
 import blocks
 from channel import Channel
 from sandbox.workspace import ANN, BOB
+from slack_client import SlackClient
 from tables import APPROVED, REJECTED, Row
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill, When
@@ -75,7 +74,7 @@ class Stage(MortalWorld):
             decided = self.conveyor.ask(f"{state}@acme.com", status=status)
             self.closed_here.append((decided, status))
             row = Row(decided, 1, state, f"{state}@acme.com", "", "", "", time.time(), reason="why")
-            Channel(WebClient(self.slack.bot_token, self.slack.api_url), self.slack.channel_id).post(
+            Channel(SlackClient(self.slack.bot_token, self.slack.api_url), self.slack.channel_id).post(
                 row, blocks.card(row, [])
             )
         self.decided = [(card.ts, card.text, card.edited) for card in self.slack.cards()]

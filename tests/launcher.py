@@ -44,20 +44,17 @@ def pause(failures: int) -> float:
 
 # What the app waits, in seconds: short enough for hundreds of runs, in the same order of length.
 SHORT: dict[str, Any] = {
-    "app.LISTENER_SECONDS": 1.0,
-    "app.BACKGROUND_SECONDS": 1.0,
-    "channel.CALL_SECONDS": 1.2,
+    "app.BACKGROUND_SECONDS": 1.2,
     "conveyor_client.CALL_SECONDS": 1.2,
-    "conveyor_client.READ_SECONDS": 1.0,
+    "deadline.SILENCE_SECONDS": 1.0,
+    "decide.AGREE_SECONDS": 3.0,
     "decide.CONFIRM_SECONDS": 1.4,
     "decide.TRYING_SECONDS": 6.0,
     "decide.IDLE_SECONDS": 0.1,
     "decide.pause": pause,
     "ledger.PROGRESS_GRACE": 0.1,
-    "listeners.OPEN_SECONDS": 1.0,
     "answers.TELL_SECONDS": 1.0,
     "memory.COMPANY_SECONDS": 0.5,
-    "reviewers.LOOKUP_SECONDS": 1.0,
     "show.IDLE_SECONDS": 0.1,
     "show.LONGEST_OUTAGE_PAUSE": LONGEST_PAUSE,
     "show.LOOK_AGAIN_SECONDS": 1.4,
@@ -76,6 +73,7 @@ SHORT: dict[str, Any] = {
 }
 # The same for tests that leave nearly everything as it is: cards come quickly, a dead process is missed soon.
 BRISK: dict[str, Any] = {
+    "decide.AGREE_SECONDS": 4.0,
     "decide.CONFIRM_SECONDS": 2.0,
     "show.LOOK_AGAIN_SECONDS": 2.0,
     "show.POST_SECONDS": 0.05,

@@ -117,6 +117,8 @@ def rows(draw: st.DrawFn) -> Row:
         revoked_at=draw(st.none() | TIMES),
         nda_bypass=draw(st.integers(0, 1)),
         expires_at=draw(st.sampled_from(["", "2027-01-31"])),
+        access_status=draw(st.sampled_from(["", "gated", "authorized", "odd"])),
+        access_ends=draw(st.sampled_from([None, "", "2027-01-31"])),
         groups=draw(st.one_of(st.none(), GROUPS.map(packed))),
         reason=draw(OUTSIDE)[: blocks.REASON_CHARS],
         claimed_at=draw(st.none() | TIMES),

@@ -8,6 +8,7 @@ import responses
 
 from conveyor_client import (
     AccessGroup,
+    AuthorizationRequest,
     ConveyorClient,
     ConveyorError,
     NotAllowed,
@@ -30,6 +31,7 @@ GRANT = {
     "status": "gated",
     "_embedded": {"access_groups": [{"id": "g", "name": "G"}]},
 }
+ASKED = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "room-1", "", 0.0)
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def test_a_dropped_connection_and_an_endless_answer_are_doubt(client: ConveyorCl
 def test_a_refusal_keeps_what_a_person_can_read(client: ConveyorClient, body: Any, reason: str) -> None:
     responses.patch(f"{API}/exchange/authorization_requests/r1", json=body, status=422)
     with pytest.raises(Refused) as caught:
-        client.ignore("r1", "ann@acme.com")
+        client.ignore(ASKED, "ann@acme.com")
     assert caught.value.reason == reason
 
 
@@ -227,7 +229,7 @@ def test_a_grant_to_nobody_known_is_doubt(client: ConveyorClient, answer: dict[s
 def test_an_ignored_request_must_say_so(client: ConveyorClient) -> None:
     responses.patch(f"{API}/exchange/authorization_requests/r1", json=REQUEST)
     with pytest.raises(Unavailable):
-        client.ignore("r1", "ann@acme.com")
+        client.ignore(ASKED, "ann@acme.com")
 
 
 @responses.activate

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from conveyor_client import AccessGroup, ConveyorClient
 from decide import Decide
@@ -40,9 +41,9 @@ class Scene:
         assert found
         return found
 
-    def claim(self, state: str = APPROVING, trigger: str = "t1") -> None:
+    def claim(self, state: str = APPROVING, trigger: str = "t1", **more: Any) -> None:
         groups = [AccessGroup(self.group, "Group")] if state == APPROVING else []
-        assert self.ledger.claim(self.row, state, ANN, trigger, self.now, groups=groups, reason="why")
+        assert self.ledger.claim(self.row, state, ANN, trigger, self.now, groups=groups, reason="why", **more)
 
     def approve(self) -> str:
         """Approve the request; the id of what was granted."""
@@ -167,15 +168,245 @@ def test_a_second_write_needs_two_reads_ten_seconds_apart(scene: Scene) -> None:
     assert scene.now - first_read >= 10 and scene.effects() == 1
 
 
-def test_approved_in_conveyor_with_other_groups_while_our_answer_was_lost(scene: Scene) -> None:
+# What Conveyor never confirmed
+
+
+@pytest.mark.parametrize("hours", [0, 5])
+def test_what_somebody_else_granted_is_not_told_as_the_reviewers(scene: Scene, hours: int) -> None:
     other = scene.conveyor.add_group("Other")
     scene.claim()
     scene.conveyor.fail(POST, drop="before")
     scene.step()
+    if hours:
+        scene.conveyor.fail("GET *", times=None, status=503)
+        scene.step()
+        scene.now += hours * 3600
+        scene.conveyor.clear_faults()
     scene.conveyor.approve_here(scene.request_id, [other])
     row = scene.step()
-    assert row.state == "approved"
-    assert [group.name for group in row.group_list or []] == ["Other"]  # what was granted, not what was asked
+    assert row.state == "approved elsewhere" and scene.notes() == ["differs"]
+
+
+@pytest.mark.parametrize("groups", ["same", "unlisted"])
+def test_what_was_granted_as_asked_is_the_reviewers(scene: Scene, groups: str) -> None:
+    scene.conveyor.approve_answers_groups = groups == "same"
+    scene.claim()
+    scene.conveyor.fail(POST, drop="after")
+    scene.step()
+    if groups == "unlisted":
+        for granted in scene.conveyor.authorizations.values():
+            del granted["_embedded"]
+    assert scene.step().state == "approved" and scene.notes() == []
+
+
+@pytest.mark.parametrize(
+    "asked, listed, is_ours",
+    [
+        ({"nda_bypass": True}, {"status": "gated"}, False),
+        ({"nda_bypass": True}, {"status": "authorized"}, True),
+        ({"expires_at": "2030-01-31"}, {"expires_at": "2030-01-31"}, True),
+        ({"expires_at": "2030-01-31"}, {"expires_at": None}, False),
+        ({"expires_at": "2030-01-31"}, {}, True),
+        ({}, {"expires_at": "2030-01-31"}, False),
+        ({}, {"status": "revoked"}, False),
+    ],
+    ids=str,
+)
+def test_nda_and_end_are_compared_where_conveyor_lists_them(
+    scene: Scene, asked: dict[str, Any], listed: dict[str, Any], is_ours: bool
+) -> None:
+    scene.claim(**asked)
+    scene.conveyor.fail(POST, drop="after")
+    scene.step()
+    next(iter(scene.conveyor.authorizations.values())).update(listed)
+    assert scene.step().state == ("approved" if is_ours else "approved elsewhere")
+
+
+def test_a_list_of_grants_that_lags_is_waited_for(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, drop="after")
+    scene.step()
+    nothing = {"authorizations": [], "page": 1, "per_page": 100, "total_pages": 1}
+    scene.conveyor.fail("GET /exchange/authorizations", times=3, body=nothing)
+    for _ in range(3):
+        assert scene.step().state == "approving" and scene.row.trouble == "unconfirmed"
+    assert scene.step().state == "approved" and scene.row.group_list
+
+
+def test_the_card_keeps_what_conveyor_said_of_the_access(scene: Scene) -> None:
+    scene.conveyor.lists_ends = True
+    scene.claim(expires_at="2999-12-31", nda_bypass=True)
+    row = scene.step()
+    assert (row.access_status, row.access_ends) == ("authorized", "2999-12-31")
+    scene.revoke()
+    assert scene.step().access_ends == "2999-12-31"
+
+
+# A click counts for what the reviewer saw
+
+
+CHANGES = [{"email": "mallory@evil.example"}, {"dataroom_id": "room-2"}]
+
+
+@pytest.mark.parametrize("state", [APPROVING, REJECTING])
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_request_that_changed_before_the_write_is_decided_again(
+    scene: Scene, state: str, change: dict[str, str]
+) -> None:
+    scene.claim(state)
+    scene.conveyor.requests[scene.request_id].update(change)
+    row = scene.step()
+    assert row.state == "pending" and scene.notes() == ["changed"]
+    assert not scene.conveyor.decisions
+    assert (row.email, row.dataroom_id) == (
+        change.get("email", "jane@acme.com"),
+        change.get("dataroom_id", "room-1"),
+    )
+    assert row.show_at is not None  # the card is drawn again
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_request_that_changed_while_a_write_was_on_its_way_is_nobodys(
+    scene: Scene, change: dict[str, str]
+) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, drop="after")
+    scene.step()
+    scene.conveyor.requests[scene.request_id].update(change)
+    row = scene.step()
+    assert row.state == "approved elsewhere" and scene.notes() == ["changed elsewhere"]
+    assert row.email == change.get("email", "jane@acme.com")
+
+
+def test_a_request_that_changed_after_a_lost_write_is_not_written_again(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, drop="before")
+    scene.step()
+    scene.conveyor.requests[scene.request_id].update(email="mallory@evil.example")
+    started = scene.now
+    while scene.step().state == "approving":
+        pass
+    assert scene.now - started >= 180 and scene.notes() == ["changed"]
+    assert len(scene.conveyor.calls(POST)) == 1 and scene.row.email == "mallory@evil.example"
+
+
+def test_a_room_that_is_not_named_everywhere_is_no_change(scene: Scene) -> None:
+    scene.claim(REJECTING)
+    scene.conveyor.requests[scene.request_id]["dataroom_id"] = None
+    assert scene.step().state == "rejected"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"email": "mallory@evil.example"},
+        {"dataroom_id": "room-2"},
+        {"request_id": "another"},
+        {"status": "revoked"},
+    ],
+    ids=str,
+)
+def test_an_answer_about_something_else_confirms_nothing(scene: Scene, odd: dict[str, str]) -> None:
+    scene.claim()
+    answer = {"id": "a9", "email": "jane@acme.com", "status": "gated", "dataroom_id": "room-1"}
+    scene.conveyor.fail(POST, body=answer | odd)
+    assert scene.step().state == "approving"
+    assert scene.step().state == "approving"  # it is still open: nothing was granted
+    assert scene.step().state == "approved" and scene.effects() == 1
+
+
+@pytest.mark.parametrize("odd", [*CHANGES, {"id": "another"}, {"status": "requested"}], ids=str)
+def test_a_rejection_of_something_else_confirms_nothing(scene: Scene, odd: dict[str, str]) -> None:
+    scene.claim(REJECTING)
+    asked = scene.conveyor.requests[scene.request_id]
+    scene.conveyor.fail("PATCH *", body={**asked, "status": "ignored"} | odd)
+    assert scene.step().state == "rejecting"
+    assert scene.step().state == "rejecting"
+    assert scene.step().state == "rejected" and scene.effects() == 1
+
+
+# What may have landed is never given back
+
+
+def lag(scene: Scene, reads: int | None) -> None:
+    """Let the next reads of the request come from a copy that does not know of any decision."""
+    stale = {**scene.conveyor.requests[scene.request_id], "status": "requested"}
+    scene.conveyor.fail(READ, times=reads, body=stale)
+
+
+@pytest.mark.parametrize("refusal", [409, 422, 404, 403])
+def test_a_refused_second_write_is_no_reason_to_give_back(scene: Scene, refusal: int) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, drop="after")
+    scene.step()
+    lag(scene, 6)
+    body = "" if refusal == 403 else {"error": "This request has already been approved"}
+    scene.conveyor.fail(POST, status=refusal, body=body)
+    steps = 0
+    while scene.step().state == "approving":
+        steps += 1
+        assert scene.row.trouble in ("unavailable", "unconfirmed") and steps < 20
+    assert scene.row.state == "approved" and scene.notes() == []
+    assert len(scene.conveyor.calls(POST)) == 2 and scene.effects() == 1
+
+
+def test_a_refused_second_write_is_given_back_when_reads_agree_for_minutes(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, drop="before")
+    scene.step()
+    scene.conveyor.fail(POST, status=422, body={"error": "No seats left"})
+    while scene.row.refusal is None:
+        scene.step()
+    refused_at = scene.now
+    while scene.step().state == "approving":
+        assert scene.row.decide_at is not None and scene.row.decide_at - scene.now <= 300
+    assert scene.now - refused_at >= 180 and scene.notes() == ["refused"]
+    assert scene.row.refusal is None and len(scene.conveyor.calls(POST)) == 2
+
+
+@pytest.mark.parametrize("lagging", [0, 4])
+def test_decided_already_says_the_answer_to_the_first_write(scene: Scene, lagging: int) -> None:
+    scene.claim()
+    # Somebody in Conveyor is quicker, right after the read.
+    scene.conveyor.fail(POST, status=409, when=lambda _: bool(scene.conveyor.approve_here(scene.request_id)))
+    scene.step()
+    lag(scene, lagging)
+    while scene.step().state == "approving":
+        assert scene.row.sent_at is None
+    assert scene.row.state == "approved elsewhere" and scene.notes() == ["elsewhere"]
+    assert len(scene.conveyor.calls(POST)) == 1
+
+
+def test_a_late_write_is_not_given_back_by_reads_of_the_same_minute(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, times=None, drop="after")
+    lag(scene, None)
+    while scene.now < (scene.row.claimed_at or 0) + 900:
+        scene.step()
+    last = scene.conveyor.calls(POST)[-1].at
+    for _ in range(4):
+        assert scene.step().state == "approving"
+    assert scene.conveyor.calls(POST)[-1].at == last  # no more writes
+    scene.conveyor.clear_faults()
+    assert scene.step().state == "approved"
+
+
+def test_a_request_that_is_gone_after_a_write_may_have_been_decided(scene: Scene) -> None:
+    scene.claim()
+    scene.conveyor.fail(POST, drop="after")
+    scene.step()
+    scene.conveyor.remove(scene.request_id)
+    scene.step()
+    assert scene.step().state == "gone" and scene.notes() == ["gone unconfirmed"]
+
+
+def test_groups_that_a_damaged_row_does_not_name_are_not_none(scene: Scene) -> None:
+    scene.claim()
+    with scene.ledger.write() as db:
+        db.execute(text("UPDATE requests SET groups = '[[7'"))
+    with pytest.raises(ValueError, match="which groups"):
+        scene.step()
+    assert not scene.conveyor.calls(POST)
 
 
 def test_an_answer_without_groups_makes_us_ask_which_were_granted(scene: Scene) -> None:

@@ -30,7 +30,7 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     made.close()
 
 
-def asked(request_id: str = "r1", **more: str) -> AuthorizationRequest:
+def asked(request_id: str = "r1", **more: Any) -> AuthorizationRequest:
     details = {"email": "jane@acme.com", "message": "hi", "dataroom_id": "room-1", "link": "", **more}
     return AuthorizationRequest(id=request_id, status="requested", received_at=5.0, **details)
 
@@ -122,7 +122,7 @@ def test_a_change_needs_the_row_as_it_was_read(ledger: Ledger) -> None:
     claimed = row(ledger)
     assert ledger.give_back(claimed, 22.0, "refused")
     assert ledger.claim(row(ledger), REJECTING, BOB, "t2", 23.0, reason="no")
-    assert not ledger.settle(claimed, 24.0, [])
+    assert not ledger.settle(claimed, 24.0)
     assert not ledger.mark_sent(claimed, 24.0)
     assert row(ledger).state == "rejecting"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import requests
-from slack_sdk import WebClient
 
 import blocks
 from channel import Channel
@@ -19,6 +18,7 @@ from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, Message
 from show import IDLE_SECONDS, SWEEP_SECONDS, Show
+from slack_client import SlackClient
 from tests.test_main_job import posted, request_of
 from tests.world import World, eventually, free_port
 from watch import Watch
@@ -53,7 +53,7 @@ class Scene:
         """Begin as after a start of the process."""
         self.ledger = Ledger(f"sqlite:///{self.database}")
         self.ledger.prepare()
-        client = WebClient(self.slack.bot_token, self.slack.api_url, timeout=5, retry_handlers=[])
+        client = SlackClient(self.slack.bot_token, self.slack.api_url)
         self.channel = Channel(client, self.slack.channel_id)
         conveyor = ConveyorClient(self.conveyor.api_url, self.conveyor.api_key)
         memory, companies = Memory(self.ledger), Companies(conveyor, lambda: self.now)

@@ -35,7 +35,7 @@ def test_approve_with_every_option_and_revoke(sandbox: Sandbox, windows: Windows
     modal.get_by_label("Last day").fill("2099-12-31")
     modal.get_by_label("Note").fill("Big deal")
     modal.get_by_role("button", name="Approve").click()
-    expect(request).to_contain_text("The NDA was skipped. Access ends on 2099-12-31.")
+    expect(request).to_contain_text("No NDA required. Asked for: access ends December 31, 2099.")
     expect(request).to_contain_text("Big deal")
     letter = request.get_by_role("link", name="E-mail the customer")
     expect(letter).to_have_attribute("href", re.compile(r"^mailto:opt@options\.example\?subject="))

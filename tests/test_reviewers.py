@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from slack_sdk import WebClient
 
 from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
+from slack_client import SlackClient
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ class Clock:
 
 
 def reviewers(slack: SlackStandIn, *allowed: str, clock: Clock | None = None) -> Reviewers:
-    client = WebClient(slack.bot_token, slack.api_url, timeout=1, retry_handlers=[])
-    return Reviewers(client, allowed, clock or Clock())
+    client = SlackClient(slack.bot_token, slack.api_url, seconds=1.0)
+    return Reviewers(client, client, allowed, clock or Clock())
 
 
 def verdict(who: Reviewers, user_id: str, team_id: str = "T0SANDBOX") -> type[MayNot] | str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from slack_sdk import WebClient
 
 from channel import Channel
 from conveyor_client import AuthorizationRequest, ConveyorClient
@@ -14,6 +13,7 @@ from memory import Companies, Memory
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Channel as SlackChannel
 from show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
+from slack_client import SlackClient
 from tables import APPROVING, Reviewer, Row
 from tests.world import eventually
 
@@ -37,7 +37,7 @@ class Scene:
         assert self.slack.cards()
 
     def start(self) -> Show:
-        client = WebClient(self.slack.bot_token, self.slack.api_url, timeout=PATIENCE, retry_handlers=[])  # type: ignore[arg-type] # seconds may be fractions
+        client = SlackClient(self.slack.bot_token, self.slack.api_url, seconds=PATIENCE)
         channel = Channel(client, self.slack.channel_id)
         assert channel.greet()
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
@@ -82,7 +82,7 @@ def test_an_older_picture_that_arrives_late_does_not_stay(scene: Scene) -> None:
     late = scene.slack.fail("chat.update", delay=8 * PATIENCE)
     scene.draw()
     assert late.used
-    assert scene.ledger.settle(scene.row, scene.now, [])
+    assert scene.ledger.settle(scene.row, scene.now)
     scene.draw()
     assert "Approved" in scene.shown
     eventually(lambda: "Approving" in scene.shown, what="the older picture arrives")
@@ -97,7 +97,7 @@ def test_a_new_picture_does_not_wait_because_an_older_one_may_be_late(scene: Sce
     scene.draw()
     scene.draw()
     assert "Approving" in scene.shown and scene.row.show_at
-    assert scene.ledger.settle(scene.row, scene.now, [])
+    assert scene.ledger.settle(scene.row, scene.now)
     scene.draw(0.1)
     assert "Approved" in scene.shown
 

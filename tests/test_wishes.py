@@ -18,6 +18,12 @@ def day(after: int) -> str:
     return (datetime.now(UTC).date() + timedelta(days=after)).isoformat()
 
 
+def written(after: int) -> str:
+    """The same day as people write it."""
+    day = datetime.now(UTC).date() + timedelta(days=after)
+    return f"{day:%B} {day.day}, {day.year}"
+
+
 def approved(world: World, email: str = "jane@acme.com", **more: Any) -> Message:
     card = posted(world, email, **more)
     world.slack.click(ANN, card.ts, "approve")
@@ -52,8 +58,10 @@ def test_an_approval_with_every_option(town: World) -> None:
         "nda_bypass": True,
         "expires_at": day(90),
     }
-    assert "Granted: standard access and Audit report, Source code. The NDA was skipped." in shown
-    assert f"Access ends on {day(90)}." in shown and "Note:" in shown and "Deal 42 & more" in shown
+    assert "Granted: standard access and Audit report, Source code. No NDA required." in shown
+    assert (
+        f"Asked for: access ends {written(90)}." in shown and "Note:" in shown and "Deal 42 & more" in shown
+    )
     assert [found.ts for found in town.slack.search("deal 42")] == [card.ts]
 
 
@@ -73,7 +81,7 @@ def test_a_wrong_day_is_refused_in_place(town: World, values: dict[str, str], bl
     view = town.slack.open_view(ANN)
     assert view and words in view.errors[block]
     town.slack.submit(ANN, values={"ends": "day", "day": day(1)})
-    town.shows(request_of(card), f"Access ends on {day(1)}.")
+    town.shows(request_of(card), f"access ends {written(1)}.")
     assert writes(town, request_of(card)) == [("POST", True)]
 
 

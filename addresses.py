@@ -1,0 +1,48 @@
+"""Which email addresses are the same: the one rule, wherever two of them are compared."""
+
+ADDRESS_CHARS = 320  # RFC 3696: 64 before the @ and 255 after it
+
+
+def bounded(email: str) -> str:
+    """The address as the app keeps it: what cannot be seen in it is replaced by what can.
+
+    One that is longer than any real one is cut, and says so.
+    """
+    email = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in email.strip())
+    if len(email) <= ADDRESS_CHARS:
+        return email
+    ending = f"… ({len(email)} characters)"
+    return email[: ADDRESS_CHARS - len(ending)] + ending
+
+
+def folded(email: str) -> str:
+    """The address as it is compared.
+
+    ASCII letters become small. A domain with other letters becomes what the DNS knows it by (`xn--…`). No
+    other letter becomes one of ASCII, so an address that only looks like another is another.
+    """
+    local, at, _ = email.rpartition("@")
+    return _small(local) + at + domain(email) if at else _small(email)
+
+
+def domain(email: str) -> str:
+    """The part after the last @, as it is compared; empty if there is no @."""
+    _, at, found = email.rpartition("@")
+    return domain_folded(found) if at else ""
+
+
+def domain_folded(name: str) -> str:
+    """A domain as it is compared: each label in small letters, or as IDNA writes it."""
+    return ".".join(
+        label if label.isascii() else "xn--" + label.encode("punycode").decode()
+        for label in _small(name).split(".")
+    )
+
+
+def same(one: str, other: str) -> bool:
+    """Whether both are the address of the same person."""
+    return folded(one) == folded(other)
+
+
+def _small(text: str) -> str:
+    return "".join(char.lower() if char.isascii() else char for char in text)

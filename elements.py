@@ -13,6 +13,12 @@ OPTION_CHARS = 75
 LABEL_CHARS = 75
 CHECKBOXES = 10
 OPTIONS = 100
+# Characters that show nothing although Unicode counts them among letters, symbols and marks, such as fillers
+# and variation selectors. Spaces, controls and format characters are told by their categories.
+BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U00013441\U00013442\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
+)
 
 Block = dict[str, Any]
 

@@ -10,11 +10,18 @@ from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
+from elements import BLANK
+
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
 MAX_HOURS = 8760.0
 MAX_DAYS = 36500.0
+# One part of REVIEWERS: an email address, an @domain, or the id of a user or a user group.
+REVIEWER = re.compile(r'[^@\s"<>*:]+@[^@\s"<>*:]+|@[^@\s"<>*:.]+(\.[^@\s"<>*:.]+)+|[UWS][A-Z0-9]{2,}')
+# What is found around such a part when it was copied from Slack, a mail program or another setting.
+QUOTES = "\"'`“”„«»\u2018\u2019\u201a\u201b\u201f\u2039\u203a"
+DECORATION = re.compile(r"^mailto:|^\*(?=@)|^@(?=[UW][A-Z0-9]{2,}(\||$))|\|.*", re.DOTALL)
 
 
 class SettingsError(Exception):
@@ -116,12 +123,13 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     if days is None:
         problems.append(f"RETENTION_DAYS must be a number of days up to {MAX_DAYS:.0f}; 0 means for ever.")
     reviewers = tuple(part for part in re.split(r"[\s,;]+", get("REVIEWERS")) if part)
-    problems.extend(
-        f"REVIEWERS has “{part}”, which is not an e-mail address, an @domain, "
-        "a Slack user id (U…) or a user-group id (S…)."
-        for part in reviewers
-        if not re.fullmatch(r"[^@\s]*@[^@\s]+|[UW][A-Z0-9]{2,}|S[A-Z0-9]{2,}", part)
-    )
+    if get("REVIEWERS") and not reviewers:
+        # Two empty variables joined by a comma, perhaps. An empty list would let everybody decide.
+        problems.append(
+            "REVIEWERS has separators but names nobody: write who may decide, such as ann@example.com, "
+            "or leave it blank to let every full member of the workspace decide."
+        )
+    problems.extend(filter(None, map(_reviewer_problem, reviewers)))
     database_url = _database_url(get("DATABASE_URL", DEFAULT_DATABASE_URL))
     if database_url is None:
         problems.append("DATABASE_URL must be sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME.")
@@ -152,6 +160,25 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         conveyor_api_url=addresses["CONVEYOR_API_URL"],
         slack_api_url=addresses["SLACK_API_URL"],
         log_level=level,
+    )
+
+
+def _reviewer_problem(part: str) -> str:
+    """Return a sentence that says what to write instead of this part of REVIEWERS; empty if it is right."""
+    if not part.isprintable() or BLANK.search(part):
+        shown = ascii(part)[1:-1]
+        return f"REVIEWERS has “{shown}”, with characters that can't be seen: write it by hand."
+    bare = DECORATION.sub("", part.strip(QUOTES + "<>"))
+    if REVIEWER.fullmatch(bare):
+        return "" if bare == part else f"REVIEWERS has “{part}”: write {bare} alone."
+    if re.fullmatch(r"@[^@.]+", bare):
+        return (
+            f"REVIEWERS has “{part}”: write that person's email address or Slack user id (U…), "
+            "or a whole domain, such as @example.com."
+        )
+    return (
+        f"REVIEWERS has “{part}”: write an email address, an @domain, a Slack user id (U…) "
+        "or a user-group id (S…)."
     )
 
 

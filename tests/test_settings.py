@@ -1,6 +1,7 @@
 """Settings: all mistakes at once, in sentences, before anything starts."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,69 @@ def test_reviewers_may_be_separated_by_commas_or_spaces() -> None:
     assert settings.reviewers == ("Ann@acme.com", "@acme.com", "U123ABC", "S456DEF")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ann@corp.example",
+        "Ann.O'Neil+x@mail.corp.example",
+        "@corp.example",
+        "U0ANN",
+        "W0ANN",
+        "S0GROUP",
+        " ,U0ANN,; @corp.example ;\n ann@corp.example\tS0GROUP , ",
+    ],
+)
+def test_every_genuine_form_of_a_reviewer_is_accepted(value: str) -> None:
+    assert set(load({**GOOD, "REVIEWERS": value}).reviewers) == set(re.findall(r"[^\s,;]+", value))
+
+
+@pytest.mark.parametrize("value", [",", ";", " , ; ", ",\n,"])
+def test_a_list_of_reviewers_that_names_nobody_does_not_let_everybody_decide(value: str) -> None:
+    assert problems(REVIEWERS=value) == [
+        "REVIEWERS has separators but names nobody: write who may decide, such as ann@example.com, "
+        "or leave it blank to let every full member of the workspace decide."
+    ]
+
+
+@pytest.mark.parametrize(
+    "value, advice",
+    [
+        ('"ann@corp.example"', "write ann@corp.example alone."),
+        ("'ann@corp.example", "write ann@corp.example alone."),
+        ("“ann@corp.example”", "write ann@corp.example alone."),
+        ("‘U0ANN’", "write U0ANN alone."),
+        ("„@corp.example“", "write @corp.example alone."),
+        ("<ann@corp.example>", "write ann@corp.example alone."),
+        ("mailto:ann@corp.example", "write ann@corp.example alone."),
+        ("<mailto:ann@corp.example|ann@corp.example>", "write ann@corp.example alone."),
+        ("*@corp.example", "write @corp.example alone."),
+        ("<@U123>", "write U123 alone."),
+        ("<@U123|ann>", "write U123 alone."),
+        ("@U123", "write U123 alone."),
+        ("@ann", "write that person's email address or Slack user id (U…), or a whole domain"),
+        ("<@ann>", "write that person's email address or Slack user id (U…), or a whole domain"),
+        ("ann", "write an email address, an @domain, a Slack user id (U…) or a user-group id (S…)."),
+        ("@*.corp.example", "write an email address, an @domain"),
+        ("@corp.example.", "write an email address, an @domain"),
+        ("ann@corp.example@corp.example", "write an email address, an @domain"),
+    ],
+)
+def test_what_is_no_reviewer_is_told_with_what_to_write(value: str, advice: str) -> None:
+    first, second = problems(REVIEWERS=f"{value},bob@corp.example {value}")
+    assert first == second and first.startswith(f"REVIEWERS has “{value}”: {advice}")
+
+
+@pytest.mark.parametrize(
+    "unseen", "\u200b \ufeff \xad \u2060 \u200e \x1b \u034f \u3164 \u2800 \ufe0f".split(" ")
+)
+def test_characters_of_a_reviewer_that_cannot_be_seen_are_shown(unseen: str) -> None:
+    shown = ascii(unseen)[1:-1]
+    for value in (f"ann@corp.example{unseen}", f"{unseen}U0ANN", f"@corp{unseen}.example", unseen):
+        (problem,) = problems(REVIEWERS=value)
+        assert f"“{value.replace(unseen, shown)}”, with characters that can't be seen: write it" in problem
+        assert problem.isprintable()
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text(
         'CONVEYOR_KEY="from the file $HOME"\nSLACK_BOT_TOKEN=xoxb-file\nSLACK_SIGNING_SECRET=x\nPORT=1\n'
@@ -129,6 +193,20 @@ def test_a_wrong_start_ends_at_once_with_every_mistake(command: list[str]) -> No
     ):
         assert f"- {name}" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_reviewers_that_name_nobody_end_the_start(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**NO_FILE, **GOOD, "REVIEWERS": ",", "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db"},
+        capture_output=True,
+        text=True,
+        timeout=30,  # a second on an idle machine; never a loop of respawns
+    )
+    assert ended.returncode == 1
+    assert "- REVIEWERS has separators but names nobody: write who may decide" in ended.stderr
+    assert "Traceback" not in ended.stderr and not (tmp_path / "ledger.db").exists()
 
 
 def test_a_ledger_that_cannot_be_made_ends_the_start(tmp_path: Path) -> None:

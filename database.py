@@ -27,12 +27,21 @@ PREPARE_SECONDS = 20  # while others that start do the same
 POSTGRESQL_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s"
 
 
-# The audit trail can only grow, whoever writes to it.
+# The audit trail can only grow, whoever writes to it. SQLite's REPLACE removes the lines in its way without
+# firing a trigger for that, so an INSERT that meets a line is refused before it begins. The error is an
+# IntegrityError, like that of the unique trigger_id when a click is repeated. There SQLite gives -1 as the
+# number that it has yet to choose, so no line may really have such a number.
 APPEND_ONLY = {
     "sqlite": [
-        f"CREATE TRIGGER IF NOT EXISTS trail_no_{action.lower()} BEFORE {action} ON trail "
+        f"CREATE TRIGGER IF NOT EXISTS trail_no_{name} {event} "
         "BEGIN SELECT RAISE(ABORT, 'the trail can only grow'); END"
-        for action in ("UPDATE", "DELETE")
+        for name, event in {
+            "update": "BEFORE UPDATE ON trail",
+            "delete": "BEFORE DELETE ON trail",
+            "replace": "BEFORE INSERT ON trail WHEN EXISTS "
+            "(SELECT 1 FROM trail WHERE number = NEW.number OR trigger_id = NEW.trigger_id)",
+            "number_below_1": "AFTER INSERT ON trail WHEN NEW.number < 1",
+        }.items()
     ],
     "postgresql": [
         "CREATE OR REPLACE FUNCTION trail_can_only_grow() RETURNS trigger LANGUAGE plpgsql AS "

@@ -115,6 +115,67 @@ def test_a_refusal_is_kept_once(ledger: Ledger) -> None:
     assert not ledger.refuse("r1", "not listed", "U0SAM", "t1", 2.0)
 
 
+LINE = "(number, at, event, request_id, round, person_id, person_email, detail, trigger_id)"
+
+
+def trail(ledger: Ledger) -> list[tuple[Any, ...]]:
+    with ledger.read() as db:
+        return [tuple(line) for line in db.execute(text("SELECT * FROM trail ORDER BY number"))]
+
+
+def refuses(ledger: Ledger, statement: str) -> None:
+    """The statement fails because the trail can only grow, and rewrites no line."""
+    before = trail(ledger)
+    with pytest.raises(LedgerError, match="the trail can only grow"), ledger.write() as db:
+        db.execute(text(statement))
+    assert trail(ledger) == before
+
+
+@pytest.mark.parametrize(
+    "key, values",
+    [("number", "1, 1, 'x', '', 1, '', '', '', NULL"), ("trigger_id", "9, 1, 'x', '', 1, '', '', '', 't1'")],
+)
+def test_no_insert_turns_into_an_update_of_the_trail(ledger: Ledger, key: str, values: str) -> None:
+    ledger.refuse("r1", "not listed", "U0SAM", "t1", 1.0)
+    upsert = f"INSERT INTO trail {LINE} VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET event = 'x'"
+    refuses(ledger, upsert)
+
+
+@pytest.mark.parametrize("insert", ["REPLACE", "INSERT OR REPLACE"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        "1, 1, 'x', '', 1, '', '', '', NULL",
+        "1, 1, 'x', '', 1, '', '', '', 't1'",
+        "NULL, 1, 'x', '', 1, '', '', '', 't1'",
+        "7, 1, 'x', '', 1, '', '', '', 't1'",
+        "-1, 1, 'x', '', 1, '', '', '', NULL",
+        "0, 1, 'x', '', 1, '', '', '', NULL",
+    ],
+)
+def test_nothing_replaces_a_line_of_the_trail(tmp_path: Path, insert: str, values: str) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger.prepare()
+    ledger.refuse("r1", "not listed", "U0SAM", "t1", 1.0)
+    refuses(ledger, f"{insert} INTO trail {LINE} VALUES ({values})")
+    assert ledger.refuse("r1", "not listed", "U0SAM", "t2", 2.0)
+    assert not ledger.refuse("r1", "not listed", "U0SAM", "t1", 3.0)
+    ledger.close()
+
+
+def test_a_ledger_of_an_earlier_version_can_only_grow_from_the_next_start_on(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger.prepare()
+    ledger.refuse("r1", "not listed", "U0SAM", "t1", 1.0)
+    with ledger.write() as db:
+        for name in list(db.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))):
+            db.execute(text(f"DROP TRIGGER {name}"))
+    ledger.prepare()
+    for change in ("REPLACE INTO trail SELECT * FROM trail", "UPDATE trail SET at = 0", "DELETE FROM trail"):
+        refuses(ledger, change)
+    ledger.close()
+
+
 def test_a_change_needs_the_row_as_it_was_read(ledger: Ledger) -> None:
     before = waiting(ledger)
     assert ledger.claim(before, APPROVING, ANN, "t1", 20.0)

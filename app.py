@@ -26,7 +26,7 @@ from memory import Companies, Memory
 from reviewers import Reviewers
 from rooms import Rooms
 from routes import listen_to_conveyor, listen_to_slack, make_flask
-from settings import Settings, load
+from settings import LOG_FORMAT, Settings, load
 from show import Show
 from slack_client import SlackClient
 from sockets import Sockets
@@ -158,7 +158,7 @@ class OneLine(logging.Formatter):
 
 def log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(OneLine("%(asctime)s level=%(levelname)s at=%(name)s %(message)s"))
+    handler.setFormatter(OneLine(LOG_FORMAT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("gunicorn.error").handlers = [handler]
     for chatty, least in CHATTY.items():

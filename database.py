@@ -1,9 +1,11 @@
 """The database under the ledger: short transactions, on SQLite or PostgreSQL, and a bell for each of them."""
 
+import logging
 import os
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 import addresses
 from fair_lock import FairLock
 from tables import LEASE, METADATA, REQUESTS, TRAIL
+
+log = logging.getLogger(__name__)
 
 # A click may wait for both, for its turn among the threads of this process and for a file that is locked from
 # outside, and is to be answered within Slack's three seconds all the same.
@@ -204,3 +208,28 @@ def _make_private_file(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise LedgerError(f"the ledger's file cannot be written: {error.strerror}: {path}") from None
+    _shut_others_out(os.path.realpath(path))
+
+
+def _shut_others_out(path: str) -> None:
+    """Set the mode of the ledger's files to 600 if others can read them and they are this user's; log it."""
+    files = [file for file in (path, f"{path}-wal", f"{path}-shm") if _lets_others_in(file)]
+    for file in files:
+        with suppress(OSError):
+            if os.stat(file).st_uid == os.geteuid():
+                os.chmod(file, 0o600)
+    if left := [file for file in files if _lets_others_in(file)]:
+        log.warning(
+            "Other users can read the ledger, and this app did not change that: "
+            "make the user who runs it the owner of %s, and set the mode to 600.",
+            " and ".join(left),
+        )
+    elif files:
+        log.warning("Other users could read the ledger, so the mode of %s is 600 now.", " and ".join(files))
+
+
+def _lets_others_in(file: str) -> bool:
+    try:
+        return bool(stat.S_IMODE(os.stat(file).st_mode) & 0o077)
+    except OSError:
+        return False  # not there: SQLite makes and removes the files beside the ledger by itself

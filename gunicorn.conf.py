@@ -4,6 +4,7 @@ Settings and ledger are checked here, before any fork, so that a mistake ends th
 """
 
 import gc
+import logging
 import socket
 import sys
 import time
@@ -14,8 +15,9 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 
 from database import LedgerError
 from ledger import Ledger
-from settings import SettingsError, load
+from settings import LOG_FORMAT, SettingsError, load
 
+logging.basicConfig(format=LOG_FORMAT)  # until the app logs in its own way
 try:
     settings = load()
     ledger = Ledger(settings.database_url)

@@ -273,6 +273,51 @@ def test_the_ledger_is_private_to_its_owner(tmp_path: Path) -> None:
     made.close()
 
 
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[list[Path]]:
+    """The files of a ledger at work, after somebody let everybody read them."""
+    made = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    made.prepare()
+    with made.read() as db:
+        db.execute(text("SELECT * FROM trail"))
+        files = sorted(tmp_path.iterdir())
+        for file in files:
+            file.chmod(0o644)
+        yield files
+    made.close()
+
+
+def test_a_ledger_that_others_can_read_is_made_private(
+    shared: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    Ledger(f"sqlite:///{shared[0]}").close()
+    assert [(file.name, oct(stat.S_IMODE(file.stat().st_mode))) for file in shared] == [
+        ("ledger.db", "0o600"),
+        ("ledger.db-shm", "0o600"),
+        ("ledger.db-wal", "0o600"),
+    ]
+    (warning,) = caplog.records
+    said = warning.getMessage()
+    assert warning.levelname == "WARNING" and said.startswith(
+        "Other users could read the ledger, so the mode of"
+    )
+    assert all(str(file) in said for file in shared)
+    caplog.clear()
+    Ledger(f"sqlite:///{shared[0]}").close()
+    assert caplog.records == []
+
+
+def test_a_ledger_of_somebody_else_that_others_can_read_is_left_and_told(
+    shared: list[Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: shared[0].stat().st_uid + 1)
+    Ledger(f"sqlite:///{shared[0]}").close()
+    assert {stat.S_IMODE(file.stat().st_mode) for file in shared} == {0o644}
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING"
+    assert f"make the user who runs it the owner of {shared[0]}" in warning.getMessage()
+
+
 def test_a_busy_ledger_is_an_error_that_repeats_no_values(ledger: Ledger, database_url: str) -> None:
     waiting(ledger)
     blocker = create_engine(database_url)

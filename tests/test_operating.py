@@ -123,6 +123,17 @@ def test_what_is_wrong_is_said_with_how_to_mend_it(
     assert not any(secret in said for secret in secrets)
 
 
+def test_a_ledger_that_others_can_read_is_made_private_at_the_start(world: World) -> None:
+    world.database.parent.mkdir()
+    world.database.touch()
+    world.database.chmod(0o644)
+    world.start()
+    assert {stat.S_IMODE(file.stat().st_mode) for file in world.database.parent.iterdir()} == {0o600}
+    (line,) = [line for line in world.log().splitlines() if "Other users" in line]
+    warning = f"Other users could read the ledger, so the mode of {world.database} is 600 now."
+    assert line.endswith(f"level=WARNING at=database {warning}")
+
+
 @pytest.mark.parametrize(
     "off, mark, words", [(3600, "✗", "every click is refused"), (60, "!", "s off Slack")]
 )

@@ -1,6 +1,7 @@
 """Small parts of Block Kit, with Slack's limits: what the messages in blocks.py are made of."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -39,6 +40,15 @@ def cut(text: str, most: int, ending: str = "…") -> str:
 def inert(text: str) -> str:
     """Without control characters, and without the marks that turn the direction of the text around them."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
+
+
+def is_readable(text: str) -> bool:
+    """Whether the text shows anything: a letter, a digit, a sign or an emoji."""
+    return any(
+        # Python may be older than an emoji, and know no category for it.
+        unicodedata.category(char)[0] in "LNPS" or "\U0001f000" <= char <= "\U0001faff"
+        for char in BLANK.sub("", text)
+    )
 
 
 def one_line(text: str) -> str:

@@ -13,7 +13,7 @@ from answers import Answers
 from channel import Channel, Identity
 from conveyor_client import AccessGroup
 from database import LedgerError
-from elements import Block, inert
+from elements import Block, is_readable
 from ledger import Ledger
 from payloads import (
     Click,
@@ -89,9 +89,7 @@ class Listeners:
 
     def approve_with_options(self, body: Mapping[str, Any]) -> None:
         values = mapping_at(body, "view", "state", "values")
-        note = text_at(values, blocks.REASON, blocks.REASON, "value").strip()
-        if len(note) > blocks.REASON_CHARS:
-            raise Wrong(blocks.REASON, blocks.REASON_TOO_LONG)
+        note = self._typed(values)
         expires_at = self._last_day(values)
         click = Click.of_modal(body)
         reviewer = self._reviewer(click)
@@ -139,11 +137,9 @@ class Listeners:
         self._ledger.refuse(row.id, "", click.user_id, click.trigger_id, self._clock(), event="opened")
 
     def reject(self, body: Mapping[str, Any]) -> None:
-        reason = text_at(body, "view", "state", "values", blocks.REASON, blocks.REASON, "value").strip()
-        if not inert(reason).strip() and self._reason_required:
+        reason = self._typed(mapping_at(body, "view", "state", "values"))
+        if not reason and self._reason_required:
             raise Wrong(blocks.REASON, blocks.REASON_MISSING)
-        if len(reason) > blocks.REASON_CHARS:
-            raise Wrong(blocks.REASON, blocks.REASON_TOO_LONG)
         click = Click.of_modal(body)
         reviewer = self._reviewer(click)
         self._claim(self._waiting(click), click, REJECTING, reviewer, reason=reason)
@@ -198,6 +194,15 @@ class Listeners:
         if row.state == CLOSED:
             raise Sorry(blocks.FORGOTTEN, "forgotten")
         raise Sorry(blocks.NOTHING_TO_REVOKE, "nothing to revoke", redraw=row.id)
+
+    def _typed(self, values: Mapping[str, Any]) -> str:
+        """The reason or note that was typed, or nothing if nobody could read it."""
+        typed = text_at(values, blocks.REASON, blocks.REASON, "value").strip()
+        if not is_readable(typed):
+            return ""
+        if len(typed) > blocks.REASON_CHARS:
+            raise Wrong(blocks.REASON, blocks.REASON_TOO_LONG)
+        return typed
 
     def _last_day(self, values: Mapping[str, Any]) -> str:
         """The day after which access ends (YYYY-MM-DD, in UTC), or nothing if it does not."""

@@ -256,6 +256,27 @@ def test_cut_counts_as_slack_may_count(text: str, most: int, expected: str) -> N
     assert elements.cut(text, most) == expected
 
 
+UNREADABLE = (
+    "\u200b \u2060 \ufeff \xad \u3164 \u2800 \u034f \u115f \u1160 \uffa0 \ufe0f \ufe00 \U000e0100 \U000e0020 "
+    "\U000e007f \u180b \u200d \u061c \u202e \u3000 \x1b \u0301"
+).split(" ")
+
+
+@pytest.mark.parametrize("unseen", UNREADABLE, ids=ascii)
+def test_what_nobody_sees_is_not_readable(unseen: str) -> None:
+    assert not elements.is_readable(unseen)
+    assert not elements.is_readable(f" {unseen}\n\t{unseen}\xa0")
+    assert not elements.is_readable(" ".join(UNREADABLE))
+    assert elements.is_readable(f"{unseen}.{unseen}")
+
+
+@pytest.mark.parametrize(
+    "text", [".", "7", "€", "不行", "لا", "ᄒ", "न", "👍🏽", "❤\ufe0f", "\U0001fae9", "🇩🇪"]
+)
+def test_what_people_write_is_readable(text: str) -> None:
+    assert elements.is_readable(text)
+
+
 def test_the_text_of_a_decision_holds_what_people_search_for() -> None:
     row = Row(
         "r",

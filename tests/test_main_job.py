@@ -283,7 +283,7 @@ def test_rejecting_asks_for_a_reason_and_shows_it_whole(town: World) -> None:
     town.slack.click(BOB, card.ts, "reject")
     view = town.slack.open_view(BOB)
     assert view and "joe@rival.example" in town.slack.text_of(view)
-    for blank in ("", " \n\t "):
+    for blank in ("", " \n\t ", "\u200b \u3164", "\u2800\ufe0f\n\U000e0020", "\xad" * 2001):
         town.slack.submit(BOB, values={"reason": blank}, enforce=False)
         assert view.errors == {"reason": "Please say why, in a few words that a colleague will understand."}
     town.slack.submit(BOB, values={"reason": "x" * 2001}, enforce=False)
@@ -320,11 +320,13 @@ def test_closing_the_modal_changes_nothing(town: World) -> None:
 
 def test_a_reason_can_be_made_optional(world: World) -> None:
     world.start(REJECTION_REASON="optional")
-    card = posted(world)
-    world.slack.click(BOB, card.ts, "reject")
-    world.slack.submit(BOB, values={"reason": ""})
-    shown = world.slack.text_of(world.shows(request_of(card), "Rejected"))
-    assert "Reason" not in shown
+    for blank in ("", "\u2060 \u3164"):
+        card = posted(world)
+        world.slack.click(BOB, card.ts, "reject")
+        world.slack.submit(BOB, values={"reason": blank})
+        shown = world.slack.text_of(world.shows(request_of(card), "Rejected"))
+        assert "Reason" not in shown
+    assert world.ledger("SELECT DISTINCT reason FROM requests") == [("",)]
 
 
 # 4. Show it

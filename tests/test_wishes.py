@@ -85,6 +85,15 @@ def test_a_wrong_day_is_refused_in_place(town: World, values: dict[str, str], bl
     assert writes(town, request_of(card)) == [("POST", True)]
 
 
+def test_a_note_that_nobody_can_read_is_none(town: World) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "options")
+    town.slack.submit(ANN, values={"reason": "\u200b \u2800\ufe0f"})
+    shown = town.slack.text_of(town.shows(request_of(card), "Approved by"))
+    assert "Note" not in shown
+    assert town.ledger(f"SELECT reason FROM requests WHERE id = '{request_of(card)}'") == [("",)]
+
+
 def test_an_end_that_does_not_arrive_is_no_endless_access(town: World) -> None:
     card = posted(town)
     town.slack.click(ANN, card.ts, "options")

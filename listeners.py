@@ -25,6 +25,7 @@ from payloads import (
     mapping_at,
     selected_groups,
     text_at,
+    user_of,
 )
 from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, slack_error
 from tables import APPROVED, APPROVING, CLOSED, PENDING, REJECTING, REVOKED, REVOKING, Reviewer, Row
@@ -145,13 +146,16 @@ class Listeners:
         self._claim(self._waiting(click), click, REJECTING, reviewer, reason=reason)
 
     def list_groups(self, ack: Ack, body: dict[str, Any]) -> None:
-        """The groups that can be chosen on a card, as somebody types."""
+        """The groups that can be chosen on a card, as somebody types who may decide; none for others."""
         try:
+            self._reviewers.check(user_of(body), self._identity().team_id)
             if kept := kept_by_modal(body):
                 row = self._ledger.find(text_at(kept, "request"))
             else:
                 row = self._ledger.find_by_card(*card_of(body))
             offered = self._ledger.access_groups(row.dataroom_id) if row else []
+        except (MayNot, Sorry):
+            offered = []
         except LedgerError as error:
             log.error("groups=unread cause=%r", str(error))
             offered = []

@@ -619,6 +619,44 @@ def test_a_modal_that_a_reviewer_opened_does_not_let_others_decide(town: World, 
     town.slack.close(ANN)
 
 
+def suggested(world: World, who: str, **place: str) -> list[str]:
+    """The ids of the groups that somebody is offered as they begin to type."""
+    answer = world.slack.suggest(who, "groups", "", **place)
+    assert answer.status == 200
+    return [option["value"] for option in answer.body["options"]]
+
+
+def test_groups_are_named_to_nobody_who_may_not_decide(town: World) -> None:
+    ids = offered(town, "room-of-names", [f"Secret {number}" for number in range(11)])
+    card = posted(town, dataroom_id="room-of-names")
+    town.slack.click(ANN, card.ts, "options")
+    view = town.slack.open_view(ANN)
+    assert view
+    assert suggested(town, ANN, ts=card.ts) == suggested(town, ANN, view_id=view.id) == ids
+    for who in (SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA):
+        assert suggested(town, who, ts=card.ts) == []
+    payload: dict[str, Any] = {**town.slack.submit_payload(ANN, view.id), "type": "block_suggestion"}
+    payload |= {"action_id": "groups", "block_id": "groups", "value": ""}
+    for user in ({"id": SAM}, {"id": "U0NOBODY"}, {"id": ""}, {}, None):
+        assert town.slack.send_payload({**payload, "user": user}).body == {"options": []}
+    assert len(town.slack.send_payload(payload).body["options"]) == len(ids)
+    town.slack.close(ANN)
+
+
+def test_groups_are_named_only_while_slack_says_who_somebody_is(world: World) -> None:
+    for number in range(11):
+        world.conveyor.add_group(f"Group {number}")
+    world.start()
+    card = posted(world)
+    eventually(lambda: world.ledger("SELECT count(*) FROM access_groups") == [(11,)])
+    world.slack.fail("users.info", times=1, status=503)
+    assert suggested(world, ANN, ts=card.ts) == []
+    assert len(suggested(world, ANN, ts=card.ts)) == 11
+    asked = len(world.slack.calls("users.info"))
+    assert len(suggested(world, ANN, ts=card.ts)) == 11
+    assert len(world.slack.calls("users.info")) == asked  # the answer is kept
+
+
 def test_an_empty_list_lets_full_members_decide_and_says_so(world: World) -> None:
     world.start(REVIEWERS="")
     card = posted(world)

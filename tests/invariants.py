@@ -41,6 +41,9 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
 }
 BESIDE = ("refused", "opened", "reminder", "watching", "not watching")
+TOO_LATE = "too late to watch"
+# What has ended, for which it is too late; what is adopted as revoking was approved, and may be so again.
+ENDED = (*DECIDED, "adopted as closed", "adopted as revoking")
 
 # What Conveyor must say of a request whose row is in this state; nothing: that it is not there.
 STATUS_OF = {
@@ -226,10 +229,17 @@ def life_cycle(world: MortalWorld) -> list[str]:
     found = []
     last: dict[str, str] = defaultdict(str)
     claims: set[tuple[str, str]] = set()
+    ended: set[str] = set()
     # The rest of the trail is about clicks, questions, reminders and starts.
     of_life = f"request_id != '' AND event NOT IN ({', '.join(map(repr, BESIDE))})"
     query = f"SELECT event, request_id, person_email FROM trail WHERE {of_life} ORDER BY number"
     for event, request_id, email in world.ledger(query):
+        if event == TOO_LATE:
+            if str(request_id) not in ended:
+                found.append(f"{request_id}: “{TOO_LATE}” before it ended")
+            continue
+        if event in ENDED:
+            ended.add(str(request_id))
         if last[str(request_id)] not in MAY_FOLLOW.get(str(event), ()):
             found.append(f"{request_id}: “{event}” after “{last[str(request_id)]}”")
         last[str(request_id)] = str(event)

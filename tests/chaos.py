@@ -277,7 +277,7 @@ def stop_service(chaos: Chaos, which: int, how_long: int, _: int) -> None:
     stand_in.stop()
     time.sleep(0.1 + how_long % 100 / 100)
     stand_in.serve(stand_in.port)
-    chaos.outages.append((begun, time.time()))
+    chaos.outages.append((stand_in, begun, time.time()))
 
 
 def die(chaos: Chaos, appointed: int, number: int, when: int) -> None:

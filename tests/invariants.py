@@ -15,7 +15,7 @@ from sandbox.stand_in import Exchange
 from sandbox.workspace import Message
 from tables import CLOSED, PENDING, Row
 from tests.launcher import SHORT
-from tests.mortal import DECISIONS, Deed, MortalWorld
+from tests.mortal import DECISIONS, STOP_TELLING, TELL_ME, Deed, MortalWorld
 from tests.world import eventually
 
 # The life of a request, as the trail tells it: what may follow what. An empty word is its beginning.
@@ -40,6 +40,7 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "asked again": (*DECIDED, "given back", "adopted as closed"),
     **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
 }
+CLAIMS = ("approving", "rejecting", "revoking")
 BESIDE = ("refused", "opened", "reminder", "watching", "not watching")
 TOO_LATE = "too late to watch"
 # What has ended, for which it is too late; what is adopted as revoking was approved, and may be so again.
@@ -60,6 +61,9 @@ OUTCOME_OF = {"approved": "approved", "rejected": "ignored", "revoked": "approve
 VERB_OF = {"approved": "POST", "rejected": "PATCH"}
 CLEAR_REFUSALS = range(400, 500)
 NOT_CLEAR = (408, 425, 429)
+UNANSWERED = 503  # Slack shows a warning beside the button
+# The two ways in which a click is answered, the second when the first has failed.
+WAYS = ("response_url", "chat.postEphemeral")
 
 
 def broken(world: MortalWorld) -> list[str]:
@@ -262,7 +266,6 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
         )
     }
     answers = [said.ts for deed in world.deeds for said in deed.said]
-    told = Counter(private.user for private in world.slack.private if private.ts not in answers)
     silent: Counter[str] = Counter()
     for deed in world.deeds:
         name = f"{deed.user}'s “{deed.what}” on {deed.request_id}"
@@ -273,20 +276,47 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
             if answer.seconds < ACK_SECONDS and not world.was_down(deed.begun, deed.ended):
                 found.append(f"{name} was not answered ({answer.error}, {answer.seconds:.1f} s)")
             continue
+        event, _ = trail.get(deed.trigger_id, ("", 0))
+        if answer.status == UNANSWERED and _reached_nobody(world, deed):
+            if event in CLAIMS:
+                found.append(f"{name} was answered {answer.status} and counts: “{event}”")
+            answers += [said.ts for said in world.said_about(deed)]  # so it is no answer to another click
+            continue
         if answer.status != 200:
             found.append(f"{name} was answered {answer.status}: {answer.body}")
             continue
         if deed.seen or deed.said or deed.begun < world.ledger_lost_at:
             continue  # a modal or an answer says it; and with a lost ledger the card does, see `agreement`
-        event, _ = trail.get(deed.trigger_id, ("", 0))
-        if event in ("approving", "rejecting", "revoking"):
+        if event in CLAIMS:
             continue  # the card shows it, see `agreement` and `life_cycle`
         if not world.was_down(deed.begun, deed.ended, starting=0.0):  # it serves, since it answered
             silent[deed.user] += 1
+    told = Counter(private.user for private in world.slack.private if private.ts not in answers)
     for user, number in silent.items():
         if told[user] < number:
             found.append(f"{user} clicked {number} times without effect and was told {told[user]} times")
     return found
+
+
+def _reached_nobody(world: MortalWorld, deed: Deed) -> bool:
+    """Whether Slack took what there was to say of this click in neither way, as far as the app can know."""
+    if deed.what in (TELL_ME, STOP_TELLING) or deed.sent.get("type") != "block_actions":
+        return False  # questions are answered later, and modals by the answer itself
+    with world.slack.lock:
+        during = [each for each in world.slack.exchanges if deed.begun <= each.at <= deed.ended]
+    mine = [each for each in during if each.call in WAYS and each.request.get("user", deed.user) == deed.user]
+    failed = {each.call for each in mine if not _is_taken(each)}
+    if world.said_about(deed) and "response_url" not in failed:
+        return False
+    out = [(begun, ended) for service, begun, ended in world.outages if service is world.slack]
+    return failed == set(WAYS) or any(deed.begun <= end and begin <= deed.ended for begin, end in out)
+
+
+def _is_taken(exchange: Exchange) -> bool:
+    """Whether the app certainly got Slack's answer, and it was a good one."""
+    words = exchange.response if isinstance(exchange.response, dict) else {}
+    good = exchange.call == "response_url" or words.get("ok") is True
+    return exchange.status == 200 and good and "trickle" not in exchange.fault
 
 
 def reviewers_are_told(world: MortalWorld) -> list[str]:

@@ -17,6 +17,7 @@ import blocks
 from ledger import REMINDERS
 from sandbox.conveyor import OPEN
 from sandbox.slack import Refused
+from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, SAM, Answer, Private, elements_in
 from tests.launcher import SHORT, Kill
 from tests.world import World, eventually, kill
@@ -71,7 +72,7 @@ class MortalWorld(World):
         self.deeds: list[Deed] = []
         self.closed_here: list[tuple[str, str | None]] = []  # by people in Conveyor: request, status
         self.asked_again: list[tuple[str, float]] = []  # by customers: request, when
-        self.outages: list[tuple[float, float]] = []  # of a service, from when to when
+        self.outages: list[tuple[StandIn, float, float]] = []  # of a service, from when to when
         self.ledger_lost_at = 0.0
         self.asking = threading.Lock()
         self._dying = threading.Lock()
@@ -129,7 +130,8 @@ class MortalWorld(World):
         again = {end: min((at for at in self.starts if at > end), default=ended) for end in self.ends}
         died = any(end <= ended + 1.5 and begun - 0.5 <= start for end, start in again.items())
         began = any(begun - starting <= start <= ended + 1.5 for start in self.every_start())
-        return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in self.outages)
+        outages = [(out, end) for _, out, end in self.outages]
+        return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in outages)
 
     # Waiting
 
@@ -195,11 +197,15 @@ class MortalWorld(World):
         self.attempt(deed, act)
         if deed.answer is None or deed.answer.status != 200:
             return None
-        deed.said = self.slack.response_urls[deed.sent["response_url"].rpartition("/")[2]].said
+        deed.said = self.said_about(deed)
         with suppress(AssertionError):
             eventually(lambda: deed.said or self.is_dead(), HEARING_SECONDS)
         deed.ended = time.time()
         return deed.said[0] if deed.said else None
+
+    def said_about(self, deed: Deed) -> list[Private]:
+        """What was said by the address that Slack sent for answers; it grows."""
+        return self.slack.response_urls[deed.sent["response_url"].rpartition("/")[2]].said
 
 
 def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:

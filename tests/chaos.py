@@ -145,6 +145,7 @@ class Chaos(MortalWorld):
             self.kill()  # so that no death is left for later
             self.begin()
             self.rest()
+        assert not self.is_dead(), "the app ended by itself"
 
     def witness(self) -> None:
         if self.witnessed:

@@ -201,11 +201,11 @@ class Decide:
         active = tuple(granted.id for granted in grants if granted.status != "revoked")
         return Found("active" if active else "revoked", not active, not active, access=active)
 
-    def _grants(self, row: Row) -> list[Authorization]:
+    def _grants(self, row: Row, request: AuthorizationRequest | None = None) -> list[Authorization]:
         """What this customer was granted in this Trust Center, latest change first."""
-        return [
-            granted for granted in self._conveyor.authorizations(row.email) if granted.is_in(row.dataroom_id)
-        ]
+        email = request.email if request else row.email  # Conveyor's spelling, if that is known
+        listed = self._conveyor.authorizations(email)
+        return [granted for granted in listed if granted.is_in(row.dataroom_id)]
 
     def _write(self, row: Row, found: Found, first: bool) -> None:
         if not self._held():
@@ -232,7 +232,7 @@ class Decide:
             return
         if granted and granted.groups is None:
             try:
-                listed = self._grants(row)
+                listed = self._grants(row, found.request)
             except ConveyorError as error:
                 self._wait(row, False, error)
                 return
@@ -260,7 +260,7 @@ class Decide:
     def _approved_unseen(self, row: Row, found: Found) -> None:
         """It is approved, and Conveyor did not say by whom: compare what it gave with what was asked for."""
         try:
-            grants = self._grants(row)
+            grants = self._grants(row, found.request)
         except ConveyorError as error:
             self._wait(row, False, error)
             return

@@ -243,9 +243,10 @@ class Ledger(Database):
         self.update(update(LEASE).values(groups_at=now))
 
     def open_rooms(self) -> list[str]:
-        """The data rooms of the requests that wait."""
+        """The data rooms of the requests that wait, or may wait again if their decision is given back."""
         with self.read() as db:
-            query = select(REQUESTS.c.dataroom_id).where(REQUESTS.c.state == PENDING).distinct()
+            may_wait = REQUESTS.c.state.in_((PENDING, *IN_FLIGHT))
+            query = select(REQUESTS.c.dataroom_id).where(may_wait).distinct()
             return list(db.scalars(query))
 
     # What the queue says
@@ -536,6 +537,8 @@ class Ledger(Database):
                 "groups": packed(granted.groups if granted else None),
                 "access_status": granted.status if granted else "",
                 "access_ends": granted.ends if granted else None,
+                # Spelled as Conveyor finds it again.
+                "email": granted.email if granted else row.email,
             }
             return self._settle(row, APPROVED, now, {**known, **access}, row.decider)
         return self._settle(row, REJECTED, now, known, row.decider)

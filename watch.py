@@ -13,12 +13,13 @@ from conveyor_client import (
     Unavailable,
 )
 from ledger import LONGEST_PAUSE, Ledger
-from tables import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, Row
+from tables import APPROVED_ELSEWHERE, GONE, IGNORED_ELSEWHERE, Row
 
 log = logging.getLogger(__name__)
 
 READS_A_ROUND = 10
 READ_AGAIN_SECONDS = 600.0
+STALE_SECONDS = 600.0  # how old a copy may be that Conveyor answers from
 ELSEWHERE = {"approved": APPROVED_ELSEWHERE, "ignored": IGNORED_ELSEWHERE}
 
 Offer = Callable[[Sequence[AccessGroup]], object]
@@ -151,8 +152,11 @@ class Watch:
         except ConveyorError as error:
             log.warning("request=%s read=failed cause=%r", row.id, str(error))
             return
-        is_new = not (request.updated_at and row.updated_at) or request.updated_at > row.updated_at
-        if not (is_new or self._clock() >= (row.settled_at or 0.0) + READ_AGAIN_SECONDS):
-            return
-        if request.is_open and self._ledger.reopen(row, request, self._clock()):
+        is_news = (
+            row.state == GONE  # it was only not found
+            or not (request.updated_at and row.updated_at)
+            or request.updated_at > row.updated_at
+            or self._clock() >= (row.settled_at or 0.0) + STALE_SECONDS
+        )
+        if is_news and request.is_open and self._ledger.reopen(row, request, self._clock()):
             log.info("request=%s round=%d asked_again=yes", row.id, row.round + 1)

@@ -59,7 +59,9 @@ class ConveyorStandIn(StandIn):
         self.approve_answers_groups = True
         self.lists_ends = False  # no answer of the real one was seen to
         self.handled_status = 409
+        self.lag = 0.0  # seconds by which what is read is behind what was written
         self._numbers = count(1)
+        self._copies: list[tuple[float, dict[str, Item], dict[str, Item]]] = []
 
     @property
     def api_url(self) -> str:
@@ -111,6 +113,10 @@ class ConveyorStandIn(StandIn):
             granted = self._grant(self.requests[request_id], list(groups), "gated", "")
         return str(granted["id"])
 
+    def change_here(self, request_id: str, **changes: Any) -> None:
+        """Something about the request becomes another, such as its address."""
+        self._change(self.requests, request_id, **changes)
+
     def ignore_here(self, request_id: str) -> None:
         """Somebody ignores the request in Conveyor's own pages."""
         self._change(self.requests, request_id, status="ignored")
@@ -118,6 +124,7 @@ class ConveyorStandIn(StandIn):
     def remove(self, request_id: str) -> None:
         """The request is gone: 404 from now on."""
         with self.lock:
+            self._keep_copy()
             del self.requests[request_id]
         self.touch()
 
@@ -196,17 +203,18 @@ class ConveyorStandIn(StandIn):
         if not incoming.path.startswith(ROOT + "/"):
             raise Refusal(404, "Not found")
         arguments = incoming.arguments
-        for start, one in self._single_calls():
+        requests, authorizations = self._read()
+        for start, one in self._single_calls(requests, authorizations):
             if call.startswith(start):
                 return one(call.removeprefix(start), arguments)
         match call:
             case "GET /exchange/authorization_request_queue":
-                waiting = [request for request in self.requests.values() if request["status"] in OPEN]
+                waiting = [request for request in requests.values() if request["status"] in OPEN]
                 return self._page("authorization_requests", waiting, arguments)
             case "GET /exchange/authorization_requests":
-                return self._list("authorization_requests", self.requests, arguments, "status", "email")
+                return self._list("authorization_requests", requests, arguments, "status", "email")
             case "GET /exchange/authorizations":
-                return self._list("authorizations", self.authorizations, arguments, "status", "email")
+                return self._list("authorizations", authorizations, arguments, "status", "email")
             case "GET /exchange/access_groups":
                 return self._list("access_groups", self.groups, arguments)
             case "GET /exchange/connections":
@@ -216,12 +224,28 @@ class ConveyorStandIn(StandIn):
                 return self._approve(arguments)
         raise Refusal(404, "Not found")
 
-    def _single_calls(self) -> list[tuple[str, Callable[[str, Item], Item]]]:
+    def _read(self) -> tuple[dict[str, Item], dict[str, Item]]:
+        """Requests and authorizations as a reader sees them: as they were a while ago, if reads lag."""
+        then = self.now() - self.lag
+        # Each copy holds what was true until then; what came since was there from its beginning.
+        for until, requests, authorizations in self._copies if self.lag else []:
+            if until > then:
+                return {**self.requests, **requests}, authorizations
+        return self.requests, self.authorizations
+
+    def _keep_copy(self) -> None:
+        """Remember everything as it is right before a change, for readers that lag behind."""
+        if self.lag:
+            self._copies.append((self.now(), deepcopy(self.requests), deepcopy(self.authorizations)))
+
+    def _single_calls(
+        self, requests: dict[str, Item], authorizations: dict[str, Item]
+    ) -> list[tuple[str, Callable[[str, Item], Item]]]:
         """The calls that end with an id."""
         return [
-            ("GET /exchange/authorization_requests/", lambda key, _: _found(self.requests, key)),
+            ("GET /exchange/authorization_requests/", lambda key, _: _found(requests, key)),
             ("PATCH /exchange/authorization_requests/", self._ignore),
-            ("GET /exchange/authorizations/", lambda key, _: _found(self.authorizations, key)),
+            ("GET /exchange/authorizations/", lambda key, _: _found(authorizations, key)),
             ("PATCH /exchange/authorizations/", self._edit),
             ("GET /interactions/connections/", self._interactions_of),
         ]
@@ -341,6 +365,7 @@ class ConveyorStandIn(StandIn):
             "_embedded": self._embedded(group_ids),
             **({"expires_at": ends or None} if self.lists_ends else {}),
         }
+        self._keep_copy()
         self.authorizations[authorization["id"]] = authorization
         return authorization
 
@@ -379,6 +404,7 @@ class ConveyorStandIn(StandIn):
 
     def _change(self, items: dict[str, Item], key: str, **changes: Any) -> None:
         with self.lock:
+            self._keep_copy()
             items[key].update(changes, updated_at=self._stamp())
         self.touch()
 

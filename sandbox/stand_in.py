@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeVar
@@ -80,6 +81,7 @@ class Fault:
     delay: float = 0.0
     delay_after: float = 0.0
     trickle: float = 0.0
+    drip: float = 0.0
     drop: Literal["before", "after"] | None = None
     after: bool = False
     when: Callable[[Any], bool] | None = None
@@ -96,7 +98,7 @@ class Fault:
         return fnmatchcase(call, self.call) and (self.when is None or self.when(arguments))
 
     def __str__(self) -> str:
-        names = ("status", "delay", "delay_after", "trickle", "drop", "after")
+        names = ("status", "delay", "delay_after", "trickle", "drip", "drop", "after")
         return ", ".join(f"{name} {getattr(self, name)}" for name in names if getattr(self, name))
 
 
@@ -177,6 +179,7 @@ class StandIn:
         delay: float = 0.0,
         delay_after: float = 0.0,
         trickle: float = 0.0,
+        drip: float = 0.0,
         drop: Literal["before", "after"] | None = None,
         after: bool = False,
         when: Callable[[Any], bool] | None = None,
@@ -185,10 +188,11 @@ class StandIn:
 
         `status` and `body` replace the answer, and the work is not done unless `after` is set. `delay` comes
         before the work, `delay_after` between the work and the answer, `trickle` before each byte of it.
-        `drop` closes the connection without an answer, before or after the work. `times=None`: until cleared.
+        `drip` comes before each byte of a header that never ends, after the work. `drop` closes the
+        connection without an answer, before or after the work. `times=None`: until cleared.
         """
         fault = Fault(
-            call, times, status, body, headers or {}, delay, delay_after, trickle, drop, after, when
+            call, times, status, body, headers or {}, delay, delay_after, trickle, drip, drop, after, when
         )
         with self.lock:
             self._faults.append(fault)
@@ -276,9 +280,13 @@ class StandIn:
             raise
         status, body = (reply.status, reply.body) if reply else (None, None)
         self.finished(exchange, status, body, time.monotonic() - started)
+        if fault.drip:
+            _drip(flask.request.environ["werkzeug.socket"], fault.drip, stopping)
+            reply = None
         if reply is None:
             # Not closed: the server does that itself, and would stumble over a closed one.
-            flask.request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the other side was quicker
+                flask.request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return flask.Response(status=500)
         content, kind = reply.encoded()
         response = flask.Response(content, reply.status, {"Content-Type": kind, **reply.headers})
@@ -330,6 +338,14 @@ def _incoming() -> Incoming:
 def _flat(fields: Mapping[str, list[str]]) -> dict[str, Any]:
     """Fields given once as they are, others as lists."""
     return {key: values[0] if len(values) == 1 else values for key, values in fields.items()}
+
+
+def _drip(connection: socket.socket, pause: float, stopping: threading.Event) -> None:
+    """Begin an answer that goes on until the other side has enough of it."""
+    with suppress(OSError):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Endless: ")
+        while not stopping.wait(pause):
+            connection.sendall(b"x")
 
 
 def _drops(content: bytes, pause: float, stopping: threading.Event) -> Iterator[bytes]:

@@ -24,7 +24,7 @@ from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, BOB, SAM
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill
-from tests.mortal import TELL_ME, MortalWorld, stop_watching, watch
+from tests.mortal import LAG_SECONDS, TELL_ME, MortalWorld, stop_watching, watch
 from tests.promises import promises_broken, watch_what_is_told
 from tests.world import eventually
 
@@ -53,12 +53,32 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"delay_after": 1.3},
     {"trickle": 0.002},
     {"trickle": 0.05},
+    {"drip": 0.05},
 )
 WRITE_FAULTS: tuple[dict[str, Any], ...] = (
     {"status": 422, "body": {"error": "No seats left"}},
     {"status": 409, "body": {"error": "Already approved"}, "after": True},
+    {"status": 409, "body": {"error": "Try again"}},
     {"status": 403, "body": ""},
 )
+NOBODYS: dict[str, Any] = {"id": "x-1", "email": "mallory@evil.example", "dataroom_id": "room-1"}
+# Answers that look well and are not about what was asked, with the work done and not done.
+LIES: dict[str, tuple[dict[str, Any], ...]] = {
+    "POST /exchange/authorizations": (NOBODYS | {"status": "gated"}, NOBODYS | {"status": "revoked"}, {}),
+    "PATCH /exchange/authorization_requests/*": (NOBODYS | {"status": "ignored"}, {}),
+    "PATCH /exchange/authorizations/*": (NOBODYS | {"status": "revoked"}, {}),
+    "GET /exchange/authorization_requests/*": (NOBODYS | {"status": "approved"}, {}),
+    "GET /exchange/authorizations": ({"authorizations": None},),
+    "GET /exchange/authorization_request_queue": (
+        {"authorization_requests": [{"id": 7}, None, []], "total_pages": 1},
+        {"authorization_requests": {}},
+    ),
+    "chat.postMessage": ({"ok": True}, {"ok": True, "ts": None}),
+    "conversations.history": ({"ok": True}, {"ok": True, "messages": None}),
+    "conversations.members": ({"ok": True},),
+    "users.info": ({"ok": True, "user": None}, {"ok": True, "user": {"id": "U0SAM"}}),
+    "auth.test": ({"ok": True},),
+}
 CONVEYOR_READS = (
     "GET /exchange/authorization_request_queue",
     "GET /exchange/access_groups",
@@ -138,6 +158,8 @@ class Chaos(MortalWorld):
             future.result()
         for stand_in in (self.slack, self.conveyor):
             stand_in.clear_faults()
+        self.conveyor.lag = 0.0
+        self.slow_file.unlink(missing_ok=True)
         if self.is_dead():
             self.begin()
         self.rest()
@@ -261,14 +283,61 @@ def break_conveyor(chaos: Chaos, which: int, how: int, times: int) -> None:
         call, faults = CONVEYOR_READS[which // 3 % len(CONVEYOR_READS)], FAULTS
     else:
         call, faults = CONVEYOR_WRITES[which // 3 % len(CONVEYOR_WRITES)], FAULTS + WRITE_FAULTS
+    faults += lies(call)
     chaos.conveyor.fail(call, 1 + times % 3, **faults[how % len(faults)])
+
+
+def lies(call: str) -> tuple[dict[str, Any], ...]:
+    told = LIES.get(call, ())
+    return tuple({"status": 200, "body": body, "after": after} for body in told for after in (False, True))
 
 
 def break_slack(chaos: Chaos, which: int, how: int, times: int) -> None:
     call, faults = SLACK_CALLS[which % len(SLACK_CALLS)], FAULTS
     if call == "response_url":  # where any 200 is all that Slack says
         faults = tuple(fault for fault in FAULTS if fault.get("body") != HTML)
+    faults += lies(call)
     chaos.slack.fail(call, 1 + times % 3, **faults[how % len(faults)])
+
+
+def lag_behind(chaos: Chaos, much: int, how_long: int, _: int) -> None:
+    """For a while what can be read in Conveyor is behind what was written there."""
+
+    def catch_up() -> None:
+        time.sleep(how_long % 300 / 100)
+        chaos.conveyor.lag = 0.0
+
+    chaos.conveyor.lag = LAG_SECONDS * (1 + much % 100) / 100
+    chaos.busy.append(chaos.people.submit(catch_up))
+
+
+def change_address(chaos: Chaos, which: int, how: int, number: int) -> None:
+    """A request turns into somebody else's, or is for another Trust Center, or is only spelled otherwise."""
+    with chaos.conveyor.lock:
+        waiting = chaos.requests_that_are(*OPEN)[-3:]
+        if not waiting:
+            return
+        request_id = waiting[which % len(waiting)]
+        email = str(chaos.conveyor.requests[request_id]["email"])
+        changes = (
+            {"email": f"{email}.evil{number % 100}.example"},
+            {"email": email.swapcase()},
+            {"dataroom_id": f"room-{number % 2 + 1}"},
+        )
+        chaos.conveyor.change_here(request_id, **changes[how % len(changes)])
+
+
+def look_up_slowly(chaos: Chaos, much: int, how_long: int, _: int) -> None:
+    """For a while the names of both services take long to be looked up, perhaps too long for any call."""
+    begun = time.time()
+
+    def end() -> None:
+        time.sleep(how_long % 200 / 100)
+        chaos.slow_file.unlink(missing_ok=True)
+        chaos.outages.append((chaos.slack, begun, time.time()))
+
+    chaos.slow_file.write_text(str(much % 250 / 100))
+    chaos.busy.append(chaos.people.submit(end))
 
 
 def stop_service(chaos: Chaos, which: int, how_long: int, _: int) -> None:
@@ -326,6 +395,9 @@ DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "delete card": (1, delete_card),
     "break conveyor": (6, break_conveyor),
     "break slack": (5, break_slack),
+    "lag behind": (2, lag_behind),
+    "change address": (2, change_address),
+    "look up slowly": (1, look_up_slowly),
     "stop service": (1, stop_service),
     "die": (3, die),
     "stop": (1, stop),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import addresses
 import blocks
 from ledger import Ledger
 from sandbox.conveyor import OPEN, Decision
@@ -41,7 +42,7 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
 }
 CLAIMS = ("approving", "rejecting", "revoking")
-BESIDE = ("refused", "opened", "reminder", "watching", "not watching")
+BESIDE = ("refused", "opened", "reminder", "watching", "not watching", "changed in Conveyor")
 TOO_LATE = "too late to watch"
 # What has ended, for which it is too late; what is adopted as revoking was approved, and may be so again.
 ENDED = (*DECIDED, "adopted as closed", "adopted as revoking")
@@ -153,6 +154,9 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     deeds = [deed for deed in world.deeds if (deed.user, deed.request_id) == (row.reviewer_id, row.id)]
     if row.reviewer_id not in deciders(world.deeds, row.id):
         found.append(f"{row.id} was {row.state} by {row.reviewer_id}, who did nothing of the kind")
+    seen = {addresses.folded(address) for deed in deeds for address in deed.shown}
+    if addresses.folded(row.email) not in seen:
+        found.append(f"{row.id} was {row.state} for {row.email}, and {row.reviewer_id} saw {seen}")
     if row.state == "rejected":
         if row.reason not in [deed.reason for deed in deeds if deed.what == "reject"]:
             found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")

@@ -41,6 +41,8 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "revoke": [(ANN, "approve and revoke")],
     "tell me": [(BOB, "reject what is watched")],
     "reminders": [(ANN, "approve late")],
+    "changed": [(ANN, "approve changed")],
+    "unheard": [(ANN, "approve unheard")],
     "three clicks": [(ANN, "approve"), (BOB, "approve"), (ANN, "approve")],
 }
 SETTINGS = {"reminders": {"REMIND_AFTER_HOURS": str(0.2 / 3600)}}

@@ -11,13 +11,16 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +107,7 @@ class Start:
     `events` receives the name of every commit and outgoing call, one a line. When the file `stop` holds the
     beginning of a request ("POST /api/…") or of an SQL statement, the process takes the file away and stops
     itself (SIGSTOP): right before it sends that request, or right after that statement, in the middle of its
-    transaction.
+    transaction. While the file `slow` is there, each look-up of a name takes the seconds that it holds.
     """
 
     environment: Mapping[str, str]
@@ -113,6 +116,7 @@ class Start:
     events: Path | None = None
     kill: Kill | None = None
     stop: Path | None = None
+    slow: Path | None = None
     arguments: tuple[str, ...] = ()
 
 
@@ -216,9 +220,22 @@ def serve(start: Start) -> None:
         setattr(found, constant, value)
     if start.events or start.kill or start.stop:
         Events(start).watch()
+    if start.slow:
+        look_up_slowly(start.slow)
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.argv = ["app.py", *start.arguments]
     app.main()
+
+
+def look_up_slowly(file: Path) -> None:
+    look_up = socket.getaddrinfo
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        with suppress(OSError, ValueError):  # the file is not there, or not written yet
+            time.sleep(float(file.read_text()))
+        return look_up(*args, **more)
+
+    socket.getaddrinfo = slowly
 
 
 def end_with_parent() -> None:

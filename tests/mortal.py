@@ -26,6 +26,7 @@ POLL_SECONDS = "0.2"
 STARTING_SECONDS = 10.0  # on a loaded machine
 REST_SECONDS = 60.0  # the same
 HEARING_SECONDS = 6.0  # until an answer to a question has come, if it comes
+LAG_SECONDS = 2.0  # longer than the app waits before a second write, shorter than it waits to give back
 ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
 DECISIONS = ("approve", "reject", "revoke")
@@ -45,6 +46,7 @@ class Deed:
     answer: Answer | None = None
     seen: str = ""
     about: str = ""  # the customer's address
+    shown: frozenset[str] = frozenset()  # the address on the card, right before and right after a click
     said: list[Private] = field(default_factory=list)  # by the address that Slack sent for answers
 
     @property
@@ -181,16 +183,24 @@ class MortalWorld(World):
         if cards := self.cards(request_id):
             ACTIONS[what](self, user, request_id, cards[-1].ts)
 
-    def attempt(self, deed: Deed, act: Callable[[], Answer]) -> None:
+    def attempt(self, deed: Deed, act: Callable[[], Answer], ts: str = "") -> None:
+        """Do it, with the card `ts` if it is about one."""
         self.deeds.append(deed)
+        deed.shown |= self.address_on(ts)
         try:
             deed.answer = act()
         except Refused:
             self.deeds.remove(deed)  # the button is not there any more, and they see that
+        deed.shown |= self.address_on(ts)
         deed.ended = time.time()
         if deed.answer and deed.answer.status is None:
             with suppress(AssertionError):
                 eventually(self.is_dead, 0.5)  # so that its end is written down now
+
+    def address_on(self, ts: str) -> frozenset[str]:
+        """The customer's address on a card, if the card is there."""
+        card = self.slack.find(ts)
+        return frozenset([(card.metadata or {})["event_payload"]["email"]]) if card else frozenset()
 
     def ask(self, deed: Deed, act: Callable[[], Answer]) -> Private | None:
         """What the app says when somebody asks it, if it says something."""
@@ -217,7 +227,7 @@ def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
         except Refused:  # the card does not offer these
             return world.slack.click(user, ts, "approve")
 
-    world.attempt(Deed(user, request_id, "approve"), act)
+    world.attempt(Deed(user, request_id, "approve"), act, ts)
 
 
 def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
@@ -234,7 +244,8 @@ def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str
 def _in_a_window(world: MortalWorld, deed: Deed, ts: str, button: str, values: dict[str, Any]) -> None:
     """Click a button, and submit the window that it opens, if it does."""
     asked = Deed(deed.user, deed.request_id, ASKED)
-    world.attempt(asked, lambda: world.slack.click(deed.user, ts, button))
+    world.attempt(asked, lambda: world.slack.click(deed.user, ts, button), ts)
+    deed.shown = asked.shown
     named = f'"{deed.request_id}"'
     with world.slack.lock:
         mine = [view for view in world.slack.views.values() if view.user == deed.user]
@@ -309,6 +320,21 @@ def reject_watched(world: MortalWorld, user: str, request_id: str, ts: str) -> N
     reject(world, user, request_id, ts)
 
 
+def approve_changed(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve while the request turns into somebody else's in Conveyor."""
+    item = world.conveyor.requests[request_id]
+    if item["status"] in OPEN:
+        world.conveyor.change_here(request_id, email=f"{item['email']}.evil.example")
+    approve(world, user, request_id, ts)
+
+
+def approve_unheard(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve while Conveyor's answer is lost, and what it lets one read is behind what was written."""
+    world.conveyor.lag = LAG_SECONDS
+    world.conveyor.fail("POST /exchange/authorizations", drop="after")
+    approve(world, user, request_id, ts)
+
+
 def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Approve when everybody was reminded for the last time."""
 
@@ -328,4 +354,6 @@ ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
     "approve and revoke": approve_and_revoke,
     "reject what is watched": reject_watched,
     "approve late": approve_late,
+    "approve changed": approve_changed,
+    "approve unheard": approve_unheard,
 }

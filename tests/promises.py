@@ -11,7 +11,7 @@ from elements import cut, one_line
 from ledger import REMINDERS
 from sandbox.limits import blocks_text
 from sandbox.stand_in import Exchange
-from tests.invariants import DECIDED, STATUS_OF, WAITING, deciders, payload_of
+from tests.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
 from tests.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, Deed, MortalWorld
 
 PROMISES = ("I will tell you when", "I was going to tell you already")
@@ -45,7 +45,7 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
     for (user, request_id), deeds in _watchers(world).items():
         name = f"{user}, who wants to be told of {request_id},"
         tells = [deed for deed in deeds if deed.what == TELL_ME]
-        told = [at for at, text in _direct_messages(world, user) if deeds[0].about in text]
+        told = [at for at, text in _direct_messages(world, user) if _names(text, deeds[0])]
         closed = sum(world.closings(request_id, status) for status in ("approved", "ignored", None))
         revoked = sum((deed.request_id, deed.what) == (request_id, "revoke") for deed in world.deeds)
         most = min(len(tells), closed + revoked) + _repeats(world, told, [user], deeds[0].about)
@@ -81,6 +81,11 @@ def _direct_messages(world: MortalWorld, user: str) -> list[tuple[float, str]]:
     return [(float(message.ts), message.text) for message in mine]
 
 
+def _names(text: str, deed: Deed) -> bool:
+    """Whether the text is about this customer, however the address is spelled."""
+    return deed.about.casefold() in text.casefold()
+
+
 def _heard(deed: Deed, *words: str) -> bool:
     return any(each in said.text for said in deed.said for each in words)
 
@@ -90,7 +95,7 @@ def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str],
     starts = world.every_start()
     deaths = sum(any(one < start < other for start in starts) for one, other in pairwise(sent))
     return deaths + sum(
-        words in post.request["text"] and bool(post.fault) and _place(post) in places
+        words.casefold() in post.request["text"].casefold() and bool(post.fault) and _place(post) in places
         for post in world.slack.calls("chat.postMessage")
     )
 
@@ -121,8 +126,9 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
         most = REMINDERS * (2 if world.ledger_lost_at else 1) + _repeats(world, times, threads, REMINDER)
         if len(times) > most:
             found.append(f"{name}: {len(times)} reminders, at most {most} are due")
+        beside = ", ".join(map(repr, BESIDE))
         query = f"SELECT at, event FROM trail WHERE request_id = '{request_id}' AND round = {round}"
-        steps = world.ledger(f"{query} AND event != 'reminder' ORDER BY number")
+        steps = world.ledger(f"{query} AND event NOT IN ({beside}) ORDER BY number")
         for at in [post.at for post in posts if _place(post) in threads]:
             before = [str(event) for then, event in steps if float(str(then)) <= at]
             since = [str(event) for then, event in steps if at - DECIDING_SECONDS <= float(str(then)) <= at]
@@ -141,7 +147,7 @@ def watch_what_is_told(world: MortalWorld, found: list[str]) -> None:
             return
         user, text = exchange.request["channel"], exchange.request["text"]
         tells = [deed for deed in list(world.deeds) if (deed.user, deed.what) == (user, TELL_ME)]
-        request_id = next((deed.request_id for deed in tells if deed.about in text), "")
+        request_id = next((deed.request_id for deed in tells if _names(text, deed)), "")
         if not request_id:
             found.append(f"{user} is told what they did not ask: {text}")
             return

@@ -99,6 +99,7 @@ class World:
         self.waits = dict(BRISK)
         self.events_file: Path | None = None
         self.stop_file: Path | None = None
+        self.slow_file = folder / "slow"
         self.process: subprocess.Popen[bytes] | Forked | None = None
         self.settings = {
             "CONVEYOR_KEY": self.conveyor.api_key,
@@ -131,9 +132,8 @@ class World:
                     self.command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
                 )
         else:
-            self.process = Forked(
-                Start(environment, self.log_file, self.waits, self.events_file, kill, self.stop_file)
-            )
+            files = self.events_file, kill, self.stop_file, self.slow_file
+            self.process = Forked(Start(environment, self.log_file, self.waits, *files))
         return self.process
 
     def start(self, **settings: str) -> "World":

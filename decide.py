@@ -158,7 +158,9 @@ class Decide:
                 row, now, since + CONFIRM_SECONDS, row.trouble, open_since=since, not_found=0
             )
         elif now < since + AGREE_SECONDS:
-            self._read_again(row, open_since=since, not_found=0)
+            # For what is somebody else's now, nothing more is written either.
+            refusal = row.refusal or "" if found.is_other else row.refusal
+            self._read_again(row, open_since=since, not_found=0, refusal=refusal)
         elif found.is_other:
             self._give_back(row, "changed", request=found.request)
         elif row.adopted:
@@ -246,7 +248,9 @@ class Decide:
 
     def _closed(self, row: Row, found: Found, *, ours: bool) -> None:
         if row.state == REVOKING and not ours:
-            if self._ledger.revoked_elsewhere(row, self._clock()):
+            if self._clock() < _listed_at(row):
+                self._read_again(row, sent_at=None)
+            elif self._ledger.revoked_elsewhere(row, self._clock()):
                 log.info("request=%s elsewhere=revoked", row.id)
         elif not ours:
             self._elsewhere(row, found, "elsewhere")
@@ -322,9 +326,10 @@ class Decide:
             if self._ledger.handled_elsewhere(row, GONE, now, "gone" if first else "gone unconfirmed"):
                 log.info("request=%s gone=yes", row.id)
         else:
-            self._ledger.put_off(
-                row, now, now + CONFIRM_SECONDS, row.trouble, not_found=1, sent_at=_mark(row, first)
-            )
+            until = now + CONFIRM_SECONDS
+            if row.state == REVOKING:
+                until = max(until, _listed_at(row))
+            self._ledger.put_off(row, now, until, row.trouble, not_found=1, sent_at=_mark(row, first))
 
     def _wait(self, row: Row, first: bool, error: ConveyorError) -> None:
         """Conveyor could not be asked: try later, and say so. Only what was never sent is given back."""
@@ -360,6 +365,11 @@ class Decide:
 def _mark(row: Row, first: bool) -> float | None:
     """The mark that a row keeps: none while it is certain that no write was sent."""
     return None if first else row.sent_at
+
+
+def _listed_at(row: Row) -> float:
+    """When a list of grants that lags behind has the access that was given last."""
+    return (row.settled_at or 0.0) + AGREE_SECONDS
 
 
 def _chosen(row: Row) -> list[str]:

@@ -321,10 +321,10 @@ def reject_watched(world: MortalWorld, user: str, request_id: str, ts: str) -> N
 
 
 def approve_changed(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Approve while the request turns into somebody else's in Conveyor."""
-    item = world.conveyor.requests[request_id]
-    if item["status"] in OPEN:
-        world.conveyor.change_here(request_id, email=f"{item['email']}.evil.example")
+    """Approve while the request turns into somebody else's in Conveyor, which it does once."""
+    email = str(world.conveyor.requests[request_id]["email"])
+    if not email.endswith(".example"):
+        world.conveyor.change_here(request_id, email=f"{email}.evil.example")
     approve(world, user, request_id, ts)
 
 

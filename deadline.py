@@ -138,8 +138,10 @@ class Calls:
 
     def _exchange(self, seconds: float, method: str, url: str, content: dict[str, Any]) -> Answer:
         with requests.Session() as session:
+            # Each call has its own, so that no other call takes this one's connection before it is closed.
+            adapter = _Adapter()
             for scheme in ("https://", "http://"):
-                session.mount(scheme, _adapter())
+                session.mount(scheme, adapter)
             # Of the environment only proxies are taken: a user's .netrc would add a header of its own.
             session.trust_env = False
             session.headers["Accept-Encoding"] = "identity"
@@ -268,10 +270,7 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Makes the connections above, and reads the trusted certificates once, which takes 20 ms.
-
-    No connection is used twice: the end of each call closes its own.
-    """
+    """Makes the connections above. All of them share the trusted certificates: to read those takes 20 ms."""
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, ssl_context=_trusted(), **more)
@@ -284,11 +283,6 @@ class _Adapter(HTTPAdapter):
 
     def cert_verify(self, *_: Any) -> None:
         """The certificates are those of the context, which demands them."""
-
-
-@cache
-def _adapter() -> _Adapter:
-    return _Adapter()
 
 
 @cache

@@ -157,6 +157,20 @@ def test_a_client_that_may_not_write_reads_all_the_same(peer: RawPeer) -> None:
     assert [heard[:3] for heard in peer.heard] == [b"", b"", b"", b"GET"]
 
 
+def test_no_connection_is_used_for_two_calls(peer: RawPeer) -> None:
+    peer.say, peer.stays = saying(b"{}"), True
+    calls = Calls("a kind", 2)
+
+    def meanwhile(response: Any, **_: Any) -> None:
+        """The first call has its whole answer, so that its connection could be taken for another."""
+        assert response.content == b"{}"
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(calls.request, 3.0, "GET", peer.url).result().body == b"{}"
+
+    assert calls.request(9.0, "GET", peer.url, hooks={"response": meanwhile}).body == b"{}"
+    assert len(peer.heard) == 2
+
+
 # What is given up ends
 
 

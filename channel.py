@@ -136,7 +136,7 @@ class Channel:
 
     def post(self, row: Row, message: Message) -> str:
         """The new card's ts. After a SlackSilent with `maybe_done` there may be a card as well."""
-        answer = _call(
+        return _write(
             self._worker_client.chat_postMessage,
             channel=self.id,
             metadata=_metadata(row),
@@ -144,9 +144,6 @@ class Channel:
             unfurl_media=False,
             **message,
         )
-        if not is_ts(answer.get("ts")):
-            raise SlackSilent("chat_postMessage: the answer does not say where the card is", maybe_done=True)
-        return str(answer["ts"])
 
     def update(self, row: Row, message: Message) -> None:
         self._call_about(
@@ -172,7 +169,7 @@ class Channel:
     def _call_about(self, row: Row, method: Callable[..., SlackResponse], **arguments: Any) -> None:
         """A call about a card, which may be in a channel that the app used before."""
         try:
-            _call(method, channel=row.channel, **arguments)
+            _write(method, channel=row.channel, **arguments)
         except ChannelClosed as error:
             if row.channel == self.id:
                 raise
@@ -185,7 +182,7 @@ class Channel:
     def direct(self, user_id: str, message: Message) -> None:
         """Send a direct message."""
         quiet = {"unfurl_links": False, "unfurl_media": False}
-        _call(self._worker_client.chat_postMessage, channel=user_id, **quiet, **message)
+        _write(self._worker_client.chat_postMessage, channel=user_id, **quiet, **message)
 
     def members(self) -> frozenset[str]:
         """Who can see the cards, as Slack said within the last minute."""
@@ -306,6 +303,14 @@ def _fitted(text: str, most: int) -> str:
     while len(json.dumps(text)) > most:
         text = text[:-1]
     return text
+
+
+def _write(method: Callable[..., SlackResponse], **arguments: Any) -> str:
+    """The ts of the message that was posted or changed; an answer that does not name it is none."""
+    ts = _call(method, **arguments).get("ts")
+    if not is_ts(ts):
+        raise SlackSilent(f"{method.__name__}: an answer without the message", maybe_done=True)
+    return str(ts)
 
 
 def _call(method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:

@@ -78,7 +78,7 @@ class Calls:
         """
         call = _Call(time.monotonic() + seconds, may_send or (lambda: True))
         if not self._places.acquire(timeout=seconds):
-            raise CallFailed(f"no place for another call in {seconds:.0f} s", sent=False)
+            raise CallFailed(f"no place for another call in {seconds:.3g} s", sent=False)
         self._begin(call)
         # As a daemon, so that a look-up that hangs does not hold up the end of the process.
         thread = threading.Thread(target=self._run, args=(call, seconds, method, url, content), daemon=True)
@@ -91,7 +91,7 @@ class Calls:
             return call.answer.result(timeout=call.seconds_left())
         except FutureTimeout:
             call.end()
-            raise CallFailed(f"no whole answer in {seconds:.0f} s", sent=call.sent) from None
+            raise CallFailed(f"no whole answer in {seconds:.3g} s", sent=call.sent) from None
 
     def full_seconds(self) -> float:
         """How long every place has been taken without a break."""

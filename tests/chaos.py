@@ -74,6 +74,7 @@ LIES: dict[str, tuple[dict[str, Any], ...]] = {
         {"authorization_requests": {}},
     ),
     "chat.postMessage": ({"ok": True}, {"ok": True, "ts": None}),
+    "chat.update": ({"ok": True},),
     "conversations.history": ({"ok": True}, {"ok": True, "messages": None}),
     "conversations.members": ({"ok": True},),
     "users.info": ({"ok": True, "user": None}, {"ok": True, "user": {"id": "U0SAM"}}),

@@ -41,6 +41,7 @@ BACKGROUND_SECONDS = 10.0  # for one that nobody waits for
 # How many calls of each kind there may be at once. A click makes one at a time and has a thread of those in
 # gunicorn.conf.py; the others leave room for calls whose look-up of a name hangs, which nothing can end.
 CLICKS, BACKGROUND, CONVEYOR = 128, 32, 32
+CLICK_BYTES = 1_000_000  # of an answer about one person, or one window
 FINISH_SECONDS = 5.0  # for what is under way when the process is told to stop
 
 
@@ -88,8 +89,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     ledger = Ledger(settings.database_url)
     ledger.prepare()
     lease, clicks = Lease(ledger), Clicks()
-    calls = [Calls("Slack, for clicks", CLICKS), Calls("Slack", BACKGROUND), Calls("Conveyor", CONVEYOR)]
-    for_clicks, for_slack, for_conveyor = calls
+    for_clicks = Calls("Slack for clicks", CLICKS, CLICK_BYTES)
+    for_slack, for_conveyor = Calls("Slack", BACKGROUND), Calls("Conveyor", CONVEYOR)
+    calls = [for_clicks, for_slack, for_conveyor]
     slack = settings.slack_bot_token, settings.slack_api_url
     quick = SlackClient(*slack, for_clicks, LISTENER_SECONDS)
     patient = SlackClient(*slack, for_slack, BACKGROUND_SECONDS)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, NotFound, Refused
 from health import EVERYBODY_MAY_DECIDE
+from reviewers import slack_error
 from settings import Settings, SettingsError, load
 from slack_client import SlackClient
 
@@ -253,4 +254,4 @@ def _ask(method: Callable[..., Any], **arguments: Any) -> tuple[Any, str]:
         return None, str(error.response.get("error") or error.response.status_code)
     except Exception as error:
         # Slack's library lets many kinds out.
-        raise Unreachable(type(error).__name__) from error
+        raise Unreachable(slack_error(error)) from error

@@ -27,7 +27,6 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 SILENCE_SECONDS = 5.0  # for each read within a call
-MAX_ANSWER_BYTES = 10_000_000
 CHUNK_BYTES = 65_536
 
 
@@ -52,11 +51,15 @@ class Answer:
 
 
 class Calls:
-    """Makes HTTP calls of one kind, at most `most` at once, so that no kind takes the places of another."""
+    """Makes HTTP calls of one kind, at most `most` at once, so that no kind takes the places of another.
 
-    def __init__(self, name: str, most: int) -> None:
+    An answer has `most_bytes` at most.
+    """
+
+    def __init__(self, name: str, most: int, most_bytes: int = 10_000_000) -> None:
         self.name = name
         self._most = most
+        self._most_bytes = most_bytes
         self._places = threading.Semaphore(most)
         self._lock = threading.Lock()
         self._under_way: set[_Call] = set()
@@ -157,7 +160,7 @@ class Calls:
                 body = bytearray()
                 for chunk in response.iter_content(CHUNK_BYTES):
                     body += chunk
-                    if len(body) > MAX_ANSWER_BYTES:
+                    if len(body) > self._most_bytes:
                         raise CallFailed("too large an answer", sent=True)
                 return Answer(response.status_code, response.headers, bytes(body))
 

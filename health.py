@@ -32,7 +32,7 @@ def readiness(
     """What is wrong now, each in a sentence."""
     found = Readiness()
     found.reasons.extend(
-        f"{each.name}: every call is stuck, for {each.full_seconds():.0f} s."
+        f"Calls to {each.name} are all stuck, for {each.full_seconds():.0f} s."
         for each in calls
         if each.full_seconds() > FULL_SECONDS
     )

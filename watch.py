@@ -13,7 +13,7 @@ from conveyor_client import (
     Unavailable,
 )
 from ledger import LONGEST_PAUSE, Ledger
-from tables import APPROVED_ELSEWHERE, GONE, IGNORED_ELSEWHERE, Row
+from tables import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, Row
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +153,7 @@ class Watch:
             log.warning("request=%s read=failed cause=%r", row.id, str(error))
             return
         is_news = (
-            row.state == GONE  # it was only not found
-            or not (request.updated_at and row.updated_at)
+            not (request.updated_at and row.updated_at)
             or request.updated_at > row.updated_at
             or self._clock() >= (row.settled_at or 0.0) + STALE_SECONDS
         )

@@ -278,7 +278,7 @@ def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_be
     world.start()
     card = posted(world)
     names.hang(world.conveyor.port)
-    stuck = "Conveyor: every call is stuck, for "
+    stuck = "Calls to Conveyor are all stuck, for "
     eventually(lambda: any(reason.startswith(stuck) for reason in world.readiness()[1]["reasons"]))
     answer = world.slack.click(ANN, card.ts, "approve")
     assert answer.status == 200 and answer.seconds < ANSWER_SECONDS

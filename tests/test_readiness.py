@@ -45,6 +45,7 @@ def test_every_reason_is_explained_and_no_other(world: World) -> None:
     slack.fail("conversations.history", times=3, body={"ok": False, "error": "not_in_channel"})
     conveyor.fail("GET /exchange/authorization_request_queue", times=1, delay=3)
     slack.fail("apps.connections.open", times=3, status=503)
+    world.waits |= {"app.CONVEYOR": 1, "health.FULL_SECONDS": 0.5}
     world.launch(REVIEWERS="", SLACK_APP_TOKEN=slack.app_token)
     says("has not answered yet")
     says("the socket")
@@ -61,6 +62,9 @@ def test_every_reason_is_explained_and_no_other(world: World) -> None:
     conveyor.fail("GET /exchange/access_groups", times=2, status=503)
     says("no complete look since")
     no_longer_says("no complete look")
+    conveyor.fail("GET /exchange/access_groups", times=1, delay=3)
+    says("are all stuck")
+    no_longer_says("are all stuck")
     posted(world)
     slack.fail("chat.postMessage", times=None, body={"ok": False, "error": "invalid_blocks"})
     conveyor.ask("late@acme.com", "x")

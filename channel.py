@@ -14,7 +14,7 @@ from slack_sdk.web import SlackResponse
 
 import addresses
 import blocks
-from conveyor_client import ID_CHARS
+from conveyor_client import ID_CHARS, clean
 from deadline import CallFailed
 from elements import Message
 from tables import IN_FLIGHT, OUTAGE, OUTAGE_OVER, PENDING, REVOKING, SETTLED, FoundCard, Row
@@ -206,7 +206,7 @@ class Channel:
             for message in self._listed("messages", self._client.conversations_history, **page):
                 try:
                     card = self._card(channel, message)
-                except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+                except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
                     ts = message.get("ts") if isinstance(message, dict) else None
                     log.warning("card=unreadable ts=%r cause=%s", ts, type(error).__name__)
                     continue
@@ -269,9 +269,9 @@ def is_ts(value: object) -> bool:
 
 
 def _short(value: object, most: int) -> str:
-    """The text, of which the ledger takes so many characters. Raises ValueError if it is longer."""
+    """The text, of which the ledger takes so many characters. Raises ValueError if it does not take it."""
     text = str(value or "")
-    if len(text) > most:
+    if len(text) > most or text != clean(text):
         raise ValueError
     return text
 

@@ -14,6 +14,7 @@ from urllib.parse import quote as percent
 from urllib.parse import urlencode
 
 from addresses import ADDRESS_CHARS
+from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
 from conveyor_client import AccessGroup
 from elements import (
     CHECKBOXES,
@@ -371,7 +372,9 @@ def _message(row: Row) -> list[Block]:
     shown = cut(words, MESSAGE_CHARS, "")
     blocks = [quote("They wrote:", shown)]
     if len(words) > len(shown):
-        blocks.append(context(f"{len(words) - len(shown):,} more characters: read them in Conveyor."))
+        more = f"{len(words) - len(shown):,} more characters: read them in Conveyor."
+        # Of one that is as long as that the end was not kept.
+        blocks.append(context(f"At least {more}" if len(row.message) >= KEPT_CHARS else more))
     return blocks
 
 

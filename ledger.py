@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     union_all,
     update,
 )
@@ -288,12 +289,17 @@ class Ledger(Database):
                 self._log(db, now, "asked", request.id, 1)
 
     def _learn_waiting(self, row: Any, requests: Sequence[AuthorizationRequest], now: float) -> None:
-        """Keep what Conveyor says of a waiting request now. The trail says so if it is somebody else's."""
+        """Keep what Conveyor says of a waiting request now. The trail says so if it is somebody else's.
+
+        What is older than what is known comes from a copy that lags behind, and is not kept.
+        """
         (request,) = requests
         values = {**_learnt(request, now), **_redraw(now)}
         if addresses.domain(row.email) != addresses.domain(request.email):
             values["company"] = None
-        waiting = and_(REQUESTS.c.id == request.id, REQUESTS.c.state == PENDING)
+        known = REQUESTS.c.updated_at
+        is_news = or_(known.is_(None), known <= request.updated_at) if request.updated_at else true()
+        waiting = and_(REQUESTS.c.id == request.id, REQUESTS.c.state == PENDING, is_news)
         with self.write() as db:
             changed = db.execute(update(REQUESTS).where(waiting).values(**values)).rowcount
             if changed and not request.is_about(row.email, row.dataroom_id):

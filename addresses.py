@@ -1,6 +1,7 @@
 """Which email addresses are the same: the one rule, wherever two of them are compared."""
 
 ADDRESS_CHARS = 320  # RFC 3696: 64 before the @ and 255 after it
+LABEL_CHARS = 63  # RFC 1035: a longer one is in no domain
 
 
 def bounded(email: str) -> str:
@@ -32,9 +33,12 @@ def domain(email: str) -> str:
 
 
 def domain_folded(name: str) -> str:
-    """A domain as it is compared: each label in small letters, or as IDNA writes it."""
+    """A domain as it is compared: each label in small letters, or as IDNA writes it.
+
+    One that is too long for the DNS stays as it is: to encode 20,000 letters takes Python a minute.
+    """
     return ".".join(
-        label if label.isascii() else "xn--" + label.encode("punycode").decode()
+        label if label.isascii() or len(label) > LABEL_CHARS else "xn--" + label.encode("punycode").decode()
         for label in _small(name).split(".")
     )
 

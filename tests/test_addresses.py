@@ -1,0 +1,146 @@
+"""Which addresses are the same, and how long one may be."""
+
+import string
+import time
+from collections.abc import Callable
+from unicodedata import normalize
+
+import idna
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from addresses import ADDRESS_CHARS, bounded, domain, domain_folded, folded, same
+
+KELVIN = "\N{KELVIN SIGN}"
+# Letters that some way of comparing takes for others, among the rest of Unicode.
+TRICKY = f"{KELVIN}\N{LATIN SMALL LETTER LONG S}\N{LATIN SMALL LIGATURE FI}ßẞİıǅÅｂＢ①²ⅷ\u0301\u200d。．｡"
+LETTERS = st.one_of(
+    st.sampled_from(string.ascii_letters + string.digits + "-._" + TRICKY),
+    st.characters(exclude_categories=["Cs"]),
+)
+LABELS = st.text(LETTERS, min_size=1, max_size=20)
+DOMAINS = st.lists(LABELS, min_size=1, max_size=3).map(".".join)
+# What an internationalized domain may be made of, in several scripts.
+VALID = st.one_of(
+    st.text("abcdefghijklmnopqrstuvwxyz0123456789äöüßéøł", min_size=1, max_size=20),
+    st.text("абвгдежзийклмнопрстуфхцчшщъыьэюя", min_size=1, max_size=20),
+    st.text("αβγδεζηθικλμνξοπρσςτυφχψω", min_size=1, max_size=20),
+    st.text("日本語中文字漢平仮名例え", min_size=1, max_size=12),
+)
+# Ways to write a domain in which it stays the same, or becomes another.
+WAYS: list[Callable[[str], str]] = [
+    str,
+    lambda name: "".join(char.upper() if char.isascii() else char for char in name),
+    lambda name: (known_to_the_dns(name) or b"").decode(),
+    str.upper,
+    str.lower,
+    str.casefold,
+    lambda name: normalize("NFKD", name),
+    lambda name: normalize("NFKC", name),
+    lambda name: normalize("NFKD", name).encode("ascii", "ignore").decode(),
+    lambda name: name[::-1],
+]
+
+
+def known_to_the_dns(name: str) -> bytes | None:
+    """The domain as the DNS has it, in small letters; None if it can have no such domain."""
+    try:
+        return idna.encode(name).lower()
+    except (idna.IDNAError, UnicodeError):
+        return None
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(LETTERS), st.tuples(LABELS, DOMAINS).map("@".join)))
+@example(f"CEO@BAN{KELVIN}.com")
+def test_folding_twice_is_folding_once(address: str) -> None:
+    assert folded(folded(address)) == folded(address)
+    assert domain(folded(address)) == domain(address)
+
+
+@settings(deadline=None)
+@given(st.text(LETTERS), st.text(LETTERS))
+@example("jane@müller.example", "jane@xn--mller-kva.example")
+def test_same_is_what_folds_alike(one: str, other: str) -> None:
+    assert same(one, one) and same(one, one.swapcase() if one.isascii() else one)
+    assert same(one, other) == same(other, one) == (folded(one) == folded(other))
+
+
+@settings(deadline=None)
+@given(st.lists(VALID, min_size=1, max_size=3).map(".".join), st.sampled_from(WAYS))
+def test_domains_are_the_same_if_they_are_to_the_dns(one: str, way: Callable[[str], str]) -> None:
+    other = way(one)
+    first, second = known_to_the_dns(one), known_to_the_dns(other)
+    assume(first is not None and second is not None)
+    assert same(f"jane@{one}", f"jane@{other}") == (first == second)
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("ceo@bank.com", f"ceo@ban{KELVIN}.com"),
+        ("ceo@bank.com", f"{KELVIN}ceo@bank.com"),
+        ("kim@acme.com", f"{KELVIN}im@acme.com"),
+        ("sam@acme.com", "\N{LATIN SMALL LETTER LONG S}am@acme.com"),
+        ("ceo@strasse.de", "ceo@straße.de"),
+        ("ceo@bank.com", "ceo@ｂａｎｋ.com"),
+        ("ceo@bank.com", "ceo@bank。com"),
+        ("ceo@bank.com", "ceo＠bank.com"),
+        ("ceo@bank.com", "ceo@bаnk.com"),  # a Cyrillic letter
+        ("ceo@ix.com", "ceo@ⅸ.com"),
+    ],
+)
+def test_who_only_looks_alike_is_another(one: str, other: str) -> None:
+    assert not same(one, other) and not same(other, one.upper())
+
+
+@settings(deadline=None)
+@given(VALID)
+def test_a_domain_is_compared_as_the_dns_has_it(label: str) -> None:
+    assume(known_to_the_dns(label) is not None)
+    assert domain_folded(label) == idna.encode(label).decode()
+    assert same(f"jane@{label}.example", f"JANE@{idna.encode(label).decode().upper()}.EXAMPLE")
+
+
+@settings(deadline=None)
+@given(st.characters(min_codepoint=128, exclude_categories=["Cs"]), *[st.text("abk", max_size=3)] * 2)
+@example(KELVIN, "ban", "")
+def test_no_other_letter_becomes_one_of_ascii(char: str, before: str, after: str) -> None:
+    name = before + char + after
+    assert folded(f"{name}@acme.com") == f"{name}@acme.com" and folded(name) == name
+    label = domain(f"jane@{name}.com").removesuffix(".com")
+    assert label.startswith("xn--") and label.removeprefix("xn--").encode().decode("punycode") == name
+
+
+@settings(deadline=None)
+@given(st.text(LETTERS, max_size=5), st.integers(0, 400))
+def test_an_address_is_kept_up_to_a_length_and_then_says_how_long_it_was(start: str, rest: int) -> None:
+    address = f"{start}{'x' * rest}@acme.com"
+    kept = bounded(address)
+    assert kept.isprintable() and len(kept) <= ADDRESS_CHARS
+    assert bounded(kept) == kept
+    if len(address.strip()) <= ADDRESS_CHARS:
+        assert len(kept) == len(address.strip()) and kept.endswith("@acme.com")
+    else:
+        assert len(kept) == ADDRESS_CHARS and kept.endswith(f"… ({len(address.strip())} characters)")
+
+
+@pytest.mark.parametrize(
+    "count, ending", [(320, "x@acme.com"), (321, "… (321 characters)"), (3000, "… (3000 characters)")]
+)
+def test_the_longest_address_is_kept_whole(count: int, ending: str) -> None:
+    address = "x" * (count - len("@acme.com")) + "@acme.com"
+    assert len(bounded(address)) == 320 and bounded(address).endswith(ending)
+    assert (bounded(address) == address) == (count == 320)
+
+
+def test_what_cannot_be_seen_in_an_address_is_seen() -> None:
+    assert bounded(" jane\u200b@acme.com\u202e\x00 ") == "jane\ufffd@acme.com\ufffd\ufffd"
+
+
+@pytest.mark.parametrize("letters", ["字" * 50_000, "".join(map(chr, range(0x4E00, 0x9FA5)))])
+def test_however_long_a_name_is_it_is_compared_at_once(letters: str) -> None:
+    began = time.monotonic()
+    assert not same(f"jane@{letters}.com", f"jane@{letters[:-1]}.com")
+    assert time.monotonic() - began < 2

@@ -14,8 +14,8 @@ from urllib.parse import quote as percent
 from urllib.parse import urlencode
 
 from addresses import ADDRESS_CHARS
+from conveyor_client import LATEST, AccessGroup
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
-from conveyor_client import AccessGroup
 from elements import (
     CHECKBOXES,
     OPTION_CHARS,
@@ -273,10 +273,11 @@ def _company(row: Row) -> list[Block]:
     else:
         people = "1 person" if count == 1 else f"{count:,} people"
         elements = [words(f"When this came, {people} at {name} had access")]
-        if known.get("latest_activity_at"):
-            elements += [words("; last active on "), date(known["latest_activity_at"], "{date}")]
+        latest = known.get("latest_activity_at")
+        if isinstance(latest, float) and 0 < latest < LATEST:
+            elements += [words("; last active on "), date(latest, "{date}")]
         elements.append(words("."))
-    if known.get("crm_link"):
+    if isinstance(known.get("crm_link"), str) and known["crm_link"]:
         elements += [words(" "), link(known["crm_link"], "Open in the CRM")]
     return [rich(elements)]
 
@@ -638,7 +639,7 @@ def changed(row: Row) -> str:
     # In code nothing formats, and no address becomes a link.
     now = escaped(_address(row).replace("`", "")) or "?"
     return (
-        f"This request changed in Conveyor: it's from `{now}` now. "
+        f"The request from `{now}` changed in Conveyor: its address or its Trust Center isn't what you saw. "
         "I've updated the card. Please check it and decide again."
     )
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from conveyor_client import (
@@ -157,10 +158,10 @@ class Decide:
             self._ledger.put_off(
                 row, now, since + CONFIRM_SECONDS, row.trouble, open_since=since, not_found=0
             )
-        elif now < since + AGREE_SECONDS:
+        elif now < (until := since + AGREE_SECONDS):
             # For what is somebody else's now, nothing more is written either.
             refusal = row.refusal or "" if found.is_other else row.refusal
-            self._read_again(row, open_since=since, not_found=0, refusal=refusal)
+            self._read_again(row, until, open_since=since, not_found=0, refusal=refusal)
         elif found.is_other:
             self._give_back(row, "changed", request=found.request)
         elif row.adopted:
@@ -170,11 +171,12 @@ class Decide:
         else:
             self._give_back(row, "still open")
 
-    def _read_again(self, row: Row, **values: Any) -> None:
+    def _read_again(self, row: Row, until: float = inf, **values: Any) -> None:
         """Look once more after a pause that grows; the card says meanwhile that nothing is confirmed yet."""
         now = self._clock()
+        again_at = min(now + pause(row.decide_failures), until)
         values["decide_failures"] = row.decide_failures + 1
-        self._ledger.put_off(row, now, now + pause(row.decide_failures), "unconfirmed", **values)
+        self._ledger.put_off(row, now, again_at, "unconfirmed", **values)
 
     def _look(self, row: Row) -> Found:
         """What Conveyor says of the decision now. Raises ConveyorError."""
@@ -249,7 +251,7 @@ class Decide:
     def _closed(self, row: Row, found: Found, *, ours: bool) -> None:
         if row.state == REVOKING and not ours:
             if self._clock() < _listed_at(row):
-                self._read_again(row, sent_at=None)
+                self._read_again(row, _listed_at(row), sent_at=None)
             elif self._ledger.revoked_elsewhere(row, self._clock()):
                 log.info("request=%s elsewhere=revoked", row.id)
         elif not ours:

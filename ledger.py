@@ -97,7 +97,7 @@ CLAIM = (
         REQUESTS.c.state == bindparam("the_state"),
         REQUESTS.c.channel == bindparam("the_channel"),
         REQUESTS.c.card_ts == bindparam("the_card"),
-        REQUESTS.c.email == bindparam("the_email"),
+        REQUESTS.c.address == bindparam("the_address"),
         REQUESTS.c.dataroom_id == bindparam("the_room"),
     )
     .values(revision=REQUESTS.c.revision + 1)
@@ -444,7 +444,7 @@ class Ledger(Database):
             "the_state": before,
             "the_channel": row.channel,
             "the_card": row.card_ts,
-            "the_email": row.email,
+            "the_address": addresses.folded(row.email),
             "the_room": row.dataroom_id,
         }
         begun = {

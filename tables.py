@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from typing import Any
 
@@ -241,11 +241,13 @@ class Row:
     @property
     def before(self) -> "Past":
         """How the round before this one ended; without a state where nobody knows."""
-        kept = object_in(self.previous)
+        unknown = Past(self.email, "", 0.0)
         try:
-            return Past(**{"email": self.email, "state": "", "at": 0.0, **kept})
+            past = replace(unknown, **object_in(self.previous))
         except TypeError:
-            return Past(self.email, "", 0.0)
+            return unknown
+        texts = (past.email, past.state, past.reviewer_id, past.reviewer_name, past.reason, past.groups or "")
+        return past if _is_time(past.at) and all(isinstance(text, str) for text in texts) else unknown
 
     @property
     def group_list(self) -> list[AccessGroup] | None:
@@ -320,11 +322,25 @@ def row_of(found: Any) -> Row:
     """The row as the database has it. One damaged value spoils neither its row nor the others: it is told."""
     values = dict(found._mapping)
     for name in _TIMES:
-        at = values[name]
-        if at is not None and not (isinstance(at, (int, float)) and 0.0 <= at < LATEST):
+        if values[name] is not None and not _is_time(values[name]):
             log.warning("request=%s damaged=%s", values["id"], name)
             values[name] = 0.0
+    for name in ("groups", "previous", "company"):
+        if values[name] and not _is_json(values[name]):
+            log.warning("request=%s damaged=%s", values["id"], name)
     return Row(**values)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0.0 <= value < LATEST
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def packed(groups: Iterable[AccessGroup] | None) -> str | None:

@@ -94,10 +94,9 @@ def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str],
     """How many messages may be repetitions: the app died after one, or its answer went wrong."""
     starts = world.every_start()
     deaths = sum(any(one < start < other for start in starts) for one, other in pairwise(sent))
-    return deaths + sum(
-        words.casefold() in post.request["text"].casefold() and bool(post.fault) and _place(post) in places
-        for post in world.slack.calls("chat.postMessage")
-    )
+    posts = [post for post in world.slack.calls("chat.postMessage") if _place(post) in places]
+    doubtful = [post.request["text"] for post in posts if post.fault or world.is_slow(post.at)]
+    return deaths + sum(words.casefold() in text.casefold() for text in doubtful)
 
 
 def _place(post: Exchange) -> str:

@@ -136,6 +136,7 @@ def click(number: int, user_id: str, response_url: str) -> bytes:
     """Somebody approves: the whole HTTP request, signed now."""
     found_by = ("address", "domain")  # which is no part of the picture
     shown = Row(**{name: value for name, value in row(number).items() if name not in found_by})
+    value = f"1 {shown.subject} req-{number}"
     message = blocks.card(shown, GROUPS)
     payload = {
         "type": "block_actions",
@@ -149,7 +150,7 @@ def click(number: int, user_id: str, response_url: str) -> bytes:
         "message": {"ts": shown.card_ts, "text": message["text"], "blocks": message["blocks"]},
         "state": {"values": {}},
         "response_url": response_url,
-        "actions": [{"type": "button", "action_id": blocks.APPROVE, "value": f"1 req-{number}"}],
+        "actions": [{"type": "button", "action_id": blocks.APPROVE, "value": value}],
     }
     return signed({"payload": json.dumps(payload)})
 

@@ -27,7 +27,7 @@ class Clock:
 
 
 def reviewers(slack: SlackStandIn, *allowed: str, clock: Clock | None = None) -> Reviewers:
-    client = SlackClient(slack.bot_token, slack.api_url, seconds=1.0)
+    client = SlackClient(slack.bot_token, slack.api_url, seconds=2.5)
     return Reviewers(client, client, allowed, clock or Clock())
 
 

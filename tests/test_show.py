@@ -18,7 +18,7 @@ from tables import APPROVING, Reviewer, Row
 from tests.world import eventually
 
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
-PATIENCE = 1.0
+PATIENCE = 2.0
 
 
 class Scene:
@@ -79,7 +79,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def test_an_older_picture_that_arrives_late_does_not_stay(scene: Scene) -> None:
     assert scene.ledger.claim(scene.row, APPROVING, ANN, "t1", scene.now)
-    late = scene.slack.fail("chat.update", delay=3 * PATIENCE)
+    late = scene.slack.fail("chat.update", delay=2 * PATIENCE)
     scene.draw()
     assert late.used
     assert scene.ledger.settle(scene.row, scene.now)

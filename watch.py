@@ -47,7 +47,7 @@ class Watch:
         self._clock = clock
         self._upkeep = upkeep
         self._failures = 0
-        self._reappeared: set[tuple[str, int]] = set()
+        self._reappeared: dict[tuple[str, int], float] = {}
 
     def round(self) -> float:
         """Look once; seconds until the next look."""
@@ -80,7 +80,7 @@ class Watch:
             groups_error = error  # requests are shown all the same
         seen: dict[str, AuthorizationRequest] = {}
         malformed = 0
-        reappeared, self._reappeared = self._reappeared, set()
+        reappeared, self._reappeared = self._reappeared, {}
         for page in self._conveyor.queue():
             still_open = [request for request in page.requests if request.is_open]
             seen.update((request.id, request) for request in still_open)
@@ -129,24 +129,31 @@ class Watch:
                     self._ledger.still_open(row, request, self._clock())
 
     def _find_reappeared(
-        self, seen: Mapping[str, AuthorizationRequest], before: set[tuple[str, int]], begun: float
+        self, seen: Mapping[str, AuthorizationRequest], before: Mapping[tuple[str, int], float], begun: float
     ) -> None:
-        """Open again is a settled request that two complete passes list, if it says so itself as well.
+        """Reopen the settled requests that two complete passes list and that are open by their own word.
 
-        Both passes began after it was settled. The queue, and the request too, may come from a copy that lags
-        behind: one that is older than what was known when the request was settled is not believed for long.
+        Both passes began after the request was settled. `before` is what the last pass found of these, and
+        when each was read: the one that was not read for longest comes first.
         """
-        reads = 0
-        for row in self._ledger.settled_among(seen):
-            if (row.settled_at or 0.0) >= begun:
-                continue
-            key = row.id, row.round
-            if key in before and reads < READS_A_ROUND:
-                reads += 1
+        listed = [row for row in self._ledger.settled_among(seen) if (row.settled_at or 0.0) < begun]
+        keys = {row.id: (row.id, row.round) for row in listed}
+        twice = sorted((before[key], row_id) for row_id, key in keys.items() if key in before)
+        due = {row_id for _, row_id in twice[:READS_A_ROUND]}
+        for row in listed:
+            if row.id in due:
                 self._read_reappeared(row)
-            self._reappeared.add(key)
+        now = self._clock()
+        self._reappeared = {
+            key: now if row_id in due else before.get(key, 0.0) for row_id, key in keys.items()
+        }
 
     def _read_reappeared(self, row: Row) -> None:
+        """Reopen the request if it says that it is open.
+
+        Its own status may come from a copy that lags behind, too: one that is no newer than what was known
+        when the request was settled is not believed for a while.
+        """
         try:
             request = self._conveyor.request(row.id)
         except ConveyorError as error:

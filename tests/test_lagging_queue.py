@@ -11,6 +11,7 @@ from sandbox.workspace import ANN, BOB, Message
 from tests.test_changed_requests import MALLORY, change, drawn
 from tests.test_main_job import clickable, posted, request_of, writes
 from tests.world import World, eventually
+from watch import READS_A_ROUND
 
 QUEUE = "GET /exchange/authorization_request_queue"
 MANY_LOOKS = 12
@@ -96,3 +97,21 @@ def test_a_queue_that_lags_takes_no_correction_back(town: World) -> None:
         assert town.ledger(f"SELECT email FROM requests WHERE id = '{request_id}'") == [(MALLORY,)]
     town.slack.click(ANN, card.ts, "approve")
     town.shows(request_id, "Approved by")
+
+
+def test_many_that_stay_listed_hold_up_nobody_who_asks_again(town: World) -> None:
+    numbers = range(10, 10 + READS_A_ROUND + 2)
+    crowd = [town.conveyor.ask(f"{number}@crowd.example", request_id=f"crowd-{number}") for number in numbers]
+    with town.conveyor.lock:
+        old = [deepcopy(town.conveyor.requests[request_id]) for request_id in crowd]
+    shown = "SELECT count(*) FROM requests WHERE id LIKE 'crowd-%' AND show_at IS NULL AND state ="
+    eventually(lambda: town.ledger(f"{shown} 'pending'") == [(len(crowd),)])
+    for request_id in crowd:
+        town.conveyor.ignore_here(request_id)
+    eventually(lambda: town.ledger(f"{shown} 'ignored elsewhere'") == [(len(crowd),)])
+    body = {"authorization_requests": old, "page": 1, "per_page": 100, "total_pages": 1}
+    town.conveyor.fail(QUEUE, times=None, body=body)
+    town.conveyor.ask_again(crowd[-1])
+    clickable(town, crowd[-1], round=2)
+    town.conveyor.clear_faults()
+    assert [len(town.cards(request_id)) for request_id in crowd] == [1] * (len(crowd) - 1) + [2]

@@ -1,19 +1,22 @@
 """Which email addresses are the same: the one rule, wherever two of them are compared."""
 
+from hashlib import sha256
+
 ADDRESS_CHARS = 320  # RFC 3696: 64 before the @ and 255 after it
 LABEL_CHARS = 63  # RFC 1035: a longer one is in no domain
 
 
 def bounded(email: str) -> str:
-    """The address as the app keeps it: what cannot be seen in it is replaced by what can.
+    """The address as the app keeps it: what cannot be seen in it is spelled out, such as `\\u200b`.
 
-    One that is longer than any real one is cut, and says so.
+    One that is longer than any real one is cut, and says so; its end tells it from others that begin alike.
     """
-    email = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in email.strip())
-    if len(email) <= ADDRESS_CHARS:
-        return email
-    ending = f"… ({len(email)} characters)"
-    return email[: ADDRESS_CHARS - len(ending)] + ending
+    email = email.strip()
+    spelled = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in email)
+    if len(spelled) <= ADDRESS_CHARS:
+        return spelled
+    ending = f"… ({len(email)} characters, {sha256(spelled.encode()).hexdigest()[:8]})"
+    return spelled[: ADDRESS_CHARS - len(ending)] + ending
 
 
 def folded(email: str) -> str:

@@ -699,7 +699,14 @@ NOTES = {
         "My records were lost while your decision was on its way, and Conveyor says that the request is "
         "open. Please decide again."
     ),
-    "revoke refused": "Conveyor did not accept this, so the customer still has access.",
+    "revoke refused": (
+        "Conveyor refused this, or a part of it, so the customer still has access. "
+        "Please revoke it in Conveyor."
+    ),
+    "revoke gone unconfirmed": (
+        "Conveyor no longer lists any access of this customer. Your revocation was sent, but I can't tell "
+        "whether it took effect. Please check in Conveyor."
+    ),
     "revoke not allowed": (
         "Conveyor says that this app's API key may not revoke access, so the customer still has it. "
         "Please tell who runs this app."

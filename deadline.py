@@ -191,6 +191,7 @@ class _Call:
                 for option in options:
                     connection.setsockopt(*option)
                 connection.connect(address)
+                self.raise_if_over()
                 return connection
             except OSError as error:
                 connection.close()

@@ -161,7 +161,7 @@ class Decide:
         elif now < (until := since + AGREE_SECONDS):
             # For what is somebody else's now, nothing more is written either.
             refusal = row.refusal or "" if found.is_other else row.refusal
-            self._read_again(row, until, open_since=since, not_found=0, refusal=refusal)
+            self._read_again(row, until, open_since=since, refusal=refusal)
         elif found.is_other:
             self._give_back(row, "changed", request=found.request)
         elif row.adopted:
@@ -175,7 +175,7 @@ class Decide:
         """Look once more after a pause that grows; the card says meanwhile that nothing is confirmed yet."""
         now = self._clock()
         again_at = min(now + pause(row.decide_failures), until)
-        values["decide_failures"] = row.decide_failures + 1
+        values = {"not_found": 0, **values, "decide_failures": row.decide_failures + 1}
         self._ledger.put_off(row, now, again_at, "unconfirmed", **values)
 
     def _look(self, row: Row) -> Found:
@@ -196,8 +196,11 @@ class Decide:
         return Found(request.status, is_closed, as_asked, request, is_other)
 
     def _look_at_access(self, row: Row) -> Found:
-        """Whether there is still access to take back."""
+        """Whether there is still access to take back. A list that lags may not know of the approval yet."""
         grants = self._grants(row)
+        is_listed = row.authorization_id in [granted.id for granted in grants]
+        if not is_listed and self._clock() < (row.settled_at or 0.0) + AGREE_SECONDS:
+            raise Unavailable("the list of grants does not have this access yet")
         if not grants:
             raise NotFound("this address has no authorization")
         if row.adopted:
@@ -217,9 +220,9 @@ class Decide:
         granted: Authorization | None = None
         try:
             if row.state == REVOKING:
-                for authorization_id in found.access:
-                    self._conveyor.revoke(authorization_id)
-            elif row.state == APPROVING and found.request:
+                self._revoke(row, found, first)
+                return
+            if row.state == APPROVING and found.request:
                 granted = self._conveyor.approve(
                     found.request, row.reviewer_email, _chosen(row), bool(row.nda_bypass), row.expires_at
                 )
@@ -232,7 +235,7 @@ class Decide:
             # It may have happened: the next step, at once, is to read.
             log.warning("request=%s write=unconfirmed cause=%r", row.id, str(error))
             now = self._clock()
-            self._ledger.put_off(row, now, now, "unavailable")
+            self._ledger.put_off(row, now, now, "unavailable", not_found=0)
             return
         if granted and granted.groups is None:
             try:
@@ -243,6 +246,20 @@ class Decide:
             granted = next((each for each in listed if each.id == granted.id), granted)
         self._settle(row, found, granted)
 
+    def _revoke(self, row: Row, found: Found, first: bool) -> None:
+        """Take all access back. Where a part is refused, the rest is taken back all the same."""
+        refused: Refused | NotAllowed | None = None
+        for authorization_id in found.access:
+            try:
+                self._conveyor.revoke(authorization_id)
+                first = False  # some of it has landed
+            except (Refused, NotAllowed) as error:
+                refused = error
+        if refused:
+            self._refused(row, first, refused)
+        else:
+            self._settle(row, found)
+
     def _settle(self, row: Row, found: Found, granted: Authorization | None = None) -> None:
         updated_at = found.request.updated_at if found.request else None
         if self._ledger.settle(row, self._clock(), granted, updated_at):
@@ -250,9 +267,7 @@ class Decide:
 
     def _closed(self, row: Row, found: Found, *, ours: bool) -> None:
         if row.state == REVOKING and not ours:
-            if self._clock() < _listed_at(row):
-                self._read_again(row, _listed_at(row), sent_at=None)
-            elif self._ledger.revoked_elsewhere(row, self._clock()):
+            if self._ledger.revoked_elsewhere(row, self._clock()):
                 log.info("request=%s elsewhere=revoked", row.id)
         elif not ours:
             self._elsewhere(row, found, "elsewhere")
@@ -270,10 +285,10 @@ class Decide:
         except ConveyorError as error:
             self._wait(row, False, error)
             return
-        as_asked = [granted for granted in grants if _is_as_asked(row, granted)]
-        if as_asked:
-            self._settle(row, found, as_asked[0])
-        elif grants:
+        newest = next((granted for granted in grants if _may_be_of(row, granted)), None)
+        if newest and _is_as_asked(row, newest):
+            self._settle(row, found, newest)
+        elif newest or (grants and self._is_late(row)):
             self._elsewhere(row, found, "differs")
         elif self._is_late(row):
             self._settle(row, found)
@@ -321,16 +336,14 @@ class Decide:
     def _missing(self, row: Row, first: bool) -> None:
         """One 404 may be a mistake; the second is believed."""
         now = self._clock()
-        if row.not_found and row.state == REVOKING:
+        if row.not_found and row.state == REVOKING and first:
             self._give_back(row, "gone")
         elif row.not_found:
             # Whether a write that may have landed took effect, nobody can ask any more.
             if self._ledger.handled_elsewhere(row, GONE, now, "gone" if first else "gone unconfirmed"):
                 log.info("request=%s gone=yes", row.id)
         else:
-            until = now + CONFIRM_SECONDS
-            if row.state == REVOKING:
-                until = max(until, _listed_at(row))
+            until = now + (AGREE_SECONDS if row.state == REVOKING and not first else CONFIRM_SECONDS)
             self._ledger.put_off(row, now, until, row.trouble, not_found=1, sent_at=_mark(row, first))
 
     def _wait(self, row: Row, first: bool, error: ConveyorError) -> None:
@@ -369,11 +382,6 @@ def _mark(row: Row, first: bool) -> float | None:
     return None if first else row.sent_at
 
 
-def _listed_at(row: Row) -> float:
-    """When a list of grants that lags behind has the access that was given last."""
-    return (row.settled_at or 0.0) + AGREE_SECONDS
-
-
 def _chosen(row: Row) -> list[str]:
     """The ids of the groups that were chosen. Raises ValueError if the row is damaged: none is not all."""
     if row.group_list is None:
@@ -381,12 +389,19 @@ def _chosen(row: Row) -> list[str]:
     return [group.id for group in row.group_list]
 
 
+def _may_be_of(row: Row, granted: Authorization) -> bool:
+    """Whether this access may be what the request was granted: it counts, and is not older than that."""
+    is_of_another = granted.request_id not in ("", row.id)
+    is_older = 0.0 < granted.updated_at < (row.updated_at or 0.0)
+    return granted.status != "revoked" and not is_of_another and not is_older
+
+
 def _is_as_asked(row: Row, granted: Authorization) -> bool:
     """Whether this access is what the reviewer asked for, as far as Conveyor lists it."""
-    if granted.status == "revoked" or (row.nda_bypass and granted.status == "gated"):
-        return False
     if row.adopted:
         return True  # the lost ledger knew what was asked for
+    if row.group_list is None or (row.nda_bypass and granted.status == "gated"):
+        return False
     if granted.ends is not None and granted.ends != row.expires_at:
         return False
     return granted.groups is None or {group.id for group in granted.groups} == set(_chosen(row))

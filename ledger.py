@@ -126,6 +126,7 @@ UNDECIDED: dict[str, Any] = {
     "groups": None,
     "nda_bypass": 0,
     "expires_at": "",
+    "authorization_id": "",
     "access_status": "",
     "access_ends": None,
     "reason": "",
@@ -295,6 +296,8 @@ class Ledger(Database):
         """
         (request,) = requests
         values = {**_learnt(request, now), **_redraw(now)}
+        if not request.updated_at:
+            del values["updated_at"]  # what is known stays
         if addresses.domain(row.email) != addresses.domain(request.email):
             values["company"] = None
         known = REQUESTS.c.updated_at
@@ -350,14 +353,14 @@ class Ledger(Database):
         return self._settle(row, state, now, {**nobody, **learnt}, note=note)
 
     def settled_among(self, request_ids: Iterable[str]) -> list[Row]:
-        """Those of the requests that are settled and shown as settled."""
+        """Those of the requests that are settled, and shown as settled unless Slack keeps refusing that."""
         settled: list[Row] = []
         with self.read() as db:
             for some in _chunks(list(request_ids)):
                 # More is not asked of SQLite, or it would go through every settled row instead of these.
                 query = select(*ROW_COLUMNS).where(REQUESTS.c.id.in_(some), REQUESTS.c.state != PENDING)
                 rows = (row_of(found) for found in db.execute(query))
-                settled.extend(row for row in rows if row.state in SETTLED and row.show_at is None)
+                settled.extend(row for row in rows if row.state in SETTLED and _is_shown(row))
         return settled
 
     def reopen(self, row: Row, request: AuthorizationRequest, now: float) -> bool:
@@ -495,7 +498,9 @@ class Ledger(Database):
 
     def mark_sent(self, row: Row, now: float) -> bool:
         """Whether the row, unchanged since it was read, now says that a write is about to be sent."""
-        marked = update(REQUESTS).where(_is(row)).values(sent_at=now, open_since=None)
+        sent = REQUESTS.c.sent_at
+        as_read = sent.is_(None) if row.sent_at is None else sent == row.sent_at
+        marked = update(REQUESTS).where(_is(row), as_read).values(sent_at=now, open_since=None)
         return self.update(marked, changed=False)
 
     def put_off(
@@ -541,10 +546,12 @@ class Ledger(Database):
         if row.state == APPROVING:
             access = {
                 "groups": packed(granted.groups if granted else None),
+                "authorization_id": granted.id if granted else "",
                 "access_status": granted.status if granted else "",
                 "access_ends": granted.ends if granted else None,
                 # Spelled as Conveyor finds it again.
                 "email": granted.email if granted else row.email,
+                "dataroom_id": row.dataroom_id or (granted.dataroom_id if granted else ""),
             }
             return self._settle(row, APPROVED, now, {**known, **access}, row.decider)
         return self._settle(row, REJECTED, now, known, row.decider)
@@ -882,6 +889,10 @@ def _is(row: Row) -> Any:
 
 def _card_of(row: Row) -> Any:
     return and_(REQUESTS.c.id == row.id, REQUESTS.c.round == row.round)
+
+
+def _is_shown(row: Row) -> bool:
+    return row.show_at is None or row.show_failures >= MANY_FAILURES
 
 
 def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

@@ -75,8 +75,9 @@ REQUESTS = Table(
     Column("groups", CleanText),
     Column("nda_bypass", Integer, nullable=False, server_default="0"),
     Column("expires_at", String(10), nullable=False, server_default=""),
-    # What Conveyor said of the access that it gave: its status, and its last day (empty for none, null if
-    # Conveyor did not say). The two columns above are what was asked for.
+    # What Conveyor said of the access that it gave: its id, its status, and its last day (empty for none,
+    # null if Conveyor did not say). The two columns above are what was asked for.
+    Column("authorization_id", CleanText, nullable=False, server_default=""),
     Column("access_status", CleanText, nullable=False, server_default=""),
     Column("access_ends", String(10)),
     Column("reason", CleanText, nullable=False, default=""),
@@ -198,6 +199,7 @@ class Row:
     groups: str | None = None
     nda_bypass: int = 0
     expires_at: str = ""
+    authorization_id: str = ""
     access_status: str = ""
     access_ends: str | None = None
     reason: str = ""

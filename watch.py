@@ -13,7 +13,7 @@ from conveyor_client import (
     Unavailable,
 )
 from ledger import LONGEST_PAUSE, Ledger
-from tables import APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, Row
+from tables import APPROVED_ELSEWHERE, CLOSED, IGNORED_ELSEWHERE, Row
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +151,8 @@ class Watch:
     def _read_reappeared(self, row: Row) -> None:
         """Reopen the request if it says that it is open.
 
-        Its own status may come from a copy that lags behind, too: one that is no newer than what was known
-        when the request was settled is not believed for a while.
+        Its own status may come from a copy that lags behind, too: one that is not known to be newer than what
+        was known when the request was settled is not believed for a while.
         """
         try:
             request = self._conveyor.request(row.id)
@@ -160,8 +160,8 @@ class Watch:
             log.warning("request=%s read=failed cause=%r", row.id, str(error))
             return
         is_news = (
-            not (request.updated_at and row.updated_at)
-            or request.updated_at > row.updated_at
+            row.state == CLOSED  # a lost ledger knew more
+            or 0.0 < (row.updated_at or 0.0) < request.updated_at
             or self._clock() >= (row.settled_at or 0.0) + STALE_SECONDS
         )
         if is_news and request.is_open and self._ledger.reopen(row, request, self._clock()):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import blocks
 from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Message, Private
 from show import OUTCOME_FAILURES
 from tests.test_main_job import offered, posted, request_of, writes
@@ -238,7 +239,7 @@ def test_a_refused_revocation_leaves_the_access_and_says_so(town: World) -> None
     town.conveyor.fail("PATCH /exchange/authorizations/*", status=422, body={"error": "Not today"})
     town.slack.click(BOB, card.ts, "more", value="revoke")
     reply = eventually(lambda: town.slack.replies(card.ts))[0]
-    assert reply.text.startswith("<@U0BOB>: Conveyor did not accept this, so the customer still has access.")
+    assert reply.text == f"<@U0BOB>: {blocks.NOTES['revoke refused']}"
     assert "Conveyor said: Not today" in town.slack.text_of(reply)
     town.shows(request_of(card), "Approved by <@U0ANN>")
     assert any(block.get("accessory") for block in card.blocks)

@@ -339,7 +339,7 @@ class Decide:
         if row.not_found and row.state == REVOKING and first:
             self._give_back(row, "gone")
         elif row.not_found:
-            # Whether a write that may have landed took effect, nobody can ask any more.
+            # Nobody can be asked anymore whether a write that may have landed took effect.
             if self._ledger.handled_elsewhere(row, GONE, now, "gone" if first else "gone unconfirmed"):
                 log.info("request=%s gone=yes", row.id)
         else:

@@ -237,13 +237,8 @@ class _Call:
 _here = threading.local()
 
 
-class _Watched:
-    """The part of a connection that belongs to the call of its thread."""
-
-    host: str
-    port: int
-    sock: socket.socket | None
-    socket_options: Any
+class _Http(HTTPConnection):
+    """A connection that belongs to the call of its thread."""
 
     def _new_conn(self) -> socket.socket:
         call: _Call = _here.call
@@ -251,17 +246,13 @@ class _Watched:
 
     def send(self, data: Any) -> None:
         if self.sock is None:
-            self.connect()  # type: ignore[attr-defined]  # of the class that it is mixed into
+            self.connect()
         call: _Call = _here.call
         call.about_to_send()
-        super().send(data)  # type: ignore[misc]  # as above
+        super().send(data)
 
 
-class _Http(_Watched, HTTPConnection):
-    pass
-
-
-class _Https(_Watched, HTTPSConnection):
+class _Https(_Http, HTTPSConnection):
     pass
 
 

@@ -260,7 +260,7 @@ def test_an_endless_answer_is_given_up_before_it_fills_the_memory(world: World, 
     gate.instead["/users.info"] = endless
     world.slack.click(ANN, card.ts, "approve")
     world.told(ANN, "Slack did not tell me whether you may decide")
-    eventually(lambda: not gate.open, 5.0, "nobody listens to it any more")
+    eventually(lambda: not gate.open, 5.0, "nobody listens to it anymore")
     assert megabytes(world) < MEGABYTES_MOST
 
 

@@ -74,7 +74,8 @@ def test_a_click_that_cannot_be_answered_at_all_fails_visibly(town: World) -> No
     for call in ("views.open", "response_url", "chat.postEphemeral"):
         town.slack.fail(call, times=None, drop="before")
     assert town.slack.click(BOB, card.ts, "reject").status == 503
-    assert town.slack.click(SAM, card.ts, "approve").status == 503
+    # On a busy machine it may take longer to fail than a click waits for that.
+    eventually(lambda: town.slack.click(SAM, card.ts, "approve").status == 503)
     town.slack.clear_faults()
     town.slack.private.clear()
     assert town.slack.click(SAM, card.ts, "approve").status == 200

@@ -39,7 +39,7 @@ class Scene:
     def start(self) -> Show:
         client = SlackClient(self.slack.bot_token, self.slack.api_url, seconds=PATIENCE)
         channel = Channel(client, self.slack.channel_id)
-        assert channel.greet()
+        eventually(channel.greet)
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
         memory, companies = Memory(self.ledger), Companies(nobody)
         return Show(channel, self.ledger, memory, companies, lambda: True, lambda: self.now)

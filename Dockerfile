@@ -6,7 +6,7 @@ WORKDIR /app
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 
-COPY *.py ./
+COPY . .
 RUN useradd --system --uid 10001 conveyor && mkdir --mode=700 data && chown 10001 data
 USER 10001
 

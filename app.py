@@ -12,27 +12,27 @@ from pathlib import Path
 from flask import Flask
 
 import blocks
-import health
-from answers import Answers
-from channel import Channel
-from clicks import Clicks
 from conveyor_client import ConveyorClient
 from deadline import Calls
-from decide import Decide
-from intake import Intake, make_bolt
-from ledger import Ledger
-from listeners import Listeners
-from memory import Companies, Memory
-from reviewers import Reviewers
-from rooms import Rooms
+from ledger.ledger import Ledger
+from ledger.memory import Companies, Memory
+from listeners.answers import Answers
+from listeners.clicks import Clicks
+from listeners.decisions import Listeners
+from listeners.intake import Intake, make_bolt
+from listeners.rooms import Rooms
+from listeners.sockets import Sockets
+from operations import health
 from routes import listen_to_conveyor, listen_to_slack, make_flask
 from settings import LOG_FORMAT, Settings, load
-from show import Show
-from slack_client import SlackClient
-from sockets import Sockets
-from upkeep import Upkeep
-from watch import Watch
-from worker import Greet, Lease, Worker
+from worker.decide import Decide
+from worker.loops import Greet, Lease, Worker
+from worker.show import Show
+from worker.upkeep import Upkeep
+from worker.watch import Watch
+from workspace.channel import Channel
+from workspace.reviewers import Reviewers
+from workspace.slack_client import SlackClient
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def main() -> None:
     """Be gunicorn, which reads gunicorn.conf.py: the same as starting it by hand. Or do a command."""
     os.chdir(Path(__file__).resolve().parent)
     if len(sys.argv) > 1:
-        from command_line import run
+        from operations.command_line import run
 
         raise SystemExit(run(sys.argv[1:]))
     from gunicorn.app.wsgiapp import run as serve  # type: ignore[import-untyped]  # it has no types

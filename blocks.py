@@ -16,7 +16,26 @@ from urllib.parse import urlencode
 from addresses import ADDRESS_CHARS
 from conveyor_client import LATEST, AccessGroup
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
-from elements import (
+from ledger.tables import (
+    APPROVED,
+    APPROVED_ELSEWHERE,
+    APPROVING,
+    GONE,
+    IGNORED_ELSEWHERE,
+    IN_FLIGHT,
+    OUTAGE,
+    OUTAGE_OVER,
+    PENDING,
+    REJECTED,
+    REJECTING,
+    REVOKED,
+    REVOKING,
+    Past,
+    Reviewer,
+    Row,
+    object_in,
+)
+from workspace.block_kit import (
     CHECKBOXES,
     OPTION_CHARS,
     OPTIONS,
@@ -40,25 +59,6 @@ from elements import (
     quote,
     rich,
     words,
-)
-from tables import (
-    APPROVED,
-    APPROVED_ELSEWHERE,
-    APPROVING,
-    GONE,
-    IGNORED_ELSEWHERE,
-    IN_FLIGHT,
-    OUTAGE,
-    OUTAGE_OVER,
-    PENDING,
-    REJECTED,
-    REJECTING,
-    REVOKED,
-    REVOKING,
-    Past,
-    Reviewer,
-    Row,
-    object_in,
 )
 
 # Ids that Slack sends back.

@@ -13,8 +13,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # it has no types
 
-from database import LedgerError
-from ledger import Ledger
+from ledger.database import LedgerError
+from ledger.ledger import Ledger
 from settings import LOG_FORMAT, SettingsError, load
 
 logging.basicConfig(format=LOG_FORMAT)  # until the app logs in its own way

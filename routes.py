@@ -11,10 +11,10 @@ from slack_sdk.signature import SignatureVerifier
 from standardwebhooks import Webhook, WebhookVerificationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from database import LedgerError
-from health import Readiness
-from intake import NOT_SLACKS, Intake
-from ledger import Ledger
+from ledger.database import LedgerError
+from ledger.ledger import Ledger
+from listeners.intake import NOT_SLACKS, Intake
+from operations.health import Readiness
 
 log = logging.getLogger(__name__)
 

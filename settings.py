@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
-from elements import BLANK
+from workspace.block_kit import BLANK
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

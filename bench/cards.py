@@ -8,7 +8,7 @@ from typing import Any
 from bench import servers
 from bench.report import Section, Target
 from bench.setting import Setting
-from tables import APPROVED, PENDING
+from ledger.tables import APPROVED, PENDING
 
 TITLE = "Cards: from request to card, from click to decided card"
 POLL_SECONDS = 1.0

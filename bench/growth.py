@@ -14,9 +14,9 @@ from bench.made_up import API_KEY, BOT_TOKEN, CHANNEL, SIGNING_SECRET
 from bench.report import Section, Target, milliseconds
 from bench.setting import Setting
 from conveyor_client import ConveyorClient
-from ledger import Ledger
+from ledger.ledger import Ledger
 from settings import load
-from watch import Watch
+from worker.watch import Watch
 
 TITLE = "Growth: one look at Conveyor"
 OPEN = (10, 1_000, 10_000)

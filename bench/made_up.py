@@ -13,8 +13,8 @@ from sqlalchemy import Table, create_engine, update
 
 import blocks
 from conveyor_client import AccessGroup
-from ledger import Ledger
-from tables import (
+from ledger.ledger import Ledger
+from ledger.tables import (
     ACCESS_GROUPS,
     APPROVED,
     APPROVING,

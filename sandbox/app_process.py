@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("ledger", "listeners", "operations", "worker", "workspace")
 LOOK_SECONDS = 0.5
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
@@ -80,10 +81,15 @@ class AppProcess:
                 self._tell(self.trouble)
 
 
+def app_files() -> list[Path]:
+    """Every file of Python that the app consists of."""
+    return sorted(file for folder in ("", *PACKAGES) for file in (ROOT / folder).glob("*.py"))
+
+
 def _stamps() -> dict[Path, int]:
     """When each file of the app was changed last."""
     found = {}
-    for path in ROOT.glob("*.py"):
+    for path in app_files():
         try:
             found[path] = path.stat().st_mtime_ns
         except FileNotFoundError:  # an editor is just replacing it

@@ -136,7 +136,11 @@ class Step:
 class Chaos(MortalWorld):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.waits |= {"decide.TRYING_SECONDS": 4.0, "show.SWEEP_SECONDS": 1.0, "channel.MEMBERS_SECONDS": 1}
+        self.waits |= {
+            "worker.decide.TRYING_SECONDS": 4.0,
+            "worker.show.SWEEP_SECONDS": 1.0,
+            "workspace.channel.MEMBERS_SECONDS": 1,
+        }
         self.settings["REMIND_AFTER_HOURS"] = str(1.5 / 3600)
         self.found: list[str] = []
         self.people = ThreadPoolExecutor(12)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.app_process import app_files
 from tests.image import Image, build
 from tests.requirements import needs
 from tests.world import ROOT, World
@@ -26,9 +27,10 @@ def build_image(context: Path, root: Path) -> Image:
     """The image, made from a folder that also holds what must stay outside."""
     for name in ("Dockerfile", ".dockerignore", "requirements.txt", "manifest.yaml"):
         shutil.copy(ROOT / name, context)
-    for module in ROOT.glob("*.py"):
-        shutil.copy(module, context)
-    for private in (".env", "data/ledger.db", "tests/made_up.py"):
+    for module in app_files():
+        (context / module.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+        shutil.copy(module, context / module.relative_to(ROOT))
+    for private in (".env", "data/ledger.db", "tests/made_up.py", "ledger/__pycache__/tables.pyc"):
         (context / private).parent.mkdir(exist_ok=True)
         (context / private).write_text("private")
     return build(context, root)

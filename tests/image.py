@@ -88,10 +88,11 @@ def build(context: Path, root: Path) -> Image:
                 image.folder = rest
                 image.path(".").mkdir()
             case "COPY":
-                *sources, target = rest.split()
-                for source in sorted(found for pattern in sources for found in context.glob(pattern)):
-                    if is_sent(context, source.relative_to(context)):
-                        shutil.copy(source, image.path(target))
+                source, target = rest.split()
+                for name in _files(context, source):
+                    copied = image.path(target if source == name else f"{target}/{name}")
+                    copied.parent.mkdir(exist_ok=True)
+                    shutil.copy(context / name, copied)
             case "RUN":
                 image.build_step(rest, mirrors)
             case "USER":
@@ -117,10 +118,19 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
         yield step, rest.strip()
 
 
+def _files(context: Path, source: str) -> list[str]:
+    """The files that COPY takes from the context: one, or all of a folder, as far as they are sent."""
+    found = [context / source] if (context / source).is_file() else (context / source).rglob("*")
+    names = [path.relative_to(context) for path in found if path.is_file()]
+    return sorted(str(name) for name in names if is_sent(context, name))
+
+
 def is_sent(context: Path, path: Path) -> bool:
     """Whether .dockerignore lets a file into the build: the last pattern that fits it or a folder of it."""
     sent = True
-    for pattern in filter(None, map(str.strip, (context / ".dockerignore").read_text().splitlines())):
+    for pattern in (context / ".dockerignore").read_text().splitlines():
+        if not pattern or pattern.startswith("#"):
+            continue
         fits = "/" + pattern.lstrip("!").strip("/")
         if any(PurePosixPath("/", part).match(fits) for part in (path, *path.parents)):
             sent = pattern.startswith("!")

@@ -11,11 +11,11 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from app import OneLine, create_app, parts
+from ledger.tables import PENDING, Row
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
 from settings import Settings
-from tables import PENDING, Row
 from tests.leaks import secrets_in
 from tests.world import REVIEWERS, eventually
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import addresses
 import blocks
-from ledger import Ledger
+from ledger.ledger import Ledger
+from ledger.tables import CLOSED, PENDING, Row
 from sandbox.conveyor import OPEN, Decision
 from sandbox.limits import blocks_text
 from sandbox.slack import ACK_SECONDS
 from sandbox.stand_in import Exchange
 from sandbox.workspace import Message
-from tables import CLOSED, PENDING, Row
 from tests.launcher import SHORT
 from tests.mortal import DECISIONS, STOP_TELLING, TELL_ME, Deed, MortalWorld
 from tests.world import eventually
@@ -210,7 +210,7 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
         elif request_id in doubtful and not any(
             asked == request_id and doubtful[request_id] < at < exchange.at for asked, at in world.asked_again
         ):
-            if opened[-1] - opened[0] < SHORT["decide.CONFIRM_SECONDS"] * 0.95:
+            if opened[-1] - opened[0] < SHORT["worker.decide.CONFIRM_SECONDS"] * 0.95:
                 found.append(f"{exchange.call} for {request_id} followed a doubtful one too soon")
         status = exchange.status or 0
         if status in CLEAR_REFUSALS and status not in NOT_CLEAR:

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import get_args
 
 import blocks
-from channel import Channel
+from ledger.tables import APPROVED, REJECTED, Row
 from sandbox.workspace import ANN, BOB
-from slack_client import SlackClient
-from tables import APPROVED, REJECTED, Row
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill, When
 from tests.mortal import REST_SECONDS, MortalWorld
 from tests.promises import promises_broken, watch_what_is_told
 from tests.world import eventually
+from workspace.channel import Channel
+from workspace.slack_client import SlackClient
 
 AT_ONCE = 4
 HIT_SECONDS = 4.0

@@ -32,7 +32,7 @@ import app
 
 # Imported and read once, not at each start.
 TRUSTED = ssl.create_default_context()
-importlib.import_module("command_line")
+importlib.import_module("operations.command_line")
 importlib.import_module("gunicorn.app.wsgiapp")
 importlib.import_module("gunicorn.workers.gthread")
 
@@ -50,39 +50,39 @@ SHORT: dict[str, Any] = {
     "app.BACKGROUND_SECONDS": 1.2,
     "conveyor_client.CALL_SECONDS": 1.2,
     "deadline.SILENCE_SECONDS": 1.0,
-    "decide.AGREE_SECONDS": 3.0,
-    "decide.CONFIRM_SECONDS": 1.4,
-    "decide.TRYING_SECONDS": 6.0,
-    "decide.IDLE_SECONDS": 0.1,
-    "decide.pause": pause,
-    "ledger.PROGRESS_GRACE": 0.1,
-    "answers.TELL_SECONDS": 1.0,
-    "memory.COMPANY_SECONDS": 0.5,
-    "show.IDLE_SECONDS": 0.1,
-    "show.LONGEST_OUTAGE_PAUSE": LONGEST_PAUSE,
-    "show.LOOK_AGAIN_SECONDS": 1.4,
-    "show.POST_SECONDS": 0.05,
-    "show.SWEEP_SECONDS": 3.0,
-    "show.pause": pause,
-    "watch.LONGEST_PAUSE": LONGEST_PAUSE,
-    "watch.READ_AGAIN_SECONDS": 1.0,
-    "worker.ALARM_SECONDS": 0.1,
-    "worker.BEAT_SECONDS": 0.2,
-    "worker.FAILED_SECONDS": 0.2,
-    "worker.GREET_AGAIN_SECONDS": 0.2,
-    "worker.HELD_SECONDS": 0.75,
-    "worker.IDLE_SECONDS": 0.1,
-    "worker.LEASE_SECONDS": 1.0,
+    "worker.decide.AGREE_SECONDS": 3.0,
+    "worker.decide.CONFIRM_SECONDS": 1.4,
+    "worker.decide.TRYING_SECONDS": 6.0,
+    "worker.decide.IDLE_SECONDS": 0.1,
+    "worker.decide.pause": pause,
+    "ledger.ledger.PROGRESS_GRACE": 0.1,
+    "listeners.answers.TELL_SECONDS": 1.0,
+    "ledger.memory.COMPANY_SECONDS": 0.5,
+    "worker.show.IDLE_SECONDS": 0.1,
+    "worker.show.LONGEST_OUTAGE_PAUSE": LONGEST_PAUSE,
+    "worker.show.LOOK_AGAIN_SECONDS": 1.4,
+    "worker.show.POST_SECONDS": 0.05,
+    "worker.show.SWEEP_SECONDS": 3.0,
+    "worker.show.pause": pause,
+    "worker.watch.LONGEST_PAUSE": LONGEST_PAUSE,
+    "worker.watch.READ_AGAIN_SECONDS": 1.0,
+    "worker.loops.ALARM_SECONDS": 0.1,
+    "worker.loops.BEAT_SECONDS": 0.2,
+    "worker.loops.FAILED_SECONDS": 0.2,
+    "worker.loops.GREET_AGAIN_SECONDS": 0.2,
+    "worker.loops.HELD_SECONDS": 0.75,
+    "worker.loops.IDLE_SECONDS": 0.1,
+    "worker.loops.LEASE_SECONDS": 1.0,
 }
 # The same for tests that leave nearly everything as it is: cards come quickly, a dead process is missed soon.
 BRISK: dict[str, Any] = {
-    "decide.AGREE_SECONDS": 4.0,
-    "decide.CONFIRM_SECONDS": 2.0,
-    "show.LOOK_AGAIN_SECONDS": 2.0,
-    "show.POST_SECONDS": 0.05,
-    "worker.BEAT_SECONDS": 1.2,
-    "worker.HELD_SECONDS": 4.5,
-    "worker.LEASE_SECONDS": 6.0,
+    "worker.decide.AGREE_SECONDS": 4.0,
+    "worker.decide.CONFIRM_SECONDS": 2.0,
+    "worker.show.LOOK_AGAIN_SECONDS": 2.0,
+    "worker.show.POST_SECONDS": 0.05,
+    "worker.loops.BEAT_SECONDS": 1.2,
+    "worker.loops.HELD_SECONDS": 4.5,
+    "worker.loops.LEASE_SECONDS": 6.0,
 }
 
 When = Literal["before", "after"]
@@ -190,7 +190,9 @@ def _writer() -> str:
     """The method of the ledger that commits."""
     for frame, _ in traceback.walk_stack(None):
         code = frame.f_code
-        ours = code.co_filename.endswith(("/ledger.py", "/memory.py")) or code.co_name == "prepare"
+        ours = (
+            code.co_filename.endswith(("/ledger/ledger.py", "/ledger/memory.py")) or code.co_name == "prepare"
+        )
         if ours and not code.co_name.startswith("_"):
             return code.co_name
     return "?"
@@ -214,7 +216,7 @@ def serve(start: Start) -> None:
     os.environ.update(start.environment)
     ssl.create_default_context = lambda *_, **__: TRUSTED
     for name, value in start.waits.items():
-        module, _, constant = name.partition(".")
+        module, _, constant = name.rpartition(".")
         found = importlib.import_module(module)
         assert hasattr(found, constant), f"{name} is not there any more"
         setattr(found, constant, value)

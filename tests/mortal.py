@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from sqlalchemy.exc import OperationalError
 
 import blocks
-from ledger import REMINDERS
+from ledger.ledger import REMINDERS
 from sandbox.conveyor import OPEN
 from sandbox.slack import Refused
 from sandbox.stand_in import StandIn

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from sandbox.app_process import app_files
 from tests.browser import Sandbox, Windows, chromium
 from tests.world import ROOT
 
@@ -29,8 +30,9 @@ def copy(tmp_path: Path) -> Path:
     """The app and the sandbox, to be changed."""
     made = tmp_path / "copy"
     made.mkdir()
-    for file in [*ROOT.glob("*.py"), ROOT / "manifest.yaml"]:
-        shutil.copy(file, made)
+    for file in [*app_files(), ROOT / "manifest.yaml"]:
+        (made / file.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+        shutil.copy(file, made / file.relative_to(ROOT))
     shutil.copytree(ROOT / "sandbox", made / "sandbox")
     return made
 

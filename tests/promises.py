@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 import blocks
-from elements import cut, one_line
-from ledger import REMINDERS
+from ledger.ledger import REMINDERS
 from sandbox.limits import blocks_text
 from sandbox.stand_in import Exchange
 from tests.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
 from tests.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from workspace.block_kit import cut, one_line
 
 PROMISES = ("I will tell you when", "I was going to tell you already")
 SENDING_SECONDS = 3.0  # what is being sent is sent, whoever stops or decides meanwhile

@@ -12,10 +12,8 @@ from slack_sdk.models.blocks import Block
 from slack_sdk.models.views import View
 
 import blocks
-import elements
 from conveyor_client import AccessGroup
-from sandbox import limits
-from tables import (
+from ledger.tables import (
     APPROVED,
     APPROVED_ELSEWHERE,
     APPROVING,
@@ -30,6 +28,8 @@ from tables import (
     Row,
     packed,
 )
+from sandbox import limits
+from workspace import block_kit as elements
 
 # Text as outsiders write it: anything, and often what means something to Slack.
 NASTY = st.sampled_from(

@@ -271,9 +271,13 @@ def test_an_endless_answer_is_given_up_before_it_fills_the_memory(world: World, 
 def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_begins_anew(
     world: World,
 ) -> None:
-    few = {"app.CONVEYOR": 2, "health.FULL_SECONDS": 0.2, "worker.FULL_SECONDS": 2.5}
-    lease = {"worker.BEAT_SECONDS": 0.4, "worker.HELD_SECONDS": 1.5, "worker.LEASE_SECONDS": 2.0}
-    world.waits = SHORT | few | lease | {"decide.TRYING_SECONDS": 60.0}
+    few = {"app.CONVEYOR": 2, "operations.health.FULL_SECONDS": 0.2, "worker.loops.FULL_SECONDS": 2.5}
+    lease = {
+        "worker.loops.BEAT_SECONDS": 0.4,
+        "worker.loops.HELD_SECONDS": 1.5,
+        "worker.loops.LEASE_SECONDS": 2.0,
+    }
+    world.waits = SHORT | few | lease | {"worker.decide.TRYING_SECONDS": 60.0}
     names = Names(world)
     world.start()
     card = posted(world)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from conveyor_client import AuthorizationRequest
-from ledger import Ledger
+from ledger.ledger import Ledger
+from ledger.tables import APPROVING, Reviewer, Row
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, SAM, Message
-from tables import APPROVING, Reviewer, Row
 from tests.test_main_job import clickable, posted, request_of, writes
 from tests.test_wishes import answer_to
 from tests.world import World, eventually
@@ -29,7 +29,7 @@ WAYS = {
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with closing(World(tmp_path_factory.mktemp("town"))) as made:
-        made.waits["watch.LONGEST_PAUSE"] = 0.4
+        made.waits["worker.watch.LONGEST_PAUSE"] = 0.4
         yield made.start()
     assert made.leaks() == []
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-import clicks
-from clicks import Clicks
+from listeners import clicks
+from listeners.clicks import Clicks
 
 
 def test_the_background_waits_for_the_click_to_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import yaml
 from hcl2.utils import SerializationOptions
 from sqlalchemy.engine import make_url
 
+from sandbox.app_process import app_files
 from sandbox.workspace import ANN
 from settings import load
 from tests.container import Container, needs_image
@@ -29,8 +30,8 @@ NOMAD = ROOT / "deploy" / "conveyor-for-slack.nomad.hcl"
 
 @needs_image
 def test_the_image_has_the_app_and_nothing_private(image: Image) -> None:
-    inside = {path.name for path in image.path(".").iterdir()}
-    assert inside == {path.name for path in ROOT.glob("*.py")} | {"requirements.txt", "data"}
+    inside = {str(path.relative_to(image.path("."))) for path in image.path(".").rglob("*") if path.is_file()}
+    assert inside == {str(path.relative_to(ROOT)) for path in app_files()} | {"requirements.txt"}
     assert list(image.path("data").iterdir()) == []
     assert (image.volumes, image.ports, image.user) == (["/app/data"], [8080], "10001")
 

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from conveyor_client import AccessGroup, ConveyorClient
-from decide import Decide
-from ledger import Ledger
+from ledger.ledger import Ledger
+from ledger.tables import APPROVING, REJECTING, Reviewer, Row
 from sandbox.conveyor import ConveyorStandIn
-from tables import APPROVING, REJECTING, Reviewer, Row
+from worker.decide import Decide
 
 BOB = Reviewer("U0BOB", "Bob", "bob@harbor.example")
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")

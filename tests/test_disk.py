@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from database import BUSY_SECONDS
+from ledger.database import BUSY_SECONDS
 from sandbox.workspace import ANN
 from tests.test_main_job import posted, request_of, writes
 from tests.world import COMMAND, World, eventually
@@ -57,10 +57,10 @@ def test_locked_by_another_program(world: World) -> None:
     still_works(world, request_of(card))
     world.stop()
     blocker.execute("BEGIN EXCLUSIVE")
-    world.waits["database.PREPARE_SECONDS"] = 1
+    world.waits["ledger.database.PREPARE_SECONDS"] = 1
     assert world.launch().wait(timeout=30) == 1
     assert "cannot start: the ledger failed: database is locked" in world.log()
-    del world.waits["database.PREPARE_SECONDS"]
+    del world.waits["ledger.database.PREPARE_SECONDS"]
     world.launch()
     time.sleep(BUSY_SECONDS + 1)  # as when others that start prepare it
     blocker.execute("ROLLBACK")

@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from fair_lock import FairLock
+from ledger.fair_lock import FairLock
 from tests.world import eventually
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ledger.tables import PENDING
 from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, TEAM
-from tables import PENDING
 from tests.inside import Inside
 from tests.world import REVIEWERS
 

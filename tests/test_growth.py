@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from bench.made_up import fill
-from ledger import Ledger
+from ledger.ledger import Ledger
 
 WAITING, DECIDED = 10, 5_000
 STEPS = 100

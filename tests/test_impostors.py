@@ -16,12 +16,12 @@ from tests.world import World, eventually
 
 # Every list and every person is asked for again soon, so that a false answer has an effect.
 WAITS = SHORT | {
-    "reviewers.CACHED_SECONDS": 1.0,
-    "show.SWEEP_SECONDS": 0.3,
-    "worker.BEAT_SECONDS": 0.4,
-    "worker.GREET_SECONDS": 0.2,
-    "worker.HELD_SECONDS": 1.5,
-    "worker.LEASE_SECONDS": 2.0,
+    "workspace.reviewers.CACHED_SECONDS": 1.0,
+    "worker.show.SWEEP_SECONDS": 0.3,
+    "worker.loops.BEAT_SECONDS": 0.4,
+    "worker.loops.GREET_SECONDS": 0.2,
+    "worker.loops.HELD_SECONDS": 1.5,
+    "worker.loops.LEASE_SECONDS": 2.0,
 }
 QUESTIONS = ("auth.test", "conversations.history", "conversations.members", "users.info")
 DEEP = "[" * 100_000

@@ -11,7 +11,7 @@ from sandbox.workspace import ANN, BOB, Message
 from tests.test_changed_requests import MALLORY, change, drawn
 from tests.test_main_job import clickable, posted, request_of, writes
 from tests.world import World, eventually
-from watch import READS_A_ROUND
+from worker.watch import READS_A_ROUND
 
 QUEUE = "GET /exchange/authorization_request_queue"
 MANY_LOOKS = 12

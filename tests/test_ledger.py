@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from conveyor_client import AuthorizationRequest
-from database import LedgerError
-from ledger import Ledger, pause
-from memory import Memory
-from tables import APPROVED_ELSEWHERE, APPROVING, CLOSED, REJECTING, FoundCard, Reviewer, Row
-from worker import HELD_SECONDS, LEASE_SECONDS, Lease
+from ledger.database import LedgerError
+from ledger.ledger import Ledger, pause
+from ledger.memory import Memory
+from ledger.tables import APPROVED_ELSEWHERE, APPROVING, CLOSED, REJECTING, FoundCard, Reviewer, Row
+from worker.loops import HELD_SECONDS, LEASE_SECONDS, Lease
 
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
 BOB = Reviewer("U0BOB", "Bob", "bob@harbor.example")
@@ -76,7 +76,7 @@ def test_new_details_are_kept_and_shown(ledger: Ledger) -> None:
 
 
 def test_of_a_hundred_claims_one_wins(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("database.TURN_SECONDS", 30.0)  # a hundred turns on a busy machine
+    monkeypatch.setattr("ledger.database.TURN_SECONDS", 30.0)  # a hundred turns on a busy machine
     found = waiting(ledger)
     start = threading.Barrier(50)
 

@@ -10,18 +10,18 @@ import pytest
 import requests
 
 import blocks
-from channel import Channel
 from conveyor_client import ConveyorClient
-from ledger import Ledger
-from memory import Companies, Memory
+from ledger.ledger import Ledger
+from ledger.memory import Companies, Memory
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, Message
-from show import IDLE_SECONDS, SWEEP_SECONDS, Show
-from slack_client import SlackClient
 from tests.test_main_job import posted, request_of
 from tests.world import World, eventually, free_port
-from watch import Watch
+from worker.show import IDLE_SECONDS, SWEEP_SECONDS, Show
+from worker.watch import Watch
+from workspace.channel import Channel
+from workspace.slack_client import SlackClient
 
 POLL = 30.0
 HOUR = 3600.0
@@ -235,7 +235,7 @@ def test_deleted_cards_are_found_missing_within_ten_minutes(scene: Scene) -> Non
 
 @pytest.mark.long
 def test_an_outage_as_the_process_sees_it(world: World) -> None:
-    world.waits["ledger.OUTAGE_SECONDS"] = 1
+    world.waits["ledger.ledger.OUTAGE_SECONDS"] = 1
     world.start()
     posted(world)
     eventually(lambda: world.readiness()[0] == 200)
@@ -259,7 +259,7 @@ def test_an_outage_as_the_process_sees_it(world: World) -> None:
 
 @pytest.mark.long
 def test_a_long_pause_is_not_taken_for_a_stuck_loop(world: World) -> None:
-    world.waits["worker.STUCK_SECONDS"] = 3
+    world.waits["worker.loops.STUCK_SECONDS"] = 3
     world.start(POLL_SECONDS="6")
     card = posted(world)
     looks = len(world.conveyor.calls(QUEUE))

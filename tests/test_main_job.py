@@ -166,7 +166,7 @@ def test_a_look_costs_two_calls_whatever_is_open(world: World) -> None:
 
 def test_cards_come_oldest_first_one_a_second(world: World) -> None:
     world.slack.limit_rates = True
-    world.waits.pop("show.POST_SECONDS", None)
+    world.waits.pop("worker.show.POST_SECONDS", None)
     asked = [
         world.conveyor.ask(f"p{number}@acme.com", "x", requested_at=f"2026-01-0{9 - number}T00:00:00Z")
         for number in range(4)
@@ -399,7 +399,7 @@ def test_a_doubtful_write_is_read_twice_before_it_is_repeated(world: World) -> N
         for exchange in world.conveyor.calls("GET /exchange/authorization_requests/*")
         if first.at < exchange.at < second.at
     ]
-    apart = world.waits.get("decide.CONFIRM_SECONDS", 10)
+    apart = world.waits.get("worker.decide.CONFIRM_SECONDS", 10)
     assert len(reads) >= 2 and reads[-1].at - reads[0].at >= apart
     assert writes(world, request_id) == [("POST", True)]
 

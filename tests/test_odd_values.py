@@ -12,16 +12,16 @@ import pytest
 from slack_sdk import WebClient
 
 import blocks
-from channel import Channel
 from conveyor_client import AuthorizationRequest
-from ledger import Ledger
+from ledger.ledger import Ledger
+from ledger.tables import APPROVED, PENDING, Row
 from sandbox.workspace import ANN, BOB, SAM, Json, Message
-from tables import APPROVED, PENDING, Row
 from tests.postgres import Postgres
 from tests.requirements import needs
 from tests.test_main_job import clickable, posted, request_of, writes
 from tests.test_wishes import answer_to, approved
 from tests.world import World, eventually
+from workspace.channel import Channel
 
 LONG = "x" * 10_000
 

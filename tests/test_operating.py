@@ -18,7 +18,7 @@ import requests
 from slack_sdk import WebClient
 from standardwebhooks import Webhook
 
-import check
+from operations import check
 from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN, BOB, GUS, SAM, manifest_scopes
 from tests.launcher import Forked, Start

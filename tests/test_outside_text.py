@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import elements
 from app import OneLine
 from sandbox.workspace import ANN, BOB, SAM
 from tests.world import World, eventually
+from workspace import block_kit as elements
 
 EVIL = (
     "<!channel> <!here|x> <@U0BOB> <#C0REQUESTS> <https://evil.example/|your bank> https://evil.example/ "

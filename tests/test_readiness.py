@@ -45,7 +45,7 @@ def test_every_reason_is_explained_and_no_other(world: World) -> None:
     slack.fail("conversations.history", times=3, body={"ok": False, "error": "not_in_channel"})
     conveyor.fail("GET /exchange/authorization_request_queue", times=1, delay=3)
     slack.fail("apps.connections.open", times=3, status=503)
-    world.waits |= {"app.CONVEYOR": 1, "health.FULL_SECONDS": 0.5}
+    world.waits |= {"app.CONVEYOR": 1, "operations.health.FULL_SECONDS": 0.5}
     world.launch(REVIEWERS="", SLACK_APP_TOKEN=slack.app_token)
     says("has not answered yet")
     says("the socket")

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
-from slack_client import SlackClient
+from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
+from workspace.slack_client import SlackClient
 
 
 @pytest.fixture

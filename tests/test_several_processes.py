@@ -22,13 +22,13 @@ from tests.world import World, eventually
 LEASE = 2.0
 KILLS = 4
 QUICK = {
-    "decide.CONFIRM_SECONDS": 1,
-    "show.LOOK_AGAIN_SECONDS": 1,
-    "show.POST_SECONDS": 0.1,
-    "worker.ALARM_SECONDS": 0.1,
-    "worker.BEAT_SECONDS": 0.4,
-    "worker.HELD_SECONDS": LEASE * 0.75,
-    "worker.LEASE_SECONDS": LEASE,
+    "worker.decide.CONFIRM_SECONDS": 1,
+    "worker.show.LOOK_AGAIN_SECONDS": 1,
+    "worker.show.POST_SECONDS": 0.1,
+    "worker.loops.ALARM_SECONDS": 0.1,
+    "worker.loops.BEAT_SECONDS": 0.4,
+    "worker.loops.HELD_SECONDS": LEASE * 0.75,
+    "worker.loops.LEASE_SECONDS": LEASE,
 }
 
 Make = Callable[..., Replicas]

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from channel import Channel
 from conveyor_client import AuthorizationRequest, ConveyorClient
-from ledger import Ledger
-from memory import Companies, Memory
+from ledger.ledger import Ledger
+from ledger.memory import Companies, Memory
+from ledger.tables import APPROVING, Reviewer, Row
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Channel as SlackChannel
-from show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
-from slack_client import SlackClient
-from tables import APPROVING, Reviewer, Row
 from tests.world import eventually
+from worker.show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
+from workspace.channel import Channel
+from workspace.slack_client import SlackClient
 
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
 PATIENCE = 2.0

@@ -12,9 +12,9 @@ from sqlalchemy import and_, func, or_, select
 
 import addresses
 from conveyor_client import ConveyorClient, ConveyorError
-from database import Database
-from ledger import OUTCOME, ROW_COLUMNS
-from tables import CLOSED, IN_FLIGHT, NOTES, PENDING, REQUESTS, SETTLED, WATCHERS, Past, Row, row_of
+from ledger.database import Database
+from ledger.ledger import OUTCOME, ROW_COLUMNS
+from ledger.tables import CLOSED, IN_FLIGHT, NOTES, PENDING, REQUESTS, SETTLED, WATCHERS, Past, Row, row_of
 
 log = logging.getLogger(__name__)
 

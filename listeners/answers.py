@@ -11,13 +11,13 @@ from typing import Any
 from slack_bolt import Ack, BoltResponse
 
 import blocks
-from channel import Channel, ChannelError
-from database import LedgerError
 from deadline import CallFailed, Calls
-from elements import Message
-from ledger import Ledger
-from payloads import Sorry, Wrong, card_of, request_of, text_at, user_of
-from tables import PENDING
+from ledger.database import LedgerError
+from ledger.ledger import Ledger
+from ledger.tables import PENDING
+from listeners.payloads import Sorry, Wrong, card_of, request_of, text_at, user_of
+from workspace.block_kit import Message
+from workspace.channel import Channel, ChannelError
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from ledger import Ledger
+from ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from channel import Channel
-from clicks import Clicks
-from database import LedgerError
 from deadline import Calls
-from decide import Decide
-from ledger import Ledger
-from reviewers import Reviewers
+from ledger.database import LedgerError
+from ledger.ledger import Ledger
+from listeners.clicks import Clicks
+from worker.decide import Decide
+from workspace.channel import Channel
+from workspace.reviewers import Reviewers
 
 log = logging.getLogger(__name__)
 

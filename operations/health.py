@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from channel import Channel
-from database import LedgerError
 from deadline import Calls
-from ledger import Ledger
+from ledger.database import LedgerError
+from ledger.ledger import Ledger
+from listeners.sockets import Sockets
 from settings import Settings
-from sockets import Sockets
+from workspace.channel import Channel
 
 FULL_SECONDS = 5.0
 EVERYBODY_MAY_DECIDE = (

@@ -17,8 +17,8 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 import addresses
-from fair_lock import FairLock
-from tables import LEASE, METADATA, REQUESTS, TRAIL
+from ledger.fair_lock import FairLock
+from ledger.tables import LEASE, METADATA, REQUESTS, TRAIL
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, NotFound, Refused
-from health import EVERYBODY_MAY_DECIDE
-from reviewers import slack_error
+from operations.health import EVERYBODY_MAY_DECIDE
 from settings import Settings, SettingsError, load
-from slack_client import SlackClient
+from workspace.reviewers import slack_error
+from workspace.slack_client import SlackClient
 
 CLOCK_SECONDS = 300  # Slack: how old a signed request may be
 CLOCK_WARN_SECONDS = 30

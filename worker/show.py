@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import blocks
-from channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent, is_ts
-from database import LedgerError
-from elements import Message
-from ledger import OUTCOME, REMINDER, Ledger, pause
-from memory import Companies, Memory
-from tables import OUTAGE, PENDING, FoundCard, Note, Row
+from ledger.database import LedgerError
+from ledger.ledger import OUTCOME, REMINDER, Ledger, pause
+from ledger.memory import Companies, Memory
+from ledger.tables import OUTAGE, PENDING, FoundCard, Note, Row
+from workspace.block_kit import Message
+from workspace.channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent, is_ts
 
 log = logging.getLogger(__name__)
 

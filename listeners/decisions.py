@@ -9,13 +9,12 @@ from slack_bolt import Ack, App
 from slack_sdk import WebClient
 
 import blocks
-from answers import Answers
-from channel import Channel, Identity
 from conveyor_client import AccessGroup
-from database import LedgerError
-from elements import Block, is_readable
-from ledger import Ledger
-from payloads import (
+from ledger.database import LedgerError
+from ledger.ledger import Ledger
+from ledger.tables import APPROVED, APPROVING, CLOSED, PENDING, REJECTING, REVOKED, REVOKING, Reviewer, Row
+from listeners.answers import Answers
+from listeners.payloads import (
     Click,
     Sorry,
     Wrong,
@@ -27,8 +26,9 @@ from payloads import (
     text_at,
     user_of,
 )
-from reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, slack_error
-from tables import APPROVED, APPROVING, CLOSED, PENDING, REJECTING, REVOKED, REVOKING, Reviewer, Row
+from workspace.block_kit import Block, is_readable
+from workspace.channel import Channel, Identity
+from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, slack_error
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from sqlalchemy.exc import IntegrityError
 
 import addresses
 from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
-from database import Database, OddValue
-from tables import (
+from ledger.database import Database, OddValue
+from ledger.tables import (
     ACCESS_GROUPS,
     APPROVED,
     APPROVING,

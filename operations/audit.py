@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 import addresses
 from conveyor_client import ConveyorClient
-from database import Database
-from tables import APPROVED, APPROVING, REJECTED, REQUESTS, REVOKED, REVOKING, TRAIL
+from ledger.database import Database
+from ledger.tables import APPROVED, APPROVING, REJECTED, REQUESTS, REVOKED, REVOKING, TRAIL
 
 COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
 AT_A_TIME = 500

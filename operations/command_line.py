@@ -5,11 +5,10 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import audit
-import check
 from conveyor_client import ConveyorClient, ConveyorError
-from database import LedgerError
-from ledger import Ledger
+from ledger.database import LedgerError
+from ledger.ledger import Ledger
+from operations import audit, check
 from settings import Settings, SettingsError, load
 
 

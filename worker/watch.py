@@ -12,8 +12,8 @@ from conveyor_client import (
     NotFound,
     Unavailable,
 )
-from ledger import LONGEST_PAUSE, Ledger
-from tables import APPROVED_ELSEWHERE, CLOSED, IGNORED_ELSEWHERE, Row
+from ledger.ledger import LONGEST_PAUSE, Ledger
+from ledger.tables import APPROVED_ELSEWHERE, CLOSED, IGNORED_ELSEWHERE, Row
 
 log = logging.getLogger(__name__)
 

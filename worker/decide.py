@@ -24,9 +24,9 @@ from conveyor_client import (
     Refused,
     Unavailable,
 )
-from ledger import Ledger, pause
-from tables import APPROVING, GONE, REJECTING, REVOKING, Row
-from watch import ELSEWHERE
+from ledger.ledger import Ledger, pause
+from ledger.tables import APPROVING, GONE, REJECTING, REVOKING, Row
+from worker.watch import ELSEWHERE
 
 log = logging.getLogger(__name__)
 

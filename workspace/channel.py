@@ -16,8 +16,8 @@ import addresses
 import blocks
 from conveyor_client import ID_CHARS, clean
 from deadline import CallFailed
-from elements import Message
-from tables import IN_FLIGHT, OUTAGE, OUTAGE_OVER, PENDING, REVOKING, SETTLED, FoundCard, Row
+from ledger.tables import IN_FLIGHT, OUTAGE, OUTAGE_OVER, PENDING, REVOKING, SETTLED, FoundCard, Row
+from workspace.block_kit import Message
 
 log = logging.getLogger(__name__)
 

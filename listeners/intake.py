@@ -7,9 +7,9 @@ from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 
-from channel import Channel
-from clicks import Clicks
-from payloads import text_at
+from listeners.clicks import Clicks
+from listeners.payloads import text_at
+from workspace.channel import Channel
 
 log = logging.getLogger(__name__)
 

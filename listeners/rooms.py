@@ -8,14 +8,14 @@ from typing import Any
 from slack_bolt import App
 
 import blocks
-from answers import Answers
-from channel import Channel, ChannelError
 from conveyor_client import ConveyorClient, ConveyorError
-from elements import Message
-from ledger import Ledger
-from memory import Memory
-from payloads import Sorry, list_at, text_at, user_of
-from tables import APPROVED, APPROVED_ELSEWHERE, REVOKED, SETTLED, Row
+from ledger.ledger import Ledger
+from ledger.memory import Memory
+from ledger.tables import APPROVED, APPROVED_ELSEWHERE, REVOKED, SETTLED, Row
+from listeners.answers import Answers
+from listeners.payloads import Sorry, list_at, text_at, user_of
+from workspace.block_kit import Message
+from workspace.channel import Channel, ChannelError
 
 log = logging.getLogger(__name__)
 

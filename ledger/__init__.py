@@ -1,0 +1,1 @@
+"""The durable record: every request, its state, who decided."""

@@ -1,0 +1,1 @@
+"""What follows from the ledger: Conveyor is told, and the cards are drawn."""

@@ -1,5 +1,9 @@
-"""Wiring: settings become parts, and the parts a Flask app. `python app.py` serves it."""
+"""The app: its wiring, and the Flask routes that Slack, Conveyor and load balancers call.
 
+`python app.py` serves it.
+"""
+
+import json
 import logging
 import os
 import sys
@@ -8,25 +12,32 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
 
-from flask import Flask
+from flask import Flask, Response, jsonify, request
+from slack_sdk.signature import SignatureVerifier
+from standardwebhooks import Webhook, WebhookVerificationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 import blocks
 from conveyor_client import ConveyorClient
 from deadline import Calls
+from ledger.database import LedgerError
 from ledger.ledger import Ledger
-from ledger.memory import Companies, Memory
 from listeners.answers import Answers
 from listeners.clicks import Clicks
 from listeners.decisions import Listeners
-from listeners.intake import Intake, make_bolt
+from listeners.intake import NOT_SLACKS, Intake, make_bolt
 from listeners.rooms import Rooms
 from listeners.sockets import Sockets
 from operations import health
-from routes import listen_to_conveyor, listen_to_slack, make_flask
-from settings import LOG_FORMAT, Settings, load
+from settings import Settings, load
+from worker.companies import Companies
 from worker.decide import Decide
-from worker.loops import Greet, Lease, Worker
+from worker.lease import Lease
+from worker.loops import Worker
+from worker.refresh import Refresh
 from worker.show import Show
 from worker.upkeep import Upkeep
 from worker.watch import Watch
@@ -43,6 +54,156 @@ BACKGROUND_SECONDS = 10.0  # for one that nobody waits for
 CLICKS, BACKGROUND, CONVEYOR = 128, 32, 32
 CLICK_BYTES = 1_000_000  # of an answer about one person, or one window
 FINISH_SECONDS = 5.0  # for what is under way when the process is told to stop
+MAX_BODY_BYTES = 1_000_000
+# The names of the Standard Webhooks, and those under which Svix sends the same.
+WEBHOOK_HEADERS = {f"webhook-{name}": f"svix-{name}" for name in ("id", "timestamp", "signature")}
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the whole app, on a ledger that was prepared. `parts(app).start()` begins its work."""
+    settings = settings or load()
+    ledger = Ledger(settings.database_url)
+    lease, clicks = Lease(ledger.lease), Clicks()
+
+    # The calls to Slack and Conveyor
+    for_clicks = Calls("Slack for clicks", CLICKS, CLICK_BYTES)
+    for_slack, for_conveyor = Calls("Slack", BACKGROUND), Calls("Conveyor", CONVEYOR)
+    calls = [for_clicks, for_slack, for_conveyor]
+    slack = settings.slack_bot_token, settings.slack_api_url
+    quick = SlackClient(*slack, for_clicks, LISTENER_SECONDS)
+    patient = SlackClient(*slack, for_slack, BACKGROUND_SECONDS)
+    for_the_owner = SlackClient(*slack, for_slack, BACKGROUND_SECONDS, lease.held)
+    conveyor = ConveyorClient(
+        settings.conveyor_api_url, settings.conveyor_key, for_conveyor, may_write=lease.held
+    )
+    channel = Channel(patient, settings.slack_channel_id, for_the_owner)
+    reviewers = Reviewers(quick, patient, settings.reviewers)
+
+    # What people do in Slack
+    bolt = make_bolt(quick)
+    answers = Answers(ledger, channel, for_slack, settings.slack_api_url, time.time)
+    Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, time.time).register(bolt)
+    Rooms(ledger, channel, conveyor, answers, time.time).register(bolt)
+    intake = Intake(bolt, channel, clicks)
+    sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
+
+    # What follows
+    upkeep = Upkeep(ledger.upkeep, settings.remind_after_hours, settings.retention_days)
+    worker = Worker(
+        ledger.database,
+        clicks.let_pass,
+        lease,
+        calls,
+        Refresh(channel, reviewers),
+        Watch(
+            conveyor,
+            ledger.queue,
+            ledger.polls,
+            blocks.offer,
+            settings.poll_seconds,
+            time.time,
+            upkeep.run,
+        ),
+        Decide(
+            conveyor,
+            ledger.decisions,
+            lease.held,
+            time.time,
+            clicks.let_pass,
+            ledger.database.wake,
+        ),
+        Show(channel, ledger, Companies(conveyor), lease.held, time.time),
+        poll_wanted=ledger.polls.take_request if settings.conveyor_webhook_secret else None,
+    )
+
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    made = Parts(settings, ledger, channel, answers, calls, worker, sockets)
+    app.extensions["conveyor_for_slack"] = made
+    app.add_url_rule("/healthz", view_func=lambda: _health(worker), endpoint="healthz")
+    app.add_url_rule("/readyz", view_func=lambda: _readiness(made), endpoint="readyz")
+    if settings.slack_signing_secret:
+        verifier = SignatureVerifier(settings.slack_signing_secret)
+        app.post("/slack/events", endpoint="slack_events")(lambda: _slack_events(verifier, intake))
+    if settings.conveyor_webhook_secret:
+        webhook = Webhook(settings.conveyor_webhook_secret)
+        app.post("/conveyor/webhook", endpoint="webhook")(lambda: _webhook(webhook, ledger))
+    return app
+
+
+# The routes
+
+
+def _slack_events(verifier: SignatureVerifier, intake: Intake) -> Response:
+    """Hand on what Slack signed to Bolt; everything else ends here, without a trace of its content."""
+    try:
+        text = request.get_data(cache=False).decode("utf-8")
+    except UnicodeDecodeError:
+        return _plainly(400, NOT_SLACKS)
+    if not _is_signed(verifier, text):
+        return _plainly(401, "The signature is not Slack's.")
+    try:
+        form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+        payload: Any = json.loads(form["payload"]) if form.get("payload") else form
+    except (ValueError, RecursionError):
+        return _plainly(400, NOT_SLACKS)
+    answer = intake.dispatch(payload)
+    if answer.status != 200:
+        return _plainly(answer.status, answer.body)
+    return Response(answer.body, answer.status, {name: values[0] for name, values in answer.headers.items()})
+
+
+def _is_signed(verifier: SignatureVerifier, text: str) -> bool:
+    timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
+    signature = request.headers.get("X-Slack-Signature", "")
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12 and signature.isascii()):
+        return False
+    return verifier.is_valid(text, timestamp, signature)
+
+
+def _webhook(webhook: Webhook, ledger: Ledger) -> Response:
+    """Let Conveyor be polled soon, which is all that is taken from a webhook of its."""
+    headers = {
+        name: request.headers.get(svix) or request.headers.get(name) or ""
+        for name, svix in WEBHOOK_HEADERS.items()
+    }
+    try:
+        # It is not even parsed: whatever it says, the queue itself is read.
+        webhook.verify(request.get_data(cache=False), headers, json_parse=False)
+    except WebhookVerificationError:
+        return _plainly(401, "The signature is not Conveyor's.")
+    except (ValueError, TypeError, OverflowError, RequestEntityTooLarge):
+        return _plainly(400, "This is not what Conveyor sends.")
+    try:
+        ledger.polls.request()
+    except LedgerError as error:
+        log.error("webhook=not_recorded cause=%r", str(error))
+        return _plainly(503, "Please send it again.")
+    return _plainly(200, "Thank you.")
+
+
+def _health(worker: Worker) -> Response:
+    """For load balancers: is this process alive?"""
+    alive = worker.is_alive()
+    response = jsonify(alive=alive)
+    response.status_code = 200 if alive else 503
+    return response
+
+
+def _readiness(made: "Parts") -> Response:
+    """For alarms and people: what is wrong, in sentences?"""
+    socket_problem = made.sockets.problem if made.sockets else ""
+    found = health.readiness(made.settings, made.ledger, made.channel, socket_problem, made.calls)
+    response = jsonify(ready=not found.reasons, reasons=found.reasons, notes=found.notes)
+    response.status_code = 503 if found.reasons else 200
+    return response
+
+
+def _plainly(status: int, sentence: str) -> Response:
+    return Response(sentence.rstrip() + "\n", status, mimetype="text/plain")
+
+
+# Starting and stopping
 
 
 @dataclass(frozen=True)
@@ -60,13 +221,13 @@ class Parts:
     def start(self) -> None:
         if not self.settings.reviewers:
             log.warning(health.EVERYBODY_MAY_DECIDE)
-        self.ledger.record_start(self.worker.owner, time.time())
+        self.ledger.upkeep.record_start(self.worker.owner, time.time())
         self.worker.start()
         if self.sockets:
             self.sockets.start()
 
     def stop(self) -> None:
-        """End what is under way in order, but give up the calls that take longer than a while."""
+        """End what is under way in order, but give up the calls that take longer than FINISH_SECONDS."""
         patience = threading.Timer(FINISH_SECONDS, self._give_up)
         patience.daemon = True
         patience.start()
@@ -75,63 +236,11 @@ class Parts:
         self.answers.stop()
         self.worker.stop()
         patience.cancel()
-        self.ledger.close()
+        self.ledger.database.close()
 
     def _give_up(self) -> None:
         for calls in self.calls:
             calls.stop()
-
-
-def create_app(settings: Settings | None = None) -> Flask:
-    """The whole app, ready to serve; its background begins with `parts(app).start()`."""
-    settings = settings or load()
-    log_to_stderr(settings.log_level)
-    ledger = Ledger(settings.database_url)
-    ledger.prepare()
-    lease, clicks = Lease(ledger), Clicks()
-    for_clicks = Calls("Slack for clicks", CLICKS, CLICK_BYTES)
-    for_slack, for_conveyor = Calls("Slack", BACKGROUND), Calls("Conveyor", CONVEYOR)
-    calls = [for_clicks, for_slack, for_conveyor]
-    slack = settings.slack_bot_token, settings.slack_api_url
-    quick = SlackClient(*slack, for_clicks, LISTENER_SECONDS)
-    patient = SlackClient(*slack, for_slack, BACKGROUND_SECONDS)
-    channel = Channel(
-        patient, settings.slack_channel_id, SlackClient(*slack, for_slack, BACKGROUND_SECONDS, lease.held)
-    )
-    reviewers = Reviewers(quick, patient, settings.reviewers)
-    answers = Answers(ledger, channel, for_slack, settings.slack_api_url, time.time)
-    listeners = Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, time.time)
-    conveyor = ConveyorClient(
-        settings.conveyor_api_url, settings.conveyor_key, for_conveyor, may_write=lease.held
-    )
-    memory = Memory(ledger)
-    rooms = Rooms(ledger, memory, channel, conveyor, answers, time.time)
-    upkeep = Upkeep(ledger, settings.remind_after_hours, settings.retention_days)
-    worker = Worker(
-        ledger,
-        clicks,
-        lease,
-        calls,
-        Greet(channel, reviewers),
-        Watch(conveyor, ledger, blocks.offer, settings.poll_seconds, time.time, upkeep.run),
-        Decide(conveyor, ledger, lease.held, time.time, clicks.let_pass),
-        Show(channel, ledger, memory, Companies(conveyor), lease.held, time.time),
-        may_be_woken=bool(settings.conveyor_webhook_secret),
-    )
-    bolt = make_bolt(quick)
-    intake = Intake(bolt, channel, clicks)
-    listeners.register(bolt)
-    rooms.register(bolt)
-
-    sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
-
-    app = make_flask(worker.is_alive, lambda: health.readiness(settings, ledger, channel, sockets, calls))
-    app.extensions["conveyor_for_slack"] = Parts(settings, ledger, channel, answers, calls, worker, sockets)
-    if settings.slack_signing_secret:
-        listen_to_slack(app, settings.slack_signing_secret, intake)
-    if settings.conveyor_webhook_secret:
-        listen_to_conveyor(app, settings.conveyor_webhook_secret, ledger)
-    return app
 
 
 def parts(app: Flask) -> Parts:
@@ -140,35 +249,8 @@ def parts(app: Flask) -> Parts:
     return found
 
 
-# Libraries that write bodies and addresses, with customers in them, or what is logged here with its cause.
-CHATTY = {
-    "slack_bolt": logging.WARNING,
-    "slack_sdk": logging.WARNING,
-    "slack_sdk.web": logging.CRITICAL,
-    "urllib3": logging.ERROR,
-    "werkzeug": logging.WARNING,
-}
-
-
-class OneLine(logging.Formatter):
-    """Each record on one line of what can be seen, so that nobody's text can pass for a record of its own."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-
-
-def log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(OneLine(LOG_FORMAT))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("gunicorn.error").handlers = [handler]
-    for chatty, least in CHATTY.items():
-        logging.getLogger(chatty).setLevel(least)
-
-
 def main() -> None:
-    """Be gunicorn, which reads gunicorn.conf.py: the same as starting it by hand. Or do a command."""
+    """Become gunicorn, the same as when it is started by hand; or carry out a command."""
     os.chdir(Path(__file__).resolve().parent)
     if len(sys.argv) > 1:
         from operations.command_line import run

@@ -16,25 +16,8 @@ from urllib.parse import urlencode
 from addresses import ADDRESS_CHARS
 from conveyor_client import LATEST, AccessGroup
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
-from ledger.tables import (
-    APPROVED,
-    APPROVED_ELSEWHERE,
-    APPROVING,
-    GONE,
-    IGNORED_ELSEWHERE,
-    IN_FLIGHT,
-    OUTAGE,
-    OUTAGE_OVER,
-    PENDING,
-    REJECTED,
-    REJECTING,
-    REVOKED,
-    REVOKING,
-    Past,
-    Reviewer,
-    Row,
-    object_in,
-)
+from ledger.rows import Past, Reviewer, Row
+from ledger.states import IN_FLIGHT, State
 from workspace.block_kit import (
     CHECKBOXES,
     OPTION_CHARS,
@@ -93,11 +76,11 @@ def card(row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = ()
     While it waits, `groups` are those that can be granted in its data room, and `past` is what the same
     person or company asked before.
     """
-    if row.state == PENDING:
+    if row.state == State.PENDING:
         return _pending(row, groups, past)
     if row.state in IN_FLIGHT:
         return _in_progress(row)
-    if row.state in (OUTAGE, OUTAGE_OVER):
+    if row.state in (State.OUTAGE, State.OUTAGE_OVER):
         return _outage(row)
     return _decided(row)
 
@@ -109,7 +92,7 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         rich([words("Received "), date(row.received_at), words(".")]),
     ]
     if row.previous:
-        blocks.append(rich([words("Asked again; "), *_ended(row.before)]))
+        blocks.append(rich([words("Asked again; "), *_ended(row.previous)]))
     blocks += _message(row)
     blocks += _company(row)
     blocks += [rich([words(f"{_short(before.email)} asked before; "), *_ended(before)]) for before in past]
@@ -142,14 +125,14 @@ def _in_progress(row: Row) -> Message:
         "unconfirmed": (
             "This was sent to Conveyor and is not confirmed yet. I keep asking, and this card will say so."
         ),
-    }[row.trouble]
+    }[row.problem]
     who = row.decider
     blocks = [
         header(f":hourglass_flowing_sand: {doing}"),
         _about(row, " asked for access."),
         rich([words(f"{doing} by "), *_person(who), words(f". {waiting}" if waiting else ".")]),
     ]
-    if row.state == REVOKING:
+    if row.state == State.REVOKING:
         blocks += [_decided_by(row), rich([words(_granted(row))])]
     blocks += [*_reason(row), *_message(row)]
     return message_of(f"{doing} by {_name(who)}: {_who(row)}. {waiting}", blocks)
@@ -158,31 +141,32 @@ def _in_progress(row: Row) -> Message:
 def _decided(row: Row) -> Message:
     word, symbol = DECIDED[row.state]
     blocks = [header(f"{symbol} {word}"), _about(row, " asked for access.", _mail(row))]
-    if row.state == REVOKED and row.revoker_id:
+    if row.state == State.REVOKED and row.revoker.id:
         revoked = [words("Revoked by "), *_person(row.decider), words(", "), date(row.revoked_at), words(".")]
         blocks.append(rich(revoked))
-    elif row.state == REVOKED:
+    elif row.state == State.REVOKED:
         blocks.append(rich([words("Seen "), date(row.revoked_at), words("; it was not revoked here.")]))
-    if row.state in (APPROVED, REJECTED, REVOKED):
+    if row.state in (State.APPROVED, State.REJECTED, State.REVOKED):
         blocks.append(_decided_by(row))
     else:
         blocks.append(rich([words("Seen "), date(row.settled_at), words("; it was not decided here.")]))
-    if row.state == APPROVED:
+    if row.state == State.APPROVED:
         blocks.append(_granted_with_menu(row))
-    elif row.state == REVOKED:
+    elif row.state == State.REVOKED:
         blocks.append(rich([words(_granted(row))]))
     blocks += [*_reason(row), *_message(row)]
-    by = f" by {_name(row.decider)}" if row.state in (APPROVED, REJECTED) or row.revoker_id else ""
-    label = "Reason" if row.state == REJECTED else "Note"
-    shown = row.reason and row.state in (APPROVED, REJECTED, REVOKED)
+    by = (
+        f" by {_name(row.decider)}" if row.state in (State.APPROVED, State.REJECTED) or row.revoker.id else ""
+    )
+    label = "Reason" if row.state == State.REJECTED else "Note"
+    shown = row.reason and row.state in (State.APPROVED, State.REJECTED, State.REVOKED)
     reason = f" {label}: {one_line(row.reason)}" if shown else ""
     return message_of(f"{word}{by}: {_who(row)}.{reason}", blocks)
 
 
 def _decided_by(row: Row) -> Block:
-    word = "Rejected" if row.state == REJECTED else "Approved"
-    reviewer = Reviewer(row.reviewer_id, row.reviewer_name, row.reviewer_email)
-    return rich([words(f"{word} by "), *_person(reviewer), words(", "), date(row.settled_at), words(".")])
+    word = "Rejected" if row.state == State.REJECTED else "Approved"
+    return rich([words(f"{word} by "), *_person(row.reviewer), words(", "), date(row.settled_at), words(".")])
 
 
 def _granted_with_menu(row: Row) -> Block:
@@ -220,23 +204,23 @@ def _mail(row: Row) -> Block | None:
 
 MAIL_SUBJECT = "Your request for access to our security documents"
 MAIL_BODIES = {
-    APPROVED: (
+    State.APPROVED: (
         "Hello,\n\nthank you for your interest in our security documents. Your request is approved. If you "
         "miss anything, just answer this e-mail.\n\nKind regards"
     ),
-    REJECTED: (
+    State.REJECTED: (
         "Hello,\n\nthank you for your interest in our security documents. We cannot give you access at this "
         "time. If you have any questions, just answer this e-mail.\n\nKind regards"
     ),
 }
-DOING = {APPROVING: "Approving…", REJECTING: "Rejecting…", REVOKING: "Revoking…"}
-DECIDED = {
-    APPROVED: ("Approved", ":white_check_mark:"),
-    REJECTED: ("Rejected", ":no_entry_sign:"),
-    REVOKED: ("Revoked", ":no_entry_sign:"),
-    APPROVED_ELSEWHERE: ("Approved in Conveyor", ":white_check_mark:"),
-    IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
-    GONE: ("No longer in Conveyor", ":grey_question:"),
+DOING = {State.APPROVING: "Approving…", State.REJECTING: "Rejecting…", State.REVOKING: "Revoking…"}
+DECIDED: dict[State | None, tuple[str, str]] = {
+    State.APPROVED: ("Approved", ":white_check_mark:"),
+    State.REJECTED: ("Rejected", ":no_entry_sign:"),
+    State.REVOKED: ("Revoked", ":no_entry_sign:"),
+    State.APPROVED_ELSEWHERE: ("Approved in Conveyor", ":white_check_mark:"),
+    State.IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
+    State.GONE: ("No longer in Conveyor", ":grey_question:"),
 }
 
 
@@ -246,22 +230,22 @@ def _ended(past: Past) -> list[Block]:
         return [words("an earlier card says how that was decided.")]
     word = DECIDED[past.state][0]
     elements = [words(f"{word[0].lower() + word[1:]} on "), date(past.at, "{date}")]
-    if past.state in (APPROVED, REJECTED, REVOKED) and past.reviewer_id:
-        elements += [words(" by "), *_person(Reviewer(past.reviewer_id, past.reviewer_name, ""))]
-    elif past.state == REVOKED:
+    if past.state in (State.APPROVED, State.REJECTED, State.REVOKED) and past.reviewer.id:
+        elements += [words(" by "), *_person(past.reviewer)]
+    elif past.state == State.REVOKED:
         elements.append(words(" in Conveyor"))
-    if past.state == APPROVED and past.group_list:
-        elements.append(words(f", with {_names(past.group_list, PAST_CHARS)}"))
+    if past.state == State.APPROVED and past.groups:
+        elements.append(words(f", with {_names(past.groups, PAST_CHARS)}"))
     end, reason = ".", cut(one_line(past.reason), PAST_CHARS)
-    if past.state in (APPROVED, REJECTED, REVOKED) and reason:
-        label = "reason" if past.state == REJECTED else "note"
+    if past.state in (State.APPROVED, State.REJECTED, State.REVOKED) and reason:
+        label = "reason" if past.state == State.REJECTED else "note"
         end = f"; {label}: {reason}" + ("" if reason.endswith((".", "!", "?", "…")) else ".")
     return [*elements, words(end)]
 
 
 def _company(row: Row) -> list[Block]:
     """What is known of the customer's company, if Conveyor could say."""
-    known = object_in(row.company)
+    known = row.company
     if not known:
         return []
     name = cut(domain(row.email), ADDRESS_CHARS)
@@ -285,7 +269,7 @@ def _company(row: Row) -> list[Block]:
 def _outage(row: Row) -> Message:
     """Says that requests are not arriving; and later, in the same place, that they are again."""
     began = date(row.received_at)
-    if row.state == OUTAGE:
+    if row.state == State.OUTAGE:
         title = "Requests are not arriving"
         symbol, said = ":warning:", [words("I have not been able to read Conveyor's queue since "), began]
         then = (
@@ -300,7 +284,7 @@ def _outage(row: Row) -> Message:
 
 
 def _granted(row: Row) -> str:
-    groups = row.group_list
+    groups = row.groups
     if groups is None:
         granted = "Granted: see the request in Conveyor, which did not list the groups."
     elif not groups:
@@ -381,9 +365,9 @@ def _message(row: Row) -> list[Block]:
 
 def _reason(row: Row) -> list[Block]:
     reason = cut(inert(row.reason).strip(), REASON_CHARS)
-    if not reason or row.state == PENDING:
+    if not reason or row.state == State.PENDING:
         return []
-    label = "Reason:" if row.state in (REJECTING, REJECTED) else "Note:"
+    label = "Reason:" if row.state in (State.REJECTING, State.REJECTED) else "Note:"
     return [{**quote(label, reason), "block_id": _block_id(REASON, row)}]
 
 
@@ -621,11 +605,11 @@ def already_decided(row: Row, user_id: str) -> str:
         has = "have" if mine else "has"
         since = mrkdwn_date(row.claimed_at)
         return f"{who} {has} been {doing} this since {since}. This click changed nothing."
-    if row.state in (APPROVED, REJECTED) or (row.state == REVOKED and decider):
+    if row.state in (State.APPROVED, State.REJECTED) or (row.state == State.REVOKED and decider):
         word = DECIDED[row.state][0].lower()
-        when = mrkdwn_date(row.revoked_at if row.state == REVOKED else row.settled_at)
+        when = mrkdwn_date(row.revoked_at if row.state == State.REVOKED else row.settled_at)
         return f"{who} {word} this, {when}. This click changed nothing."
-    if row.state == REVOKED:
+    if row.state == State.REVOKED:
         seen = mrkdwn_date(row.revoked_at)
         return f"Access was revoked in Conveyor, seen {seen}. This click changed nothing."
     if row.state in DECIDED:
@@ -805,7 +789,7 @@ def rooms_answer(
         blocks.append(_time_line(row, now, permalink(row) if row.card_ts else ""))
         if row.email in standings:
             blocks.append(_standing(standings[row.email]))
-        if row.state == PENDING or row.state in (APPROVING, REJECTING):
+        if row.state == State.PENDING or row.state in (State.APPROVING, State.REJECTING):
             label = f"Tell me when it is decided: {_address(row)}"
             tell = button(TELL_ME, "Tell me when it is decided", row.id, "", label)
             blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{len(blocks)}", "elements": [tell]})
@@ -869,12 +853,13 @@ UNWATCHED = "I will not tell you of this request any more."
 
 def outcome(row: Row, permalink: str) -> Message:
     """A direct message to somebody who wanted to be told; the row may have moved on before it is sent."""
-    if row.state == REVOKING:
-        row = replace(row, state=APPROVED)
-    state, line = row.state, _time_line(row, row.settled_at or row.received_at, permalink)
+    if row.state == State.REVOKING:
+        row = replace(row, state=State.APPROVED)
+    state: State | None = row.state
+    line = _time_line(row, row.settled_at or row.received_at, permalink)
     if state not in DECIDED and row.previous:
-        asked = [words(_address(row), bold=True), words(" asked; "), *_ended(row.before)]
-        state, line = row.before.state, rich([*asked, words(" The customer has asked again since.")])
+        asked = [words(_address(row), bold=True), words(" asked; "), *_ended(row.previous)]
+        state, line = row.previous.state, rich([*asked, words(" The customer has asked again since.")])
     return message_of(f"{DECIDED.get(state, ('See the card', ''))[0]}: {_who(row)}.", [line])
 
 
@@ -882,27 +867,26 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
     """One request from its beginning to where it stands."""
     elements = [words(_address(row), bold=True), words(" asked "), date(row.received_at), words(". ")]
     if row.previous:
-        elements += [words("Asked before; "), *_ended(row.before), words(" ")]
-    if row.state == PENDING:
+        elements += [words("Asked before; "), *_ended(row.previous), words(" ")]
+    if row.state == State.PENDING:
         elements.append(words(f"It has been waiting for {_span(now - row.received_at)}."))
     elif row.state in IN_FLIGHT:
         elements += [words(f"{DOING[row.state]} by "), *_person(row.decider), words(".")]
-    elif row.state in (APPROVED, REJECTED, REVOKED):
+    elif row.state in (State.APPROVED, State.REJECTED, State.REVOKED):
         ended = Past(
             row.email,
-            REJECTED if row.state == REJECTED else APPROVED,
+            State.REJECTED if row.state == State.REJECTED else State.APPROVED,
             row.settled_at or 0.0,
-            row.reviewer_id,
-            row.reviewer_name,
+            row.reviewer,
             row.reason,
             row.groups,
         )
         elements += [words("It was "), *_ended(ended)]
-        if row.state == APPROVED and (terms := _nda(row) + _end(row)):
+        if row.state == State.APPROVED and (terms := _nda(row) + _end(row)):
             elements.append(words(terms))
-        if row.state == REVOKED:
+        if row.state == State.REVOKED:
             elements += [words(" Revoked "), date(row.revoked_at)]
-            elements += [words(" by "), *_person(row.decider)] if row.revoker_id else [words(" in Conveyor")]
+            elements += [words(" by "), *_person(row.decider)] if row.revoker.id else [words(" in Conveyor")]
             elements.append(words("."))
     elif row.state in DECIDED:
         word = DECIDED[row.state][0]

@@ -11,16 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # it has no types
+from gunicorn import glogging  # type: ignore[import-untyped]  # it has no types
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # as above
 
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
-from settings import LOG_FORMAT, SettingsError, load
+from operations.logs import log_to_stderr
+from settings import SettingsError, load
 
-logging.basicConfig(format=LOG_FORMAT)  # until the app logs in its own way
 try:
     settings = load()
-    ledger = Ledger(settings.database_url)
+    log_to_stderr(settings.log_level)
+    ledger = Ledger(settings.database_url).database
     ledger.prepare()
     ledger.close()
 except SettingsError as error:
@@ -31,7 +33,7 @@ except LedgerError as error:
     print(f"The app cannot start: {error}. Please look at DATABASE_URL.", file=sys.stderr)
     raise SystemExit(1) from None
 
-REQUEST_SECONDS = 2.0  # to arrive in; Slack itself gives up after three
+REQUEST_SECONDS = 2.0  # for a whole request to arrive; Slack itself gives up after three
 
 
 class Connection(socket.socket):
@@ -47,6 +49,14 @@ class Connection(socket.socket):
             return b""
         finally:
             self.setblocking(True)
+
+
+class Logger(glogging.Logger):  # type: ignore[misc]  # as above
+    """Lets gunicorn's own records look like those of the app."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers = logging.getLogger().handlers
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # as above
@@ -73,15 +83,15 @@ control_socket_disable = True
 if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a file there and unlinks it at once
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - in a container with a read-only root there is no /tmp
 loglevel = "warning"
+logger_class = Logger
 
 
 # Imported here and not above: by itself gunicorn tells a mistake in the settings before that takes its time.
 
 
 def post_worker_init(worker: Any) -> None:
-    from app import log_to_stderr, parts
+    from app import parts
 
-    log_to_stderr(settings.log_level)
     # What lives as long as the process: to look through it again for garbage held up every click for 50 ms.
     gc.freeze()
     parts(worker.wsgi).start()

@@ -14,7 +14,6 @@ from workspace.block_kit import BLANK
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-LOG_FORMAT = "%(asctime)s level=%(levelname)s at=%(name)s %(message)s"
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
 MAX_HOURS = 8760.0
 MAX_DAYS = 36500.0

@@ -8,7 +8,7 @@ from typing import Any
 from bench import servers
 from bench.report import Section, Target
 from bench.setting import Setting
-from ledger.tables import APPROVED, PENDING
+from ledger.states import State
 
 TITLE = "Cards: from request to card, from click to decided card"
 POLL_SECONDS = 1.0
@@ -54,7 +54,7 @@ def _ask(setting: Setting, number: int) -> float:
     setting.services.set(forget=True)
     asked_at = time.time()
     setting.services.set(ask=number)
-    return _until(setting, "chat.postMessage", PENDING)[0] - asked_at
+    return _until(setting, "chat.postMessage", State.PENDING)[0] - asked_at
 
 
 def _decide(setting: Setting, port: int, number: int) -> tuple[float, list[str]]:
@@ -63,7 +63,7 @@ def _decide(setting: Setting, port: int, number: int) -> tuple[float, list[str]]
     setting.services.set(forget=True)
     clicked_at = time.time()
     setting.fire(port, 1, click)
-    decided_at, calls = _until(setting, "chat.update", APPROVED)
+    decided_at, calls = _until(setting, "chat.update", State.APPROVED)
     return decided_at - clicked_at, [call for call in calls if call in WHY]
 
 

@@ -87,7 +87,7 @@ def _look(times: int) -> None:
     settings = load()
     conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
     ledger = Ledger(settings.database_url)
-    watch = Watch(conveyor, ledger, blocks.offer, settings.poll_seconds, time.time)
+    watch = Watch(conveyor, ledger.queue, ledger.polls, blocks.offer, settings.poll_seconds, time.time)
     watch.round()
     cpu = []
     for _ in range(times):

@@ -14,18 +14,9 @@ from sqlalchemy import Table, create_engine, update
 import blocks
 from conveyor_client import AccessGroup
 from ledger.ledger import Ledger
-from ledger.tables import (
-    ACCESS_GROUPS,
-    APPROVED,
-    APPROVING,
-    LEASE,
-    PENDING,
-    REJECTED,
-    REJECTING,
-    REQUESTS,
-    TRAIL,
-    Row,
-)
+from ledger.rows import Row
+from ledger.states import State
+from ledger.tables import ACCESS_GROUPS, LEASE, REQUESTS, TRAIL
 
 CHANNEL, TEAM, ASKER = "C0BENCH", "T0BENCH", "U0ASKER"
 BOT_TOKEN, API_KEY, SIGNING_SECRET = "xoxb-bench", "bench-key", "0123456789abcdef0123456789abcdef"
@@ -52,7 +43,7 @@ def conveyor_request(number: int) -> dict[str, Any]:
     }
 
 
-def row(number: int, state: str = PENDING) -> dict[str, Any]:
+def row(number: int, state: str = State.PENDING) -> dict[str, Any]:
     """The same request in the ledger, its card posted and up to date."""
     at = STARTED + number
     values: dict[str, Any] = {
@@ -71,13 +62,13 @@ def row(number: int, state: str = PENDING) -> dict[str, Any]:
         "card_ts": f"{at:.0f}.{number:06d}",
         "show_at": None,
     }
-    if state != PENDING:
+    if state != State.PENDING:
         values |= {
             "reviewer_id": f"U0R{number % 20}",
             "reviewer_name": f"Reviewer {number % 20}",
             "reviewer_email": f"reviewer{number % 20}@example.com",
-            "groups": json.dumps([["grp-1", "Documents, part 1"]]) if state == APPROVED else None,
-            "reason": "They compete with us." if state == REJECTED else "",
+            "groups": [["grp-1", "Documents, part 1"]] if state == State.APPROVED else None,
+            "reason": "They compete with us." if state == State.REJECTED else "",
             "claimed_at": at + 60,
             "sent_at": at + 61,
             "settled_at": at + 62,
@@ -88,8 +79,8 @@ def row(number: int, state: str = PENDING) -> dict[str, Any]:
 def fill(database_url: str, waiting: int, decided: int) -> None:
     """A ledger with requests 0 … waiting - 1 open, and as many decided ones after them, trail included."""
     ledger = Ledger(database_url)
-    ledger.prepare()
-    ledger.close()
+    ledger.database.prepare()
+    ledger.database.close()
     engine = create_engine(database_url)
     with engine.begin() as db:
         groups = [
@@ -109,13 +100,19 @@ def fill(database_url: str, waiting: int, decided: int) -> None:
             insert(TRAIL, [_event(number, "asked") for number in numbers])
         for start in range(waiting, waiting + decided, BATCH):
             numbers = range(start, min(start + BATCH, waiting + decided))
-            insert(REQUESTS, [row(number, (APPROVED, REJECTED)[number % 2]) for number in numbers])
+            insert(
+                REQUESTS, [row(number, (State.APPROVED, State.REJECTED)[number % 2]) for number in numbers]
+            )
             insert(TRAIL, [_event(number, what) for number in numbers for what in _story(number)])
     engine.dispose()
 
 
 def _story(number: int) -> Sequence[str]:
-    return ("asked", REJECTING, REJECTED) if number % 2 else ("asked", APPROVING, APPROVED)
+    return (
+        ("asked", State.REJECTING, State.REJECTED)
+        if number % 2
+        else ("asked", State.APPROVING, State.APPROVED)
+    )
 
 
 def _event(number: int, what: str) -> dict[str, Any]:
@@ -128,7 +125,7 @@ def _event(number: int, what: str) -> dict[str, Any]:
         "person_id": by,
         "person_email": by and f"reviewer{number % 20}@example.com",
         "detail": "",
-        "trigger_id": f"{number}.trigger" if what in (APPROVING, REJECTING) else None,
+        "trigger_id": f"{number}.trigger" if what in (State.APPROVING, State.REJECTING) else None,
     }
 
 

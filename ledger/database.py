@@ -1,4 +1,8 @@
-"""The database under the ledger: short transactions, on SQLite or PostgreSQL, and a bell for each of them."""
+"""The database under the ledger: short transactions, on SQLite or PostgreSQL, and a wake-up after each.
+
+LedgerError
+└── OddValue    the database is well, and does not take this value
+"""
 
 import logging
 import os
@@ -9,16 +13,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, create_engine, event, inspect, select, text, update
+from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
-from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-import addresses
 from ledger.fair_lock import FairLock
-from ledger.tables import LEASE, METADATA, REQUESTS, TRAIL
+from ledger.migrations import CannotUpgrade, upgrade
+from ledger.rows import json_of
 
 log = logging.getLogger(__name__)
 
@@ -29,31 +32,6 @@ BUSY_SECONDS = 0.8
 PREPARE_SECONDS = 20  # while others that start do the same
 # The last one frees the rows that a process holds which was stopped in the middle of a transaction.
 POSTGRESQL_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s"
-
-
-# The audit trail can only grow, whoever writes to it. SQLite's REPLACE removes the lines in its way without
-# firing a trigger for that, so an INSERT that meets a line is refused before it begins. The error is an
-# IntegrityError, like that of the unique trigger_id when a click is repeated. There SQLite gives -1 as the
-# number that it has yet to choose, so no line may really have such a number.
-APPEND_ONLY = {
-    "sqlite": [
-        f"CREATE TRIGGER IF NOT EXISTS trail_no_{name} {event} "
-        "BEGIN SELECT RAISE(ABORT, 'the trail can only grow'); END"
-        for name, event in {
-            "update": "BEFORE UPDATE ON trail",
-            "delete": "BEFORE DELETE ON trail",
-            "replace": "BEFORE INSERT ON trail WHEN EXISTS "
-            "(SELECT 1 FROM trail WHERE number = NEW.number OR trigger_id = NEW.trigger_id)",
-            "number_below_1": "AFTER INSERT ON trail WHEN NEW.number < 1",
-        }.items()
-    ],
-    "postgresql": [
-        "CREATE OR REPLACE FUNCTION trail_can_only_grow() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'the trail can only grow'; END $$",
-        "CREATE OR REPLACE TRIGGER trail_can_only_grow BEFORE UPDATE OR DELETE OR TRUNCATE ON trail "
-        "FOR EACH STATEMENT EXECUTE FUNCTION trail_can_only_grow()",
-    ],
-}
 
 
 class LedgerError(Exception):
@@ -78,6 +56,7 @@ class Database:
         self._changed = threading.Condition()
         self._changes = 0
         options: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": TURN_SECONDS}
+        options["json_deserializer"] = json_of
         if self._is_sqlite:
             _make_private_file(url.database or "")
             options["connect_args"] = {"timeout": BUSY_SECONDS}
@@ -89,50 +68,37 @@ class Database:
             event.listen(self._engine, "connect", _make_durable)
 
     def prepare(self) -> None:
-        """Make what is not there yet, in a ledger of an earlier version too. Several processes may do so."""
-        if self._is_sqlite:
-            with self.read() as db:
-                db.execute(text(f"PRAGMA busy_timeout = {1000 * PREPARE_SECONDS}"))
-        self._make_tables()
-        self._fill_new_columns()
-        with self.write() as db:
-            values = {"number": 1, "owner": "", "beat": 0, "look_trouble": ""}
-            db.execute(self.insert_if_absent(LEASE, [values]))
+        """Make the tables, or bring those of an earlier version up to date, wholly or not at all.
+
+        Several processes may do so at once.
+        """
+        try:
+            with self._errors():
+                if self._is_sqlite:
+                    self._upgrade_sqlite()
+                else:
+                    self._upgrade_postgresql()
+        except CannotUpgrade as error:
+            raise LedgerError(str(error)) from None
+
+    def _upgrade_sqlite(self) -> None:
+        with self._engine.connect() as db:
+            db.execute(text(f"PRAGMA busy_timeout = {1000 * PREPARE_SECONDS}"))
+            # Python's library begins no transaction by itself before a table is changed.
+            db.execute(text("BEGIN IMMEDIATE"))
+            if db.scalar(text("PRAGMA quick_check(1)")) != "ok":
+                raise LedgerError("the ledger is damaged: put a backup in its place")
+            upgrade(db)
+            db.commit()
         self._engine.dispose()  # the only connection up to now, and its patience with it
 
-    def _make_tables(self) -> None:
-        with self.write() as db:
-            if not self._is_sqlite:
-                for limit in ("statement_timeout", "lock_timeout"):
-                    db.execute(text(f"SET LOCAL {limit} = '{PREPARE_SECONDS}s'"))
-                # PostgreSQL fails when two processes make the same thing at once: one after the other, then.
-                db.execute(text("SELECT pg_advisory_xact_lock(20210923)"))
-            elif db.scalar(text("PRAGMA quick_check(1)")) != "ok":
-                raise LedgerError("the ledger is damaged: put a backup in its place")
-            for table in METADATA.sorted_tables:
-                db.execute(CreateTable(table, if_not_exists=True))
-                there = {column["name"] for column in inspect(db).get_columns(table.name)}
-                for column in table.columns:
-                    if column.name not in there:
-                        definition = CreateColumn(column).compile(db)
-                        db.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
-                if table is TRAIL:
-                    for statement in APPEND_ONLY["sqlite" if self._is_sqlite else "postgresql"]:
-                        db.execute(text(statement))
-                for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                    db.execute(CreateIndex(index, if_not_exists=True))
-
-    def _fill_new_columns(self) -> None:
-        """Give the rows of an earlier version what they are found and reminded by."""
-        nameless = and_(REQUESTS.c.address == "", REQUESTS.c.email != "")
-        with self.read() as db:
-            emails = db.execute(select(REQUESTS.c.id, REQUESTS.c.email).where(nameless)).all()
-        since = update(REQUESTS).where(REQUESTS.c.waiting_since.is_(None))
-        with self.write() as db:
-            db.execute(since.values(waiting_since=REQUESTS.c.received_at))
-            for request_id, email in emails:
-                one = update(REQUESTS).where(REQUESTS.c.id == request_id)
-                db.execute(one.values(address=addresses.folded(email), domain=addresses.domain(email)))
+    def _upgrade_postgresql(self) -> None:
+        with self._engine.begin() as db:
+            for limit in ("statement_timeout", "lock_timeout"):
+                db.execute(text(f"SET LOCAL {limit} = '{PREPARE_SECONDS}s'"))
+            # PostgreSQL fails when two processes make the same thing at once: one after the other, then.
+            db.execute(text("SELECT pg_advisory_xact_lock(20210923)"))
+            upgrade(db)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -152,12 +118,14 @@ class Database:
             self._changes += 1
             self._changed.notify_all()
 
-    def insert_if_absent(self, table: Table, rows: list[dict[str, Any]]) -> Any:
+    def insert_if_absent(self, table: Table) -> Any:
+        """Return a statement that inserts the rows it is executed with, but for those that are there."""
         insert = sqlite_insert if self._is_sqlite else postgresql_insert
-        return insert(table).values(rows).on_conflict_do_nothing()
+        return insert(table).on_conflict_do_nothing()
 
-    def update(self, statement: Any, *, changed: bool = True) -> bool:
-        with self.write(changed) as db:
+    def update(self, statement: Any, *, wakes: bool = True) -> bool:
+        """Execute one statement in a transaction of its own, and return whether it changed a row."""
+        with self.write(wakes) as db:
             return bool(db.execute(statement).rowcount)
 
     @contextmanager
@@ -166,8 +134,11 @@ class Database:
             yield db
 
     @contextmanager
-    def write(self, changed: bool = True) -> Iterator[Connection]:
-        """One transaction. SQLite has one writer at a time, so threads of this process queue here."""
+    def write(self, wakes: bool = True) -> Iterator[Connection]:
+        """Open one transaction, which may have made work for the loops of this process: `wakes` wakes them.
+
+        SQLite has one writer at a time, so threads of this process queue here.
+        """
         with self._errors():
             if self._is_sqlite and not self._write_lock.acquire(timeout=TURN_SECONDS):
                 raise LedgerError("the ledger is busy")
@@ -177,7 +148,7 @@ class Database:
             finally:
                 if self._is_sqlite:
                     self._write_lock.release()
-        if changed:
+        if wakes:
             self.wake()
 
     @contextmanager

@@ -14,7 +14,7 @@ import blocks
 from deadline import CallFailed, Calls
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
-from ledger.tables import PENDING
+from ledger.states import State
 from listeners.payloads import Sorry, Wrong, card_of, request_of, text_at, user_of
 from workspace.block_kit import Message
 from workspace.channel import Channel, ChannelError
@@ -125,12 +125,14 @@ class Answers:
         try:
             request_id = request_of(body)
             # A choice in a card's menu names no request.
-            if not request_id and (row := self._ledger.find_by_card(*card_of(body))):
+            if not request_id and (row := self._ledger.decisions.find_by_card(*card_of(body))):
                 request_id = row.id
-            if not self._ledger.refuse(request_id, sorry.why, user_id, trigger_id, self._clock()):
+            if not self._ledger.decisions.record_click(
+                "refused", request_id, user_id, trigger_id, self._clock(), sorry.why
+            ):
                 return False
             if sorry.redraw:
-                self._ledger.redraw(sorry.redraw, self._clock())
+                self._ledger.cards.redraw(sorry.redraw, self._clock())
         except LedgerError as error:
             log.warning("refusal=not_recorded cause=%r", str(error))
         return True
@@ -148,11 +150,11 @@ class Answers:
         if self._stopping.wait(max(0.0, clicked_at + FOLLOW_SECONDS - self._clock())):
             return
         try:
-            row = self._ledger.find(request_id) or self._ledger.find_by_card(*card)
+            row = self._ledger.decisions.find(request_id) or self._ledger.decisions.find_by_card(*card)
         except LedgerError as error:
             log.warning("click=not_followed cause=%r", str(error))
             return
-        if row is None or row.state == PENDING or row.decider.id != person[0]:
+        if row is None or row.state == State.PENDING or row.decider.id != person[0]:
             return
         if row.show_at is not None and row.show_at < clicked_at + FOLLOW_SECONDS / 2:
             self._pool.submit(self._tell, *person, blocks.CARD_LATE)
@@ -179,7 +181,7 @@ class Answers:
             except CallFailed as error:
                 cause = str(error)
         try:
-            self._channel.whisper(user_id, message)
+            self._channel.post_ephemeral(user_id, message)
         except ChannelError as error:
             log.warning("user=%s told=no cause=%r then=%r", user_id, cause, str(error))
             return False

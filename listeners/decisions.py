@@ -12,7 +12,8 @@ import blocks
 from conveyor_client import AccessGroup
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
-from ledger.tables import APPROVED, APPROVING, CLOSED, PENDING, REJECTING, REVOKED, REVOKING, Reviewer, Row
+from ledger.rows import Reviewer, Row
+from ledger.states import APPROVE, REJECT, REVOKE, Decision, State
 from listeners.answers import Answers
 from listeners.payloads import (
     Click,
@@ -78,13 +79,13 @@ class Listeners:
         reviewer = self._reviewer(click)
         row = self._waiting(click)
         groups = self._chosen(row, mapping_at(body, "state", "values"))
-        self._claim(row, click, APPROVING, reviewer, groups=groups)
+        self._claim(row, click, APPROVE, reviewer, groups=groups)
 
     def ask_how(self, body: Mapping[str, Any]) -> None:
         click = Click.of_button(body)
         self._reviewer(click)
         row = self._waiting(click)
-        offered = self._ledger.access_groups(row.dataroom_id)
+        offered = self._ledger.polls.access_groups(row.dataroom_id)
         chosen = selected_groups(mapping_at(body, "state", "values"))
         self._open(row, click, blocks.approve_modal(row, click.metadata(), offered, chosen))
 
@@ -99,7 +100,7 @@ class Listeners:
         self._claim(
             row,
             click,
-            APPROVING,
+            APPROVE,
             reviewer,
             groups=self._chosen(row, values),
             reason=note,
@@ -108,16 +109,16 @@ class Listeners:
         )
 
     def revoke(self, body: Mapping[str, Any]) -> None:
-        row = self._ledger.find_by_card(*card_of(body))
+        row = self._ledger.decisions.find_by_card(*card_of(body))
         click = Click.on_card(body, row)
         reviewer = self._reviewer(click)
         if row is None:
             raise Sorry(blocks.NOT_CURRENT, "not the current card")
-        if row.state != APPROVED:
+        if row.state != State.APPROVED:
             self._not_to_revoke(row, click)
-        if not self._ledger.claim_revocation(row, reviewer, click.trigger_id, self._clock()):
-            self._not_to_revoke(self._ledger.find(row.id) or row, click)
-        log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, REVOKING, reviewer.id)
+        if not self._ledger.decisions.claim(row, REVOKE, reviewer, click.trigger_id, self._clock()):
+            self._not_to_revoke(self._ledger.decisions.find(row.id) or row, click)
+        log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, REVOKE.runs_as, reviewer.id)
 
     def ask_why(self, body: Mapping[str, Any]) -> None:
         click = Click.of_button(body)
@@ -135,7 +136,7 @@ class Listeners:
             log.warning("request=%s views_open=failed cause=%s", row.id, type(error).__name__)
             raise Sorry(blocks.NO_WINDOW, "no window") from error
         # So that a copy of this click, sent when the request is decided, says nothing.
-        self._ledger.refuse(row.id, "", click.user_id, click.trigger_id, self._clock(), event="opened")
+        self._ledger.decisions.record_click("opened", row.id, click.user_id, click.trigger_id, self._clock())
 
     def reject(self, body: Mapping[str, Any]) -> None:
         reason = self._typed(mapping_at(body, "view", "state", "values"))
@@ -143,17 +144,17 @@ class Listeners:
             raise Wrong(blocks.REASON, blocks.REASON_MISSING)
         click = Click.of_modal(body)
         reviewer = self._reviewer(click)
-        self._claim(self._waiting(click), click, REJECTING, reviewer, reason=reason)
+        self._claim(self._waiting(click), click, REJECT, reviewer, reason=reason)
 
     def list_groups(self, ack: Ack, body: dict[str, Any]) -> None:
         """The groups that can be chosen on a card, as somebody types who may decide; none for others."""
         try:
             self._reviewers.check(user_of(body), self._identity().team_id)
             if kept := kept_by_modal(body):
-                row = self._ledger.find(text_at(kept, "request"))
+                row = self._ledger.decisions.find(text_at(kept, "request"))
             else:
-                row = self._ledger.find_by_card(*card_of(body))
-            offered = self._ledger.access_groups(row.dataroom_id) if row else []
+                row = self._ledger.decisions.find_by_card(*card_of(body))
+            offered = self._ledger.polls.access_groups(row.dataroom_id) if row else []
         except (MayNot, Sorry):
             offered = []
         except LedgerError as error:
@@ -177,13 +178,13 @@ class Listeners:
 
     def _waiting(self, click: Click) -> Row:
         """The request that was clicked, if it still waits and this is its current card."""
-        row = self._ledger.find(click.request_id)
+        row = self._ledger.decisions.find(click.request_id)
         if row is None or not row.card_ts:
             raise Sorry(blocks.READING_THE_CHANNEL, "unknown card")
         if (row.channel, row.card_ts, row.round) != (click.channel, click.card_ts, click.round):
             permalink = self._identity().permalink(row.channel, row.card_ts)
             raise Sorry(blocks.old_card(permalink), "old card")
-        if row.state != PENDING:
+        if row.state != State.PENDING:
             self._too_late(row, click)
         if row.subject != click.subject:
             raise Sorry(blocks.changed(row), "changed in Conveyor", redraw=row.id)
@@ -193,9 +194,9 @@ class Listeners:
         raise Sorry(blocks.already_decided(row, click.user_id), "too late", redraw=row.id)
 
     def _not_to_revoke(self, row: Row, click: Click) -> None:
-        if row.state in (REVOKING, REVOKED):
+        if row.state in (State.REVOKING, State.REVOKED):
             self._too_late(row, click)
-        if row.state == CLOSED:
+        if row.state == State.CLOSED:
             raise Sorry(blocks.FORGOTTEN, "forgotten")
         raise Sorry(blocks.NOTHING_TO_REVOKE, "nothing to revoke", redraw=row.id)
 
@@ -232,19 +233,19 @@ class Listeners:
         chosen = selected_groups(values)
         if not chosen:
             return []
-        offered = {group.id: group for group in self._ledger.access_groups(row.dataroom_id)}
+        offered = {group.id: group for group in self._ledger.polls.access_groups(row.dataroom_id)}
         strange = [name or group_id for group_id, name in chosen.items() if group_id not in offered]
         if strange:
             raise Sorry(blocks.groups_not_offered(strange), "groups not offered", redraw=row.id)
         return [offered[group_id] for group_id in chosen]
 
-    def _claim(self, row: Row, click: Click, state: str, reviewer: Reviewer, **decision: Any) -> None:
+    def _claim(self, row: Row, click: Click, decision: Decision, reviewer: Reviewer, **chosen: Any) -> None:
         now = self._clock()
-        if self._ledger.claim(row, state, reviewer, click.trigger_id, now, **decision):
-            log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, state, reviewer.id)
+        if self._ledger.decisions.claim(row, decision, reviewer, click.trigger_id, now, **chosen):
+            log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, decision.runs_as, reviewer.id)
             return
-        row = self._ledger.find(row.id) or row
-        if row.state != PENDING:
+        row = self._ledger.decisions.find(row.id) or row
+        if row.state != State.PENDING:
             self._too_late(row, click)
         if row.subject != click.subject:
             raise Sorry(blocks.changed(row), "changed in Conveyor", redraw=row.id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import blocks
 from conveyor_client import clean
-from ledger.tables import Row
+from ledger.rows import Row
 
 
 class Sorry(Exception):

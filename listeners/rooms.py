@@ -10,8 +10,8 @@ from slack_bolt import App
 import blocks
 from conveyor_client import ConveyorClient, ConveyorError
 from ledger.ledger import Ledger
-from ledger.memory import Memory
-from ledger.tables import APPROVED, APPROVED_ELSEWHERE, REVOKED, SETTLED, Row
+from ledger.rows import Row
+from ledger.states import SETTLED, State
 from listeners.answers import Answers
 from listeners.payloads import Sorry, list_at, text_at, user_of
 from workspace.block_kit import Message
@@ -34,14 +34,13 @@ class Rooms:
     def __init__(
         self,
         ledger: Ledger,
-        memory: Memory,
         channel: Channel,
         conveyor: ConveyorClient,
         answers: Answers,
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
-        self._memory = memory
+        self._memory = ledger.memory
         self._channel = channel
         self._conveyor = conveyor
         self._answers = answers
@@ -98,8 +97,8 @@ class Rooms:
     def _is_new(self, row: Row, body: Mapping[str, Any], event: str) -> bool:
         """Whether this is no copy of a click; if so, it is in the trail now."""
         trigger_id = text_at(body, "trigger_id")
-        return bool(trigger_id) and self._ledger.refuse(
-            row.id, "", user_of(body), trigger_id, self._clock(), event=event
+        return bool(trigger_id) and self._ledger.decisions.record_click(
+            event, row.id, user_of(body), trigger_id, self._clock()
         )
 
     def _member(self, body: Mapping[str, Any]) -> str:
@@ -134,7 +133,7 @@ class Rooms:
         places = [
             (row.email, row.dataroom_id)
             for row in rows
-            if row.state in (APPROVED, REVOKED, APPROVED_ELSEWHERE) or row.previous
+            if row.state in (State.APPROVED, State.REVOKED, State.APPROVED_ELSEWHERE) or row.previous
         ]
         if not rows and "@" in who:
             places = [(who, "")]

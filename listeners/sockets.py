@@ -24,7 +24,7 @@ LONGEST_PAUSE = 30.0
 
 
 class Sockets:
-    """Keeps one socket to Slack open. `trouble` says why it is not, for `/readyz`."""
+    """Keeps one socket to Slack open. `problem` says why it is not, for `/readyz`."""
 
     def __init__(self, intake: Intake, app_token: str, client: WebClient) -> None:
         self._intake = intake
@@ -34,7 +34,7 @@ class Sockets:
         self._client.socket_mode_request_listeners.append(self._receive)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._stay_connected, name="socket", daemon=True)
-        self.trouble = "the socket is not open yet"
+        self.problem = "the socket is not open yet"
 
     def start(self) -> None:
         self._thread.start()
@@ -53,11 +53,11 @@ class Sockets:
             try:
                 if not self._client.is_connected():
                     self._client.connect_to_new_endpoint()
-                self.trouble, failures = "", 0
+                self.problem, failures = "", 0
             except Exception as error:
                 # However it failed, all there is to do is to try again.
                 failures += 1
-                self.trouble = f"the socket does not open: {type(error).__name__}"
+                self.problem = f"the socket does not open: {type(error).__name__}"
                 log.warning("socket=closed failures=%d cause=%s", failures, type(error).__name__)
             self._stopping.wait(min(LOOK_SECONDS * 2**failures, LONGEST_PAUSE) if failures else LOOK_SECONDS)
 

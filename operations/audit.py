@@ -12,11 +12,12 @@ from sqlalchemy import select
 import addresses
 from conveyor_client import ConveyorClient
 from ledger.database import Database
-from ledger.tables import APPROVED, APPROVING, REJECTED, REQUESTS, REVOKED, REVOKING, TRAIL
+from ledger.states import State
+from ledger.tables import REQUESTS, TRAIL
 
 COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
 AT_A_TIME = 500
-MAY_HAVE_ACCESS = {APPROVING, APPROVED, REVOKING}
+MAY_HAVE_ACCESS = {State.APPROVING, State.APPROVED, State.REVOKING}
 
 
 def export(ledger: Database, format: str, since: float, out: TextIO) -> None:
@@ -47,16 +48,16 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
         active |= {(address, room), (address, "")}
         here = {state for other, _, state, _ in decided[address] if room in ("", other) or not other}
         if not here & MAY_HAVE_ACCESS:
-            why = "was revoked here" if REVOKED in here else "this ledger does not know of an approval"
+            why = "was revoked here" if State.REVOKED in here else "this ledger does not know of an approval"
             found.append(f"{granted.email} has access in Conveyor ({granted.id}), but {why}.")
     ignored = {request.id for request in conveyor.ignored_requests()}
     for address, requests in decided.items():
         for room, request_id, state, expires_at in requests:
             if expires_at and expires_at < today:
                 continue
-            if state == APPROVED and (address, room) not in active:
+            if state == State.APPROVED and (address, room) not in active:
                 found.append(f"{address} was approved here ({request_id}), but has no access in Conveyor.")
-            elif state == REJECTED and request_id not in ignored:
+            elif state == State.REJECTED and request_id not in ignored:
                 found.append(f"{address} was rejected here ({request_id}), but is not ignored in Conveyor.")
     for difference in found:
         out.write("".join(char if char.isprintable() else "?" for char in difference) + "\n")
@@ -68,16 +69,18 @@ def _decided(ledger: Database) -> defaultdict[str, list[tuple[str, str, str, str
     """Of each address the data room, id, state and last day of what was decided here."""
     decided: defaultdict[str, list[tuple[str, str, str, str]]] = defaultdict(list)
     place = REQUESTS.c.address, REQUESTS.c.dataroom_id, REQUESTS.c.id
-    ours = REQUESTS.c.state.in_((*MAY_HAVE_ACCESS, REVOKED, REJECTED))
+    ours = REQUESTS.c.state.in_((*MAY_HAVE_ACCESS, State.REVOKED, State.REJECTED))
     now = select(*place, REQUESTS.c.state, REQUESTS.c.expires_at).where(ours)
     # What was approved and asked for again still has its access, however that ended.
-    approved = select(TRAIL.c.request_id).where(TRAIL.c.event == APPROVED)
-    again = select(*place).where(REQUESTS.c.state.not_in((APPROVED, REVOKED)), REQUESTS.c.id.in_(approved))
+    approved = select(TRAIL.c.request_id).where(TRAIL.c.event == State.APPROVED)
+    again = select(*place).where(
+        REQUESTS.c.state.not_in((State.APPROVED, State.REVOKED)), REQUESTS.c.id.in_(approved)
+    )
     with ledger.read() as db:
         for address, *of_it in db.execute(now):
             decided[address].append((of_it[0], of_it[1], of_it[2], of_it[3]))
         for address, room, request_id in db.execute(again):
-            decided[address].append((room, request_id, REVOKING, ""))
+            decided[address].append((room, request_id, State.REVOKING, ""))
     return decided
 
 

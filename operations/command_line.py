@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from conveyor_client import ConveyorClient, ConveyorError
-from ledger.database import LedgerError
-from ledger.ledger import Ledger
+from ledger.database import Database, LedgerError
 from operations import audit, check
 from settings import Settings, SettingsError, load
 
@@ -43,10 +42,10 @@ def run(arguments: Sequence[str]) -> int:
     return 1
 
 
-def _ledger(settings: Settings) -> Ledger:
-    ledger = Ledger(settings.database_url)
-    ledger.prepare()
-    return ledger
+def _ledger(settings: Settings) -> Database:
+    database = Database(settings.database_url)
+    database.prepare()
+    return database
 
 
 def _day(text: str) -> float:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from deadline import Calls
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
-from listeners.sockets import Sockets
 from settings import Settings
 from workspace.channel import Channel
 
@@ -27,7 +26,7 @@ class Readiness:
 
 
 def readiness(
-    settings: Settings, ledger: Ledger, channel: Channel, sockets: Sockets | None, calls: Sequence[Calls]
+    settings: Settings, ledger: Ledger, channel: Channel, socket_problem: str, calls: Sequence[Calls]
 ) -> Readiness:
     """What is wrong now, each in a sentence."""
     found = Readiness()
@@ -36,22 +35,22 @@ def readiness(
         for each in calls
         if each.full_seconds() > FULL_SECONDS
     )
-    if channel.trouble:
-        found.reasons.append(f"Slack: {channel.trouble}.")
-    if sockets and sockets.trouble:
-        found.reasons.append(f"Slack: {sockets.trouble}.")
+    if channel.problem:
+        found.reasons.append(f"Slack: {channel.problem}.")
+    if socket_problem:
+        found.reasons.append(f"Slack: {socket_problem}.")
     try:
-        look = ledger.look()
-        failing = ledger.failing()
+        polls = ledger.polls.status()
+        failing = ledger.upkeep.failing()
     except LedgerError as error:
         found.reasons.append(f"Ledger: {error}.")
     else:
-        since = f"since {_utc(look.looked_at)}" if look.looked_at else "yet"
-        if look.look_trouble:
-            found.reasons.append(f"Conveyor: no complete look {since}: {look.look_trouble}.")
-        elif look.adopted_at is None:
+        since = f"since {_utc(polls.polled_at)}" if polls.polled_at else "yet"
+        if polls.problem:
+            found.reasons.append(f"Conveyor: no complete look {since}: {polls.problem}.")
+        elif polls.adopted_at is None:
             found.reasons.append("Slack: the channel was not read yet.")
-        elif (look.looked_at or 0.0) < time.time() - max(60.0, 3 * settings.poll_seconds):
+        elif (polls.polled_at or 0.0) < time.time() - max(60.0, 3 * settings.poll_seconds):
             found.reasons.append(f"Conveyor: no complete look {since}.")
         found.notes.extend(f"Request {request_id} keeps failing; the log says why." for request_id in failing)
     if not settings.reviewers:

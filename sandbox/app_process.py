@@ -83,7 +83,7 @@ class AppProcess:
 
 def app_files() -> list[Path]:
     """Every file of Python that the app consists of."""
-    return sorted(file for folder in ("", *PACKAGES) for file in (ROOT / folder).glob("*.py"))
+    return sorted([*ROOT.glob("*.py"), *(file for name in PACKAGES for file in (ROOT / name).rglob("*.py"))])
 
 
 def _stamps() -> dict[Path, int]:

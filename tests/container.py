@@ -28,7 +28,7 @@ def build_image(context: Path, root: Path) -> Image:
     for name in ("Dockerfile", ".dockerignore", "requirements.txt", "manifest.yaml"):
         shutil.copy(ROOT / name, context)
     for module in app_files():
-        (context / module.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+        (context / module.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(module, context / module.relative_to(ROOT))
     for private in (".env", "data/ledger.db", "tests/made_up.py", "ledger/__pycache__/tables.pyc"):
         (context / private).parent.mkdir(exist_ok=True)

@@ -91,7 +91,7 @@ def build(context: Path, root: Path) -> Image:
                 source, target = rest.split()
                 for name in _files(context, source):
                     copied = image.path(target if source == name else f"{target}/{name}")
-                    copied.parent.mkdir(exist_ok=True)
+                    copied.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(context / name, copied)
             case "RUN":
                 image.build_step(rest, mirrors)

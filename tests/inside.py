@@ -10,8 +10,11 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from app import OneLine, create_app, parts
-from ledger.tables import PENDING, Row
+from app import create_app, parts
+from ledger.database import Database
+from ledger.rows import Row
+from ledger.states import State
+from operations.logs import OneLine
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
@@ -31,6 +34,7 @@ class Inside:
             self.conveyor.add_group(name, room, group_id=name.lower().replace(" ", "-"))
         self.ids = [self.conveyor.ask("jane@acme.com", "Hello"), self.conveyor.ask("joe@rival.example", "Hi")]
         database = folder / "ledger.db"
+        Database(f"sqlite:///{database}").prepare()
         self.app = create_app(
             Settings(
                 conveyor_key=self.conveyor.api_key,
@@ -51,7 +55,9 @@ class Inside:
         self.parts.answers._pool = self.telling = Pool()
         self.ledger = self.parts.ledger
         self.parts.start()
-        eventually(lambda: all((row := self.ledger.find(each)) and row.card_ts for each in self.ids))
+        eventually(
+            lambda: all((row := self.ledger.decisions.find(each)) and row.card_ts for each in self.ids)
+        )
         self.parts.worker.stop()
         self._rows = sqlite3.connect(database)
 
@@ -68,7 +74,7 @@ class Inside:
         return self.client.post("/slack/events", data=body, headers=dict(headers))
 
     def rows(self) -> list[Row]:
-        return [row for each in self.ids if (row := self.ledger.find(each))]
+        return [row for each in self.ids if (row := self.ledger.decisions.find(each))]
 
     def cards(self) -> list[Message]:
         return [card for row in self.rows() if (card := self.slack.find(row.card_ts))]
@@ -95,8 +101,8 @@ class Inside:
         """Take back what was decided, for the next one."""
         self.slack.exchanges.clear()
         for row in self.rows():
-            if row.state != PENDING:
-                self.ledger.give_back(row, time.time(), "refused")
+            if row.state != State.PENDING:
+                self.ledger.decisions.give_back(row, time.time(), "refused")
 
     def told_twice(self) -> list[str]:
         """The clicks that were answered more than once."""

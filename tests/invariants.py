@@ -9,7 +9,8 @@ from typing import Any
 import addresses
 import blocks
 from ledger.ledger import Ledger
-from ledger.tables import CLOSED, PENDING, Row
+from ledger.rows import Row
+from ledger.states import State
 from sandbox.conveyor import OPEN, Decision
 from sandbox.limits import blocks_text
 from sandbox.slack import ACK_SECONDS
@@ -71,7 +72,10 @@ def broken(world: MortalWorld) -> list[str]:
     """Every promise that is broken in a world at rest, a sentence each."""
     ledger = Ledger(world.settings["DATABASE_URL"])
     try:
-        rows = {row_id: ledger.find(str(row_id)) for (row_id,) in world.ledger("SELECT id FROM requests")}
+        rows = {
+            row_id: ledger.decisions.find(str(row_id))
+            for (row_id,) in world.ledger("SELECT id FROM requests")
+        }
         found = [
             *one_card_each(world),
             *writes_are_earned(world),
@@ -83,7 +87,7 @@ def broken(world: MortalWorld) -> list[str]:
         for row in filter(None, rows.values()):
             found += agreement(world, ledger, row)
     finally:
-        ledger.close()
+        ledger.database.close()
     return found
 
 
@@ -128,12 +132,12 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     card = world.slack.find(row.card_ts)
     if card is None:
         # A card that somebody deleted is posted again only while its request is open.
-        return [*found, f"{name} has no card"] if row.state == PENDING or not row.card_ts else found
-    if row.state == CLOSED:
+        return [*found, f"{name} has no card"] if row.state == State.PENDING or not row.card_ts else found
+    if row.state == State.CLOSED:
         return found
     if payload_of(card)["state"] != row.state:
         found.append(f"{name} is {row.state} in the ledger, {payload_of(card)['state']} on the card")
-    offered = ledger.access_groups(row.dataroom_id) if row.state == PENDING else []
+    offered = ledger.polls.access_groups(row.dataroom_id) if row.state == State.PENDING else []
     picture = blocks.card(row, offered)
     shown, drawn = world.slack.text_of(card), blocks_text(picture["blocks"])
     # What others asked before is as it was when the card was drawn.
@@ -151,12 +155,12 @@ def _without_past(text: str) -> str:
 def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     """The one who is said to have decided did so, with these groups or this reason, in full."""
     found = []
-    deeds = [deed for deed in world.deeds if (deed.user, deed.request_id) == (row.reviewer_id, row.id)]
-    if row.reviewer_id not in deciders(world.deeds, row.id):
-        found.append(f"{row.id} was {row.state} by {row.reviewer_id}, who did nothing of the kind")
+    deeds = [deed for deed in world.deeds if (deed.user, deed.request_id) == (row.reviewer.id, row.id)]
+    if row.reviewer.id not in deciders(world.deeds, row.id):
+        found.append(f"{row.id} was {row.state} by {row.reviewer.id}, who did nothing of the kind")
     seen = {addresses.folded(address) for deed in deeds for address in deed.shown}
     if addresses.folded(row.email) not in seen:
-        found.append(f"{row.id} was {row.state} for {row.email}, and {row.reviewer_id} saw {seen}")
+        found.append(f"{row.id} was {row.state} for {row.email}, and {row.reviewer.id} saw {seen}")
     if row.state == "rejected":
         if row.reason not in [deed.reason for deed in deeds if deed.what == "reject"]:
             found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")
@@ -166,8 +170,8 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     if row.state == "revoked":
         revokers = {deed.user for deed in world.deeds if (deed.what, deed.request_id) == ("revoke", row.id)}
         # Nobody is named when Conveyor refused, and then says that it is revoked.
-        if row.revoker_id and row.revoker_id not in revokers:
-            found.append(f"{row.id} was revoked by {row.revoker_id}, who did nothing of the kind")
+        if row.revoker.id and row.revoker.id not in revokers:
+            found.append(f"{row.id} was revoked by {row.revoker.id}, who did nothing of the kind")
         if any(grant["status"] != "revoked" for grant in grants):
             found.append(f"{row.id} is revoked in the ledger, and there is access in Conveyor")
     if row.state == "approved":
@@ -177,7 +181,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
         then = datetime.fromtimestamp(row.settled_at or 0.0, UTC)
         by_then = [grant for grant in grants if datetime.fromisoformat(grant["created_at"]) <= then]
         granted = {group["id"] for group in by_then[-1]["_embedded"]["access_groups"]} if by_then else None
-        listed = None if row.group_list is None else {group.id for group in row.group_list}
+        listed = None if row.groups is None else {group.id for group in row.groups}
         gone = (listed or set()) - set(world.conveyor.groups)
         if granted is None or (listed is not None and listed - gone != granted):
             found.append(f"{row.id}: granted {granted} in Conveyor, {listed} in the ledger")

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import get_args
 
 import blocks
-from ledger.tables import APPROVED, REJECTED, Row
+from ledger.rows import Row
+from ledger.states import State
 from sandbox.workspace import ANN, BOB
 from tests.invariants import broken, watch_each_step
 from tests.launcher import Kill, When
 from tests.mortal import REST_SECONDS, MortalWorld
 from tests.promises import promises_broken, watch_what_is_told
 from tests.world import eventually
+from worker.adopt import kept_by_card
 from workspace.channel import Channel
 from workspace.slack_client import SlackClient
 
@@ -72,12 +74,12 @@ class Stage(MortalWorld):
         watch_each_step(self, self.found)
         watch_what_is_told(self, self.found)
         self.conveyor.add_group("Penetration test")
-        for state, status in ((APPROVED, "approved"), (REJECTED, "ignored")):
+        for state, status in ((State.APPROVED, "approved"), (State.REJECTED, "ignored")):
             decided = self.conveyor.ask(f"{state}@acme.com", status=status)
             self.closed_here.append((decided, status))
             row = Row(decided, 1, state, f"{state}@acme.com", "", "", "", time.time(), reason="why")
             Channel(SlackClient(self.slack.bot_token, self.slack.api_url), self.slack.channel_id).post(
-                row, blocks.card(row, [])
+                blocks.card(row, []), kept_by_card(row)
             )
         self.decided = [(card.ts, card.text, card.edited) for card in self.slack.cards()]
         self.request_id = self.conveyor.ask("jane@acme.com", "Hello")

@@ -50,14 +50,14 @@ SHORT: dict[str, Any] = {
     "app.BACKGROUND_SECONDS": 1.2,
     "conveyor_client.CALL_SECONDS": 1.2,
     "deadline.SILENCE_SECONDS": 1.0,
-    "worker.decide.AGREE_SECONDS": 3.0,
+    "worker.evidence.AGREE_SECONDS": 3.0,
     "worker.decide.CONFIRM_SECONDS": 1.4,
     "worker.decide.TRYING_SECONDS": 6.0,
     "worker.decide.IDLE_SECONDS": 0.1,
     "worker.decide.pause": pause,
-    "ledger.ledger.PROGRESS_GRACE": 0.1,
+    "ledger.decisions.PROGRESS_GRACE": 0.1,
     "listeners.answers.TELL_SECONDS": 1.0,
-    "ledger.memory.COMPANY_SECONDS": 0.5,
+    "worker.companies.COMPANY_SECONDS": 0.5,
     "worker.show.IDLE_SECONDS": 0.1,
     "worker.show.LONGEST_OUTAGE_PAUSE": LONGEST_PAUSE,
     "worker.show.LOOK_AGAIN_SECONDS": 1.4,
@@ -67,22 +67,22 @@ SHORT: dict[str, Any] = {
     "worker.watch.LONGEST_PAUSE": LONGEST_PAUSE,
     "worker.watch.READ_AGAIN_SECONDS": 1.0,
     "worker.loops.ALARM_SECONDS": 0.1,
-    "worker.loops.BEAT_SECONDS": 0.2,
+    "worker.loops.HEARTBEAT_SECONDS": 0.2,
     "worker.loops.FAILED_SECONDS": 0.2,
-    "worker.loops.GREET_AGAIN_SECONDS": 0.2,
-    "worker.loops.HELD_SECONDS": 0.75,
+    "worker.refresh.RETRY_SECONDS": 0.2,
+    "worker.lease.HELD_SECONDS": 0.75,
     "worker.loops.IDLE_SECONDS": 0.1,
-    "worker.loops.LEASE_SECONDS": 1.0,
+    "worker.lease.LEASE_SECONDS": 1.0,
 }
 # The same for tests that leave nearly everything as it is: cards come quickly, a dead process is missed soon.
 BRISK: dict[str, Any] = {
-    "worker.decide.AGREE_SECONDS": 4.0,
+    "worker.evidence.AGREE_SECONDS": 4.0,
     "worker.decide.CONFIRM_SECONDS": 2.0,
     "worker.show.LOOK_AGAIN_SECONDS": 2.0,
     "worker.show.POST_SECONDS": 0.05,
-    "worker.loops.BEAT_SECONDS": 1.2,
-    "worker.loops.HELD_SECONDS": 4.5,
-    "worker.loops.LEASE_SECONDS": 6.0,
+    "worker.loops.HEARTBEAT_SECONDS": 1.2,
+    "worker.lease.HELD_SECONDS": 4.5,
+    "worker.lease.LEASE_SECONDS": 6.0,
 }
 
 When = Literal["before", "after"]
@@ -189,12 +189,10 @@ class Events:
 def _writer() -> str:
     """The method of the ledger that commits."""
     for frame, _ in traceback.walk_stack(None):
-        code = frame.f_code
-        ours = (
-            code.co_filename.endswith(("/ledger/ledger.py", "/ledger/memory.py")) or code.co_name == "prepare"
-        )
-        if ours and not code.co_name.startswith("_"):
-            return code.co_name
+        file, name = Path(frame.f_code.co_filename), frame.f_code.co_name
+        is_shared = file.name == "database.py" and name != "prepare"  # how anything is written
+        if file.parent == ROOT / "ledger" and not is_shared and not name.startswith("_"):
+            return name
     return "?"
 
 

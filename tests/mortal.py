@@ -14,13 +14,13 @@ from urllib.parse import parse_qs
 from sqlalchemy.exc import OperationalError
 
 import blocks
-from ledger.ledger import REMINDERS
 from sandbox.conveyor import OPEN
 from sandbox.slack import Refused
 from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, SAM, Answer, Private, elements_in
 from tests.launcher import SHORT, Kill
 from tests.world import World, eventually, kill
+from worker.upkeep import REMINDERS
 
 POLL_SECONDS = "0.2"
 STARTING_SECONDS = 10.0  # on a loaded machine
@@ -148,7 +148,7 @@ class MortalWorld(World):
         try:
             rows = self.ledger("SELECT id, state, show_at, decide_at, card_ts FROM requests")
             notes = self.ledger("SELECT kind, request_id FROM notes")
-            (lease,) = self.ledger("SELECT adopted_at, looked_at, look_trouble FROM lease")
+            (lease,) = self.ledger("SELECT adopted_at, polled_at, poll_problem FROM lease")
         except (OperationalError, ValueError):
             return "there is no ledger yet"
         if lease[0] is None or lease[1] is None or lease[2]:
@@ -172,7 +172,7 @@ class MortalWorld(World):
             if self.unrest():
                 looked.clear()
             else:
-                looked.add(self.ledger("SELECT looked_at FROM lease")[0][0])
+                looked.add(self.ledger("SELECT polled_at FROM lease")[0][0])
             return len(looked) == 2 or self.is_dead()
 
         try:

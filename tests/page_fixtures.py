@@ -31,7 +31,7 @@ def copy(tmp_path: Path) -> Path:
     made = tmp_path / "copy"
     made.mkdir()
     for file in [*app_files(), ROOT / "manifest.yaml"]:
-        (made / file.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+        (made / file.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, made / file.relative_to(ROOT))
     shutil.copytree(ROOT / "sandbox", made / "sandbox")
     return made

@@ -7,17 +7,17 @@ from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 import blocks
-from ledger.ledger import REMINDERS
 from sandbox.limits import blocks_text
 from sandbox.stand_in import Exchange
 from tests.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
 from tests.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from worker.upkeep import REMINDERS
 from workspace.block_kit import cut, one_line
 
 PROMISES = ("I will tell you when", "I was going to tell you already")
 SENDING_SECONDS = 3.0  # what is being sent is sent, whoever stops or decides meanwhile
 DECIDING_SECONDS = 0.5  # the same for a reminder, which asks nobody before
-STATUSES_OF = {word: STATUS_OF[state] for state, (word, _) in blocks.DECIDED.items()}
+STATUSES_OF = {word: STATUS_OF[str(state)] for state, (word, _) in blocks.DECIDED.items()}
 
 
 def promises_broken(world: MortalWorld) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -13,21 +12,8 @@ from slack_sdk.models.views import View
 
 import blocks
 from conveyor_client import AccessGroup
-from ledger.tables import (
-    APPROVED,
-    APPROVED_ELSEWHERE,
-    APPROVING,
-    GONE,
-    IGNORED_ELSEWHERE,
-    PENDING,
-    REJECTED,
-    REJECTING,
-    REVOKED,
-    REVOKING,
-    Past,
-    Row,
-    packed,
-)
+from ledger.rows import Past, Reviewer, Row
+from ledger.states import State
 from sandbox import limits
 from workspace import block_kit as elements
 
@@ -68,19 +54,26 @@ GROUPS = st.lists(
 )
 TIMES = st.floats(0, 4e9)
 STATES = [
-    *(PENDING, APPROVING, APPROVED, REJECTING, REJECTED, REVOKING, REVOKED),
-    *(APPROVED_ELSEWHERE, IGNORED_ELSEWHERE, GONE),
+    *(
+        State.PENDING,
+        State.APPROVING,
+        State.APPROVED,
+        State.REJECTING,
+        State.REJECTED,
+        State.REVOKING,
+        State.REVOKED,
+    ),
+    *(State.APPROVED_ELSEWHERE, State.IGNORED_ELSEWHERE, State.GONE),
 ]
-PEOPLE = st.sampled_from(["", "U0ANN"])
+PEOPLE = st.builds(Reviewer, st.sampled_from(["", "U0ANN"]), OUTSIDE, st.just(""))
 PASTS = st.builds(
     Past,
     email=OUTSIDE,
-    state=st.sampled_from([*STATES, "closed", "?"]),
+    state=st.sampled_from([*STATES, State.CLOSED, None]),
     at=TIMES,
-    reviewer_id=PEOPLE,
-    reviewer_name=OUTSIDE,
+    reviewer=PEOPLE,
     reason=OUTSIDE,
-    groups=st.one_of(st.none(), GROUPS.map(packed)),
+    groups=st.one_of(st.none(), GROUPS.map(tuple)),
 )
 COMPANIES = st.one_of(
     st.sampled_from([None, {}, {"personal": True}]),
@@ -96,7 +89,6 @@ COMPANIES = st.one_of(
 
 @st.composite
 def rows(draw: st.DrawFn) -> Row:
-    company = draw(COMPANIES)
     return Row(
         id=draw(st.text("abc-123", min_size=1, max_size=200)),
         round=draw(st.integers(1, 10_000)),
@@ -106,24 +98,22 @@ def rows(draw: st.DrawFn) -> Row:
         dataroom_id="room-1",
         link=draw(st.sampled_from(["", "https://app.example/" + "x" * 1980])),
         received_at=draw(TIMES),
-        previous=draw(st.one_of(st.just(""), PASTS.map(lambda past: json.dumps(asdict(past))))),
-        company=None if company is None else json.dumps(company),
+        previous=draw(st.none() | PASTS),
+        company=draw(COMPANIES),
         revision=draw(st.integers(1, 10_000)),
         card_ts=draw(st.sampled_from(["", "1.2"])),
-        reviewer_id=draw(PEOPLE),
-        reviewer_name=draw(OUTSIDE),
-        revoker_id=draw(PEOPLE),
-        revoker_name=draw(OUTSIDE),
+        reviewer=draw(PEOPLE),
+        revoker=draw(PEOPLE),
         revoked_at=draw(st.none() | TIMES),
-        nda_bypass=draw(st.integers(0, 1)),
+        nda_bypass=draw(st.booleans()),
         expires_at=draw(st.sampled_from(["", "2027-01-31"])),
         access_status=draw(st.sampled_from(["", "gated", "authorized", "odd"])),
         access_ends=draw(st.sampled_from([None, "", "2027-01-31"])),
-        groups=draw(st.one_of(st.none(), GROUPS.map(packed))),
+        groups=draw(st.one_of(st.none(), GROUPS.map(tuple))),
         reason=draw(OUTSIDE)[: blocks.REASON_CHARS],
         claimed_at=draw(st.none() | TIMES),
         settled_at=draw(st.none() | TIMES),
-        trouble=draw(st.sampled_from(["", "unavailable", "key", "unconfirmed"])),
+        problem=draw(st.sampled_from(["", "unavailable", "key", "unconfirmed"])),
     )
 
 
@@ -159,10 +149,10 @@ def no_raw_markup(text: str) -> None:
 def test_every_card_is_valid(row: Row, groups: list[AccessGroup], past: list[Past]) -> None:
     message = blocks.card(row, groups, past)
     check_message(message)
-    if row.state in (APPROVED, REJECTED, REVOKED):
+    if row.state in (State.APPROVED, State.REJECTED, State.REVOKED):
         assert message["text"].startswith(blocks.DECIDED[row.state][0])
     reason = elements.inert(row.reason).strip()
-    if row.state != PENDING:
+    if row.state != State.PENDING:
         assert blocks.reason_on_card(message["blocks"]) == elements.cut(reason, blocks.REASON_CHARS)
 
 
@@ -281,14 +271,13 @@ def test_the_text_of_a_decision_holds_what_people_search_for() -> None:
     row = Row(
         "r",
         1,
-        REJECTED,
+        State.REJECTED,
         "Jane@Acme.com",
         "hi",
         "",
         "",
         1.0,
-        reviewer_id="U0ANN",
-        reviewer_name="Ann Lee",
+        reviewer=Reviewer("U0ANN", "Ann Lee", ""),
         reason="No NDA",
         settled_at=2.0,
     )

@@ -273,9 +273,9 @@ def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_be
 ) -> None:
     few = {"app.CONVEYOR": 2, "operations.health.FULL_SECONDS": 0.2, "worker.loops.FULL_SECONDS": 2.5}
     lease = {
-        "worker.loops.BEAT_SECONDS": 0.4,
-        "worker.loops.HELD_SECONDS": 1.5,
-        "worker.loops.LEASE_SECONDS": 2.0,
+        "worker.loops.HEARTBEAT_SECONDS": 0.4,
+        "worker.lease.HELD_SECONDS": 1.5,
+        "worker.lease.LEASE_SECONDS": 2.0,
     }
     world.waits = SHORT | few | lease | {"worker.decide.TRYING_SECONDS": 60.0}
     names = Names(world)

@@ -9,7 +9,8 @@ import pytest
 
 from conveyor_client import AuthorizationRequest
 from ledger.ledger import Ledger
-from ledger.tables import APPROVING, Reviewer, Row
+from ledger.rows import Reviewer, Row
+from ledger.states import APPROVE
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, SAM, Message
 from tests.test_main_job import clickable, posted, request_of, writes
@@ -308,17 +309,18 @@ def test_a_look_between_the_read_of_a_row_and_its_claim_makes_the_claim_fail(
         return AuthorizationRequest(id="r1", status="requested", received_at=5.0, **details)
 
     def row() -> Row:
-        found = ledger.find("r1")
+        found = ledger.decisions.find("r1")
         assert found
         return found
 
-    with closing(Ledger(database_url)) as ledger:
-        ledger.prepare()
-        ledger.record([asked()], 10.0)
-        ledger.posted(row(), "C0", "1.1")
+    ledger = Ledger(database_url)
+    with closing(ledger.database):
+        ledger.database.prepare()
+        ledger.queue.record([asked()], 10.0)
+        ledger.cards.posted(row(), "C0", "1.1")
         seen = row()
-        ledger.record([asked(**fields)], 11.0)
-        assert not ledger.claim(seen, APPROVING, ann, "t1", 12.0)
-        assert row().state == "pending" and row().reviewer_id == ""
+        ledger.queue.record([asked(**fields)], 11.0)
+        assert not ledger.decisions.claim(seen, APPROVE, ann, "t1", 12.0)
+        assert row().state == "pending" and row().reviewer.id == ""
         # The click was not spent: for what the row says now it counts.
-        assert ledger.claim(row(), APPROVING, ann, "t1", 13.0)
+        assert ledger.decisions.claim(row(), APPROVE, ann, "t1", 13.0)

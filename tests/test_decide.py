@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from conveyor_client import AccessGroup, ConveyorClient
 from ledger.ledger import Ledger
-from ledger.tables import APPROVING, REJECTING, Reviewer, Row
+from ledger.rows import Reviewer, Row
+from ledger.states import APPROVE, REJECT, REVOKE, Decision
 from sandbox.conveyor import ConveyorStandIn
 from worker.decide import Decide
 
@@ -27,23 +28,25 @@ class Scene:
         self.held = True
         self.conveyor = conveyor
         self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
-        self.ledger.prepare()
+        self.ledger.database.prepare()
         client = ConveyorClient(conveyor.api_url, conveyor.api_key)
-        self.decide = Decide(client, self.ledger, lambda: self.held, lambda: self.now)
+        self.decide = Decide(client, self.ledger.decisions, lambda: self.held, lambda: self.now)
         self.group = conveyor.add_group("Group")
         self.request_id = conveyor.ask("jane@acme.com", "hi")
-        self.ledger.record([client.request(self.request_id)], self.now)
-        self.ledger.posted(self.row, "C0", "1.2")
+        self.ledger.queue.record([client.request(self.request_id)], self.now)
+        self.ledger.cards.posted(self.row, "C0", "1.2")
 
     @property
     def row(self) -> Row:
-        found = self.ledger.find(self.request_id)
+        found = self.ledger.decisions.find(self.request_id)
         assert found
         return found
 
-    def claim(self, state: str = APPROVING, trigger: str = "t1", **more: Any) -> None:
-        groups = [AccessGroup(self.group, "Group")] if state == APPROVING else []
-        assert self.ledger.claim(self.row, state, ANN, trigger, self.now, groups=groups, reason="why", **more)
+    def claim(self, decision: Decision = APPROVE, trigger: str = "t1", **more: Any) -> None:
+        groups = [AccessGroup(self.group, "Group")] if decision is APPROVE else []
+        assert self.ledger.decisions.claim(
+            self.row, decision, ANN, trigger, self.now, groups=groups, reason="why", **more
+        )
 
     def approve(self) -> str:
         """Approve the request; the id of what was granted."""
@@ -52,7 +55,7 @@ class Scene:
         return next(iter(self.conveyor.authorizations))
 
     def revoke(self, trigger: str = "t2") -> None:
-        assert self.ledger.claim_revocation(self.row, BOB, trigger, self.now)
+        assert self.ledger.decisions.claim(self.row, REVOKE, BOB, trigger, self.now)
 
     def step(self) -> Row:
         """Let the time come for which the row waits, and do one step."""
@@ -62,9 +65,9 @@ class Scene:
 
     def notes(self) -> list[str]:
         found = []
-        while note := self.ledger.next_note(self.now + 1e6):
+        while note := self.ledger.cards.next_note(self.now + 1e6):
             found.append(note.kind)
-            self.ledger.note_sent(note)
+            self.ledger.cards.note_sent(note)
         return found
 
     def effects(self) -> int:
@@ -78,7 +81,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     made = Scene(conveyor, tmp_path)
     yield made
     made.decide.stop()
-    made.ledger.close()
+    made.ledger.database.close()
     conveyor.stop()
 
 
@@ -101,7 +104,7 @@ def test_nothing_is_given_back_while_a_landed_write_is_unconfirmed(scene: Scene)
     for _ in range(20):
         scene.now += 100
         assert scene.step().state == "approving"
-    assert scene.row.trouble == "unconfirmed"
+    assert scene.row.problem == "unconfirmed"
     assert scene.notes() == ["unconfirmed"]  # once, though it went on for half an hour
     scene.conveyor.clear_faults()
     assert scene.step().state == "approved"
@@ -148,7 +151,7 @@ def test_whatever_makes_a_write_doubtful_it_takes_effect_once(
 ) -> None:
     scene.claim()
     scene.conveyor.fail(POST, **fault)
-    assert scene.step().state == "approving" and scene.row.trouble == "unavailable"
+    assert scene.step().state == "approving" and scene.row.problem == "unavailable"
     while scene.row.state == "approving":
         scene.step()
     assert scene.row.state == "approved" and scene.effects() == 1
@@ -231,8 +234,8 @@ def test_a_list_of_grants_that_lags_is_waited_for(scene: Scene) -> None:
     nothing = {"authorizations": [], "page": 1, "per_page": 100, "total_pages": 1}
     scene.conveyor.fail("GET /exchange/authorizations", times=3, body=nothing)
     for _ in range(3):
-        assert scene.step().state == "approving" and scene.row.trouble == "unconfirmed"
-    assert scene.step().state == "approved" and scene.row.group_list
+        assert scene.step().state == "approving" and scene.row.problem == "unconfirmed"
+    assert scene.step().state == "approved" and scene.row.groups
 
 
 def test_the_card_keeps_what_conveyor_said_of_the_access(scene: Scene) -> None:
@@ -250,12 +253,12 @@ def test_the_card_keeps_what_conveyor_said_of_the_access(scene: Scene) -> None:
 CHANGES = [{"email": "mallory@evil.example"}, {"dataroom_id": "room-2"}]
 
 
-@pytest.mark.parametrize("state", [APPROVING, REJECTING])
+@pytest.mark.parametrize("decision", [APPROVE, REJECT])
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_a_request_that_changed_before_the_write_is_decided_again(
-    scene: Scene, state: str, change: dict[str, str]
+    scene: Scene, decision: Decision, change: dict[str, str]
 ) -> None:
-    scene.claim(state)
+    scene.claim(decision)
     scene.conveyor.requests[scene.request_id].update(change)
     row = scene.step()
     assert row.state == "pending" and scene.notes() == ["changed"]
@@ -293,7 +296,7 @@ def test_a_request_that_changed_after_a_lost_write_is_not_written_again(scene: S
 
 
 def test_a_room_that_is_not_named_everywhere_is_no_change(scene: Scene) -> None:
-    scene.claim(REJECTING)
+    scene.claim(REJECT)
     scene.conveyor.requests[scene.request_id]["dataroom_id"] = None
     assert scene.step().state == "rejected"
 
@@ -319,7 +322,7 @@ def test_an_answer_about_something_else_confirms_nothing(scene: Scene, odd: dict
 
 @pytest.mark.parametrize("odd", [*CHANGES, {"id": "another"}, {"status": "requested"}], ids=str)
 def test_a_rejection_of_something_else_confirms_nothing(scene: Scene, odd: dict[str, str]) -> None:
-    scene.claim(REJECTING)
+    scene.claim(REJECT)
     asked = scene.conveyor.requests[scene.request_id]
     scene.conveyor.fail("PATCH *", body={**asked, "status": "ignored"} | odd)
     assert scene.step().state == "rejecting"
@@ -347,7 +350,7 @@ def test_a_refused_second_write_is_no_reason_to_give_back(scene: Scene, refusal:
     steps = 0
     while scene.step().state == "approving":
         steps += 1
-        assert scene.row.trouble in ("unavailable", "unconfirmed") and steps < 20
+        assert scene.row.problem in ("unavailable", "unconfirmed") and steps < 20
     assert scene.row.state == "approved" and scene.notes() == []
     assert len(scene.conveyor.calls(POST)) == 2 and scene.effects() == 1
 
@@ -404,7 +407,7 @@ def test_a_request_that_is_gone_after_a_write_may_have_been_decided(scene: Scene
 
 def test_groups_that_a_damaged_row_does_not_name_are_not_none(scene: Scene) -> None:
     scene.claim()
-    with scene.ledger.write() as db:
+    with scene.ledger.database.write() as db:
         db.execute(text("UPDATE requests SET groups = '[[7'"))
     with pytest.raises(ValueError, match="which groups"):
         scene.step()
@@ -419,13 +422,13 @@ def test_an_answer_without_groups_makes_us_ask_which_were_granted(scene: Scene) 
     scene.conveyor.fail("GET /exchange/authorizations", status=500)
     assert scene.step().state == "approving"
     row = scene.step()
-    assert row.state == "approved" and [group.id for group in row.group_list or []] == [scene.group]
+    assert row.state == "approved" and [group.id for group in row.groups or []] == [scene.group]
     assert scene.effects() == 1 and len(scene.conveyor.calls(POST)) == 1
 
 
-@pytest.mark.parametrize("state, elsewhere", [(APPROVING, "ignored"), (REJECTING, "approved")])
-def test_closed_otherwise_is_told(scene: Scene, state: str, elsewhere: str) -> None:
-    scene.claim(state)
+@pytest.mark.parametrize("decision, elsewhere", [(APPROVE, "ignored"), (REJECT, "approved")])
+def test_closed_otherwise_is_told(scene: Scene, decision: Decision, elsewhere: str) -> None:
+    scene.claim(decision)
     (scene.conveyor.ignore_here if elsewhere == "ignored" else scene.conveyor.approve_here)(scene.request_id)
     assert scene.step().state == f"{elsewhere} elsewhere"
     assert scene.notes() == ["elsewhere"] and not scene.conveyor.decisions
@@ -439,7 +442,7 @@ def test_closed_as_asked_before_we_wrote_is_not_ours(scene: Scene) -> None:
 
 
 def test_one_404_is_doubt_and_two_are_the_end(scene: Scene) -> None:
-    scene.claim(REJECTING)
+    scene.claim(REJECT)
     scene.conveyor.fail(READ, status=404)
     row = scene.step()
     assert row.state == "rejecting" and row.sent_at is None
@@ -448,7 +451,7 @@ def test_one_404_is_doubt_and_two_are_the_end(scene: Scene) -> None:
 
 
 def test_gone_while_deciding(scene: Scene) -> None:
-    scene.claim(REJECTING)
+    scene.claim(REJECT)
     scene.conveyor.remove(scene.request_id)
     scene.step()
     assert scene.step().state == "gone"
@@ -458,7 +461,7 @@ def test_gone_while_deciding(scene: Scene) -> None:
 @pytest.mark.parametrize("status", [409, 422, 200])
 def test_a_write_to_a_closed_request_is_believed_by_its_status(scene: Scene, status: int) -> None:
     scene.conveyor.handled_status = status
-    scene.claim(REJECTING)
+    scene.claim(REJECT)
     scene.conveyor.fail(
         "PATCH *", delay=0.0, when=lambda _: bool(scene.conveyor.approve_here(scene.request_id))
     )
@@ -494,7 +497,7 @@ def test_a_replayed_click_decides_nothing_after_a_give_back(scene: Scene) -> Non
     scene.claim(trigger="the click")
     scene.conveyor.fail(POST, status=422, body={"error": "no"})
     assert scene.step().state == "pending"
-    assert not scene.ledger.claim(scene.row, APPROVING, ANN, "the click", scene.now)
+    assert not scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "the click", scene.now)
     assert scene.row.state == "pending"
     scene.claim(trigger="a new click")
     assert scene.step().state == "approved"
@@ -506,12 +509,12 @@ def test_a_slow_decision_holds_up_nobody_else(scene: Scene) -> None:
     scene.decide.round()
     quick = scene.conveyor.ask("joe@acme.com", "hi")
     client = ConveyorClient(scene.conveyor.api_url, scene.conveyor.api_key)
-    scene.ledger.record([client.request(quick)], scene.now)
-    row = scene.ledger.find(quick)
+    scene.ledger.queue.record([client.request(quick)], scene.now)
+    row = scene.ledger.decisions.find(quick)
     assert row
-    scene.ledger.posted(row, "C0", "1.3")
-    row = scene.ledger.find(quick)
-    assert row and scene.ledger.claim(row, APPROVING, ANN, "t2", scene.now)
+    scene.ledger.cards.posted(row, "C0", "1.3")
+    row = scene.ledger.decisions.find(quick)
+    assert row and scene.ledger.decisions.claim(row, APPROVE, ANN, "t2", scene.now)
     scene.decide.round()
     scene.conveyor.wait_for(lambda: scene.conveyor.decisions)
     assert scene.conveyor.decisions[0].request_id == quick
@@ -521,7 +524,7 @@ def test_a_slow_decision_holds_up_nobody_else(scene: Scene) -> None:
 # Revocation follows the same rules
 
 
-REVOKE = "PATCH /exchange/authorizations/*"
+PATCH = "PATCH /exchange/authorizations/*"
 
 
 @pytest.mark.parametrize(
@@ -540,13 +543,13 @@ def test_a_doubtful_revocation_is_read_before_it_is_repeated(
 ) -> None:
     granted = scene.approve()
     scene.revoke()
-    scene.conveyor.fail(REVOKE, **fault)
-    assert scene.step().trouble == "unavailable"
+    scene.conveyor.fail(PATCH, **fault)
+    assert scene.step().problem == "unavailable"
     while scene.row.state == "revoking":
         scene.step()
     assert scene.row.state == "revoked" and scene.conveyor.authorizations[granted]["status"] == "revoked"
-    assert len(scene.conveyor.calls(REVOKE)) == patches
-    assert scene.row.reviewer_name == "Ann" and scene.row.revoker_name == "Bob"
+    assert len(scene.conveyor.calls(PATCH)) == patches
+    assert scene.row.reviewer.name == "Ann" and scene.row.revoker.name == "Bob"
     assert scene.row.revoked_at and scene.row.settled_at and scene.row.settled_at < scene.row.revoked_at + 1
 
 
@@ -557,7 +560,7 @@ def test_a_revocation_that_was_never_sent_is_given_back(scene: Scene) -> None:
     while scene.step().state == "revoking":
         pass
     assert scene.row.state == "approved" and scene.notes() == ["revoke never sent"]
-    assert scene.row.reviewer_name == "Ann" and scene.row.revoker_id == ""
+    assert scene.row.reviewer.name == "Ann" and scene.row.revoker.id == ""
     scene.conveyor.clear_faults()
     scene.revoke("t3")  # and can be asked for again
     assert scene.step().state == "revoked"
@@ -566,7 +569,7 @@ def test_a_revocation_that_was_never_sent_is_given_back(scene: Scene) -> None:
 def test_a_revocation_that_may_have_landed_is_not_given_back(scene: Scene) -> None:
     scene.approve()
     scene.revoke()
-    scene.conveyor.fail(REVOKE, drop="after")
+    scene.conveyor.fail(PATCH, drop="after")
     scene.step()
     scene.conveyor.fail("GET *", times=None, status=503)
     for _ in range(20):
@@ -602,7 +605,7 @@ def test_access_that_is_not_listed_yet_is_revoked_all_the_same(scene: Scene, lis
     )
     while scene.step().state == "revoking":
         pass
-    assert scene.row.state == "revoked" and scene.row.revoker_name == "Bob" and scene.notes() == []
+    assert scene.row.state == "revoked" and scene.row.revoker.name == "Bob" and scene.notes() == []
     assert scene.effects() == 2
 
 
@@ -611,7 +614,7 @@ def test_access_that_was_taken_back_in_conveyor_is_not_the_reviewers(scene: Scen
     scene.now += 300
     scene.conveyor.authorizations[granted]["status"] = "revoked"
     scene.revoke()
-    assert scene.step().state == "revoked" and scene.row.revoker_id == ""
+    assert scene.step().state == "revoked" and scene.row.revoker.id == ""
     assert scene.notes() == ["revoke elsewhere"]
 
 
@@ -656,7 +659,7 @@ def test_a_sent_revocation_whose_access_is_not_listed_any_more_is_not_given_back
     scene.approve()
     scene.now += 300
     scene.revoke()
-    scene.conveyor.fail(REVOKE, drop="after")
+    scene.conveyor.fail(PATCH, drop="after")
     scene.step()
     scene.conveyor.authorizations.clear()
     started = scene.now
@@ -673,7 +676,7 @@ def test_an_older_grant_is_not_taken_for_the_one_that_was_asked_for(scene: Scene
         "access_groups": [{"id": scene.group, "name": "Group"}]
     }
     scene.conveyor.change_here(scene.request_id)
-    scene.ledger.record([scene.decide._conveyor.request(scene.request_id)], scene.now)
+    scene.ledger.queue.record([scene.decide.conveyor.request(scene.request_id)], scene.now)
     scene.claim()
     scene.conveyor.fail(POST, drop="before")
     scene.step()
@@ -687,9 +690,9 @@ def test_a_list_that_lags_does_not_make_our_own_approval_somebody_elses(scene: S
     assert scene.step().state == "revoked"
     old = listed(scene)
     scene.conveyor.ask_again(scene.request_id)
-    request = scene.decide._conveyor.request(scene.request_id)
-    assert scene.ledger.reopen(scene.row, request, scene.now)
-    scene.ledger.posted(scene.row, "C0", "1.3")
+    request = scene.decide.conveyor.request(scene.request_id)
+    assert scene.ledger.queue.reopen(scene.row, request, scene.now)
+    scene.ledger.cards.posted(scene.row, "C0", "1.3")
     scene.claim(trigger="t3")
     scene.conveyor.fail(POST, drop="after")
     scene.conveyor.fail("GET /exchange/authorizations", times=3, body=old)
@@ -701,7 +704,7 @@ def test_a_list_that_lags_does_not_make_our_own_approval_somebody_elses(scene: S
 def test_a_revocation_stays_within_its_trust_center(scene: Scene) -> None:
     other = other_grant(scene, dataroom_id="room-2")
     scene.conveyor.requests[scene.request_id]["dataroom_id"] = None
-    scene.ledger.record([scene.decide._conveyor.request(scene.request_id)], scene.now)
+    scene.ledger.queue.record([scene.decide.conveyor.request(scene.request_id)], scene.now)
     assert scene.row.dataroom_id == ""
     scene.conveyor.requests[scene.request_id]["dataroom_id"] = "room-1"
     scene.claim()
@@ -735,6 +738,6 @@ def test_one_click_revokes_once_and_an_older_one_not_at_all(scene: Scene) -> Non
     scene.approve()
     before = scene.row
     scene.revoke()
-    assert not scene.ledger.claim_revocation(before, ANN, "t3", scene.now)
+    assert not scene.ledger.decisions.claim(before, REVOKE, ANN, "t3", scene.now)
     assert scene.step().state == "revoked"
-    assert not scene.ledger.claim_revocation(before, ANN, "t4", scene.now)
+    assert not scene.ledger.decisions.claim(before, REVOKE, ANN, "t4", scene.now)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.tables import PENDING
+from ledger.states import State
 from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, TEAM
 from tests.inside import Inside
 from tests.world import REVIEWERS
@@ -136,10 +136,10 @@ def mutated(payload: Any, data: st.DataObject) -> Any:
 def check_decisions(inside: Inside, payload: Any) -> None:
     """Whatever was decided was decided by a reviewer, on that request's own card, with groups of its room."""
     for row in inside.rows():
-        if row.state != PENDING:
-            assert row.reviewer_id == payload["user"]["id"]
-            assert row.reviewer_id in REVIEWERS.split(",")
-            assert {group.id for group in row.group_list or []} <= {"mine", "also-mine"}
+        if row.state != State.PENDING:
+            assert row.reviewer.id == payload["user"]["id"]
+            assert row.reviewer.id in REVIEWERS.split(",")
+            assert {group.id for group in row.groups or []} <= {"mine", "also-mine"}
             assert row.card_ts in json.dumps(payload) and row.id in json.dumps(payload)
 
 

@@ -13,14 +13,14 @@ from ledger.ledger import Ledger
 WAITING, DECIDED = 10, 5_000
 STEPS = 100
 QUESTIONS: dict[str, Callable[[Ledger], object]] = {
-    "due": lambda ledger: ledger.decisions_due(1e10, 10),
-    "failing": lambda ledger: ledger.failing(),
-    "missing": lambda ledger: ledger.missing(set(), 1e10, 10),
-    "next_post": lambda ledger: ledger.next_post(1e10),
-    "next_update": lambda ledger: ledger.next_update(1e10),
-    "open_rooms": lambda ledger: ledger.open_rooms(),
-    "settled_among": lambda ledger: ledger.settled_among(f"req-{number}" for number in range(WAITING)),
-    "waiting_cards": lambda ledger: ledger.waiting_cards(),
+    "due": lambda ledger: ledger.decisions.due(1e10, 10),
+    "failing": lambda ledger: ledger.upkeep.failing(),
+    "missing": lambda ledger: ledger.queue.missing(set(), 1e10, 10),
+    "next_post": lambda ledger: ledger.cards.next_post(1e10),
+    "next_update": lambda ledger: ledger.cards.next_update(1e10),
+    "open_rooms": lambda ledger: ledger.polls.open_rooms(),
+    "settled_among": lambda ledger: ledger.queue.settled_among(f"req-{number}" for number in range(WAITING)),
+    "waiting_cards": lambda ledger: ledger.cards.open_cards(),
 }
 
 
@@ -51,7 +51,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, i
     yield ask
     event.remove(Engine, "connect", connected)
     for ledger in ledgers.values():
-        ledger.close()
+        ledger.database.close()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

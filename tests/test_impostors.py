@@ -18,10 +18,10 @@ from tests.world import World, eventually
 WAITS = SHORT | {
     "workspace.reviewers.CACHED_SECONDS": 1.0,
     "worker.show.SWEEP_SECONDS": 0.3,
-    "worker.loops.BEAT_SECONDS": 0.4,
+    "worker.loops.HEARTBEAT_SECONDS": 0.4,
     "worker.loops.GREET_SECONDS": 0.2,
-    "worker.loops.HELD_SECONDS": 1.5,
-    "worker.loops.LEASE_SECONDS": 2.0,
+    "worker.lease.HELD_SECONDS": 1.5,
+    "worker.lease.LEASE_SECONDS": 2.0,
 }
 QUESTIONS = ("auth.test", "conversations.history", "conversations.members", "users.info")
 DEEP = "[" * 100_000

@@ -24,7 +24,7 @@ SOME = [
     Run("revoke", "kept", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
     Run("tell me", "kept", Kill("POST chat.postMessage", 2, "after")),
     Run("reminders", "kept", Kill("POST chat.postMessage", 2, "after")),
-    Run("three clicks", "kept", Kill("commit refuse", 1, "after")),
+    Run("three clicks", "kept", Kill("commit record_click", 1, "after")),
 ]
 
 

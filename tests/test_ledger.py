@@ -1,6 +1,5 @@
 """The ledger: one winner, one mark, one lease, on each database that the app runs on."""
 
-import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
@@ -12,11 +11,12 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from conveyor_client import AuthorizationRequest
-from ledger.database import LedgerError
-from ledger.ledger import Ledger, pause
-from ledger.memory import Memory
-from ledger.tables import APPROVED_ELSEWHERE, APPROVING, CLOSED, REJECTING, FoundCard, Reviewer, Row
-from worker.loops import HELD_SECONDS, LEASE_SECONDS, Lease
+from ledger.database import Database, LedgerError
+from ledger.ledger import Ledger
+from ledger.rows import Reviewer, Row
+from ledger.states import APPROVE, REJECT, State
+from worker.back_off import pause
+from worker.lease import HELD_SECONDS, LEASE_SECONDS, Lease
 
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
 BOB = Reviewer("U0BOB", "Bob", "bob@harbor.example")
@@ -25,9 +25,9 @@ BOB = Reviewer("U0BOB", "Bob", "bob@harbor.example")
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
     made = Ledger(database_url)
-    made.prepare()
+    made.database.prepare()
     yield made
-    made.close()
+    made.database.close()
 
 
 def asked(request_id: str = "r1", **more: Any) -> AuthorizationRequest:
@@ -37,13 +37,13 @@ def asked(request_id: str = "r1", **more: Any) -> AuthorizationRequest:
 
 def waiting(ledger: Ledger, request_id: str = "r1") -> Row:
     """A request that waits on a card."""
-    ledger.record([asked(request_id)], 10.0)
-    ledger.posted(row(ledger, request_id), "C0", f"1.{request_id}")
+    ledger.queue.record([asked(request_id)], 10.0)
+    ledger.cards.posted(row(ledger, request_id), "C0", f"1.{request_id}")
     return row(ledger, request_id)
 
 
 def row(ledger: Ledger, request_id: str = "r1") -> Row:
-    found = ledger.find(request_id)
+    found = ledger.decisions.find(request_id)
     assert found
     return found
 
@@ -54,23 +54,23 @@ def test_many_processes_may_make_the_tables_at_once(database_url: str) -> None:
 
     def prepare(made: Ledger) -> tuple[str, int]:
         start.wait()
-        made.prepare()
-        return made.lease()
+        made.database.prepare()
+        return made.lease.read()
 
     with ThreadPoolExecutor(len(ledgers)) as pool:
         assert set(pool.map(prepare, ledgers)) == {("", 0)}
     for made in ledgers:
-        made.close()
+        made.database.close()
 
 
 def test_a_request_is_recorded_once(ledger: Ledger) -> None:
-    assert ledger.record([asked(), asked("r2")], 10.0) == 2
-    assert ledger.record([asked(), asked("r2")], 11.0) == 0
+    assert ledger.queue.record([asked(), asked("r2")], 10.0) == 2
+    assert ledger.queue.record([asked(), asked("r2")], 11.0) == 0
 
 
 def test_new_details_are_kept_and_shown(ledger: Ledger) -> None:
     before = waiting(ledger)
-    ledger.record([asked(message="changed")], 12.0)
+    ledger.queue.record([asked(message="changed")], 12.0)
     after = row(ledger)
     assert after.message == "changed" and after.revision > before.revision and after.show_at == 12.0
 
@@ -83,13 +83,13 @@ def test_of_a_hundred_claims_one_wins(ledger: Ledger, monkeypatch: pytest.Monkey
     def claim(number: int) -> bool:
         if number < 50:
             start.wait()
-        state = (APPROVING, REJECTING)[number % 2]
-        return ledger.claim(found, state, (ANN, BOB)[number % 2], f"t{number}", 20.0)
+        decision = (APPROVE, REJECT)[number % 2]
+        return ledger.decisions.claim(found, decision, (ANN, BOB)[number % 2], f"t{number}", 20.0)
 
     with ThreadPoolExecutor(50) as pool:
         won = [number for number, wins in enumerate(pool.map(claim, range(100))) if wins]
     assert len(won) == 1
-    assert row(ledger).reviewer_id == (ANN, BOB)[won[0] % 2].id
+    assert row(ledger).reviewer.id == (ANN, BOB)[won[0] % 2].id
 
 
 @pytest.mark.parametrize("change", [{"round": 2}, {"channel": "C1"}, {"card_ts": "9.9"}])
@@ -97,36 +97,36 @@ def test_a_claim_counts_only_from_the_current_card(ledger: Ledger, change: dict[
     from dataclasses import replace
 
     found = replace(waiting(ledger), **change)
-    assert not ledger.claim(found, APPROVING, ANN, "t1", 20.0)
+    assert not ledger.decisions.claim(found, APPROVE, ANN, "t1", 20.0)
     assert row(ledger).state == "pending"
 
 
 def test_the_same_click_claims_once_whatever_became_of_it(ledger: Ledger) -> None:
     waiting(ledger)
-    assert ledger.claim(row(ledger), APPROVING, ANN, "t1", 20.0)
-    assert ledger.give_back(row(ledger), 21.0, "refused")
-    assert not ledger.claim(row(ledger), APPROVING, ANN, "t1", 22.0)
-    assert row(ledger).state == "pending" and row(ledger).reviewer_id == ""
-    assert ledger.claim(row(ledger), APPROVING, ANN, "t2", 23.0)
+    assert ledger.decisions.claim(row(ledger), APPROVE, ANN, "t1", 20.0)
+    assert ledger.decisions.give_back(row(ledger), 21.0, "refused")
+    assert not ledger.decisions.claim(row(ledger), APPROVE, ANN, "t1", 22.0)
+    assert row(ledger).state == "pending" and row(ledger).reviewer.id == ""
+    assert ledger.decisions.claim(row(ledger), APPROVE, ANN, "t2", 23.0)
 
 
 def test_a_refusal_is_kept_once(ledger: Ledger) -> None:
-    assert ledger.refuse("r1", "not listed", "U0SAM", "t1", 1.0)
-    assert not ledger.refuse("r1", "not listed", "U0SAM", "t1", 2.0)
+    assert ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 1.0, "not listed")
+    assert not ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 2.0, "not listed")
 
 
 LINE = "(number, at, event, request_id, round, person_id, person_email, detail, trigger_id)"
 
 
 def trail(ledger: Ledger) -> list[tuple[Any, ...]]:
-    with ledger.read() as db:
+    with ledger.database.read() as db:
         return [tuple(line) for line in db.execute(text("SELECT * FROM trail ORDER BY number"))]
 
 
 def refuses(ledger: Ledger, statement: str) -> None:
     """The statement fails because the trail can only grow, and rewrites no line."""
     before = trail(ledger)
-    with pytest.raises(LedgerError, match="the trail can only grow"), ledger.write() as db:
+    with pytest.raises(LedgerError, match="the trail can only grow"), ledger.database.write() as db:
         db.execute(text(statement))
     assert trail(ledger) == before
 
@@ -136,7 +136,7 @@ def refuses(ledger: Ledger, statement: str) -> None:
     [("number", "1, 1, 'x', '', 1, '', '', '', NULL"), ("trigger_id", "9, 1, 'x', '', 1, '', '', '', 't1'")],
 )
 def test_no_insert_turns_into_an_update_of_the_trail(ledger: Ledger, key: str, values: str) -> None:
-    ledger.refuse("r1", "not listed", "U0SAM", "t1", 1.0)
+    ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 1.0, "not listed")
     upsert = f"INSERT INTO trail {LINE} VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET event = 'x'"
     refuses(ledger, upsert)
 
@@ -155,90 +155,60 @@ def test_no_insert_turns_into_an_update_of_the_trail(ledger: Ledger, key: str, v
 )
 def test_nothing_replaces_a_line_of_the_trail(tmp_path: Path, insert: str, values: str) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.prepare()
-    ledger.refuse("r1", "not listed", "U0SAM", "t1", 1.0)
+    ledger.database.prepare()
+    ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 1.0, "not listed")
     refuses(ledger, f"{insert} INTO trail {LINE} VALUES ({values})")
-    assert ledger.refuse("r1", "not listed", "U0SAM", "t2", 2.0)
-    assert not ledger.refuse("r1", "not listed", "U0SAM", "t1", 3.0)
-    ledger.close()
-
-
-def test_a_ledger_of_an_earlier_version_can_only_grow_from_the_next_start_on(tmp_path: Path) -> None:
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.prepare()
-    ledger.refuse("r1", "not listed", "U0SAM", "t1", 1.0)
-    with ledger.write() as db:
-        for name in list(db.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))):
-            db.execute(text(f"DROP TRIGGER {name}"))
-    ledger.prepare()
-    for change in ("REPLACE INTO trail SELECT * FROM trail", "UPDATE trail SET at = 0", "DELETE FROM trail"):
-        refuses(ledger, change)
-    ledger.close()
+    assert ledger.decisions.record_click("refused", "r1", "U0SAM", "t2", 2.0, "not listed")
+    assert not ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 3.0, "not listed")
+    ledger.database.close()
 
 
 def test_a_change_needs_the_row_as_it_was_read(ledger: Ledger) -> None:
     before = waiting(ledger)
-    assert ledger.claim(before, APPROVING, ANN, "t1", 20.0)
-    assert not ledger.handled_elsewhere(before, APPROVED_ELSEWHERE, 21.0)
+    assert ledger.decisions.claim(before, APPROVE, ANN, "t1", 20.0)
+    assert not ledger.queue.handled_elsewhere(before, State.APPROVED_ELSEWHERE, 21.0)
     claimed = row(ledger)
-    assert ledger.give_back(claimed, 22.0, "refused")
-    assert ledger.claim(row(ledger), REJECTING, BOB, "t2", 23.0, reason="no")
-    assert not ledger.settle(claimed, 24.0)
-    assert not ledger.mark_sent(claimed, 24.0)
+    assert ledger.decisions.give_back(claimed, 22.0, "refused")
+    assert ledger.decisions.claim(row(ledger), REJECT, BOB, "t2", 23.0, reason="no")
+    assert not ledger.decisions.settle(claimed, 24.0)
+    assert not ledger.decisions.mark_sent(claimed, 24.0)
     assert row(ledger).state == "rejecting"
 
 
 def test_a_card_that_changed_while_it_was_drawn_is_drawn_again(ledger: Ledger) -> None:
-    ledger.record([asked()], 10.0)
+    ledger.queue.record([asked()], 10.0)
     drawn = row(ledger)
-    ledger.record([asked(message="changed")], 11.0)
-    ledger.posted(drawn, "C0", "1.1")
+    ledger.queue.record([asked(message="changed")], 11.0)
+    ledger.cards.posted(drawn, "C0", "1.1")
     assert row(ledger).card_ts == "1.1" and row(ledger).show_at is not None
-    ledger.shown(drawn)
+    ledger.cards.shown(drawn)
     assert row(ledger).show_at is not None
-    ledger.shown(row(ledger))
+    ledger.cards.shown(row(ledger))
     assert row(ledger).show_at is None
 
 
 def test_cards_are_posted_oldest_first_and_a_poisoned_one_is_passed(ledger: Ledger) -> None:
-    ledger.record([asked("a"), asked("b")], 10.0)
-    first = ledger.next_post(10.0)
+    ledger.queue.record([asked("a"), asked("b")], 10.0)
+    first = ledger.cards.next_post(10.0)
     assert first and first.id == "a"
-    ledger.show_later(first, 20.0, failed=True)
-    assert ledger.next_post(11.0) is None  # the order is kept for a while
-    ledger.show_later(first, 30.0, failed=True)
-    ledger.show_later(first, 40.0, failed=True)
-    second = ledger.next_post(11.0)
+    ledger.cards.show_later(first, 20.0, failed=True)
+    assert ledger.cards.next_post(11.0) is None  # the order is kept for a while
+    ledger.cards.show_later(first, 30.0, failed=True)
+    ledger.cards.show_later(first, 40.0, failed=True)
+    second = ledger.cards.next_post(11.0)
     assert second and second.id == "b"
-    assert ledger.failing() == ["a"]
-
-
-def test_adopting_keeps_what_is_known(ledger: Ledger) -> None:
-    cards = [
-        FoundCard("C0", "1.1", "open", 3, "pending", "a@b.c"),
-        FoundCard("C0", "1.2", "flight", 1, "rejecting", "a@b.c", "U0BOB", "Bob", "why"),
-        FoundCard("C0", "1.3", "done", 1, "approved", "a@b.c", "U0BOB", "Bob"),
-        FoundCard("C0", "1.4", "odd", 1, "nonsense", "a@b.c"),
-    ]
-    ledger.adopt(cards, 50.0)
-    assert (row(ledger, "open").state, row(ledger, "open").round) == ("pending", 3)
-    flight = row(ledger, "flight")
-    assert (flight.state, flight.reason, flight.sent_at, flight.adopted) == ("rejecting", "why", 50.0, 1)
-    assert row(ledger, "done").state == CLOSED and row(ledger, "odd").state == CLOSED
-    ledger.redraw("done", 60.0)
-    assert row(ledger, "done").show_at is None
-    assert ledger.look().adopted_at == 50.0
+    assert ledger.upkeep.failing() == ["a"]
 
 
 def test_text_that_databases_refuse_is_cleaned(ledger: Ledger) -> None:
-    ledger.record([asked("x", message="a\0b\ud800c")], 10.0)
+    ledger.queue.record([asked("x", message="a\0b\ud800c")], 10.0)
     assert row(ledger, "x").message == "ab?c"
-    assert ledger.find("no\0such\ud800id") is None
+    assert ledger.decisions.find("no\0such\ud800id") is None
 
 
 def test_one_lease_and_it_frees_itself_only_by_silence(ledger: Ledger) -> None:
     now = [100.0, 5_000.0]  # clocks that have nothing in common
-    first, second = Lease(ledger, lambda: now[0]), Lease(ledger, lambda: now[1])
+    first, second = Lease(ledger.lease, lambda: now[0]), Lease(ledger.lease, lambda: now[1])
     first.tend()
     second.tend()
     assert first.held() and not second.held()
@@ -265,32 +235,32 @@ def test_one_lease_and_it_frees_itself_only_by_silence(ledger: Ledger) -> None:
 
 def test_the_ledger_is_private_to_its_owner(tmp_path: Path) -> None:
     made = Ledger(f"sqlite:///{tmp_path}/new/ledger.db")
-    made.prepare()
-    made.record([asked()], 1.0)
+    made.database.prepare()
+    made.queue.record([asked()], 1.0)
     for file in (tmp_path / "new").iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
-    made.close()
+    made.database.close()
 
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[list[Path]]:
     """The files of a ledger at work, after somebody let everybody read them."""
     made = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    made.prepare()
-    with made.read() as db:
+    made.database.prepare()
+    with made.database.read() as db:
         db.execute(text("SELECT * FROM trail"))
         files = sorted(tmp_path.iterdir())
         for file in files:
             file.chmod(0o644)
         yield files
-    made.close()
+    made.database.close()
 
 
 def test_a_ledger_that_others_can_read_is_made_private(
     shared: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    Ledger(f"sqlite:///{shared[0]}").close()
+    Database(f"sqlite:///{shared[0]}").close()
     assert [(file.name, oct(stat.S_IMODE(file.stat().st_mode))) for file in shared] == [
         ("ledger.db", "0o600"),
         ("ledger.db-shm", "0o600"),
@@ -303,7 +273,7 @@ def test_a_ledger_that_others_can_read_is_made_private(
     )
     assert all(str(file) in said for file in shared)
     caplog.clear()
-    Ledger(f"sqlite:///{shared[0]}").close()
+    Database(f"sqlite:///{shared[0]}").close()
     assert caplog.records == []
 
 
@@ -311,7 +281,7 @@ def test_a_ledger_of_somebody_else_that_others_can_read_is_left_and_told(
     shared: list[Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: shared[0].stat().st_uid + 1)
-    Ledger(f"sqlite:///{shared[0]}").close()
+    Database(f"sqlite:///{shared[0]}").close()
     assert {stat.S_IMODE(file.stat().st_mode) for file in shared} == {0o644}
     (warning,) = caplog.records
     assert warning.levelname == "WARNING"
@@ -324,7 +294,7 @@ def test_a_busy_ledger_is_an_error_that_repeats_no_values(ledger: Ledger, databa
     with blocker.connect() as db:
         db.execute(text("UPDATE requests SET round = round"))
         with pytest.raises(LedgerError) as caught:
-            ledger.claim(row(ledger), REJECTING, ANN, "t1", 20.0, reason="secret reason")
+            ledger.decisions.claim(row(ledger), REJECT, ANN, "t1", 20.0, reason="secret reason")
     blocker.dispose()
     said = str(caught.value)
     assert ("locked" in said or "timeout" in said) and "secret" not in said
@@ -333,23 +303,3 @@ def test_a_busy_ledger_is_an_error_that_repeats_no_values(ledger: Ledger, databa
 
 def test_pauses_double_up_to_five_minutes() -> None:
     assert [pause(failures) for failures in (0, 1, 2, 8, 9, 10_000)] == [1, 2, 4, 256, 300, 300]
-
-
-def test_a_ledger_of_an_earlier_version_is_filled_up(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    ledger = Ledger(url)
-    ledger.prepare()
-    ledger.record([AuthorizationRequest("r1", "requested", "Jane@Acme.com", "", "", "", 5.0)], 6.0)
-    ledger.close()
-    with sqlite3.connect(tmp_path / "ledger.db") as db:
-        for index in ("ix_requests_address", "ix_requests_domain"):
-            db.execute(f"DROP INDEX {index}")
-        for column in ("address", "domain", "waiting_since", "company", "reminders"):
-            db.execute(f"ALTER TABLE requests DROP COLUMN {column}")
-    db.close()
-    ledger = Ledger(url)
-    ledger.prepare()
-    assert [row.id for row in Memory(ledger).asked("acme.com", 5)[0]] == ["r1"]
-    row = ledger.find("r1")
-    assert row and row.waiting_since == 5.0
-    ledger.close()

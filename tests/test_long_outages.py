@@ -12,12 +12,12 @@ import requests
 import blocks
 from conveyor_client import ConveyorClient
 from ledger.ledger import Ledger
-from ledger.memory import Companies, Memory
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, Message
 from tests.test_main_job import posted, request_of
 from tests.world import World, eventually, free_port
+from worker.companies import Companies
 from worker.show import IDLE_SECONDS, SWEEP_SECONDS, Show
 from worker.watch import Watch
 from workspace.channel import Channel
@@ -52,18 +52,20 @@ class Scene:
     def open(self) -> None:
         """Begin as after a start of the process."""
         self.ledger = Ledger(f"sqlite:///{self.database}")
-        self.ledger.prepare()
+        self.ledger.database.prepare()
         client = SlackClient(self.slack.bot_token, self.slack.api_url)
         self.channel = Channel(client, self.slack.channel_id)
         conveyor = ConveyorClient(self.conveyor.api_url, self.conveyor.api_key)
-        memory, companies = Memory(self.ledger), Companies(conveyor, lambda: self.now)
-        self.watch = Watch(conveyor, self.ledger, blocks.offer, POLL, lambda: self.now)
-        self.show = Show(self.channel, self.ledger, memory, companies, lambda: True, lambda: self.now)
+        companies = Companies(conveyor, lambda: self.now)
+        self.watch = Watch(
+            conveyor, self.ledger.queue, self.ledger.polls, blocks.offer, POLL, lambda: self.now
+        )
+        self.show = Show(self.channel, self.ledger, companies, lambda: True, lambda: self.now)
         self.watch_at = self.show_at = self.now
-        self.channel.greet()
+        self.channel.refresh_identity()
 
     def restart(self) -> None:
-        self.ledger.close()
+        self.ledger.database.close()
         self.open()
 
     def run(self, seconds: float) -> None:
@@ -88,7 +90,7 @@ class Scene:
         return [request_of(card) for card in self.slack.cards() if "outage" not in request_of(card)]
 
     def close(self) -> None:
-        self.ledger.close()
+        self.ledger.database.close()
         self.slack.stop()
         self.conveyor.stop()
 
@@ -145,7 +147,7 @@ def test_requests_that_arrive_without_their_groups_are_no_outage(scene: Scene) -
     asked = scene.conveyor.ask("jane@acme.com")
     scene.run(POLL + 2)
     assert scene.asked() == [asked] and not scene.outages()
-    assert "access_groups" in scene.ledger.look().look_trouble
+    assert "access_groups" in scene.ledger.polls.status().problem
 
 
 def test_requests_arrive_from_a_queue_of_which_a_part_cannot_be_read(scene: Scene) -> None:
@@ -159,7 +161,7 @@ def test_requests_arrive_from_a_queue_of_which_a_part_cannot_be_read(scene: Scen
     assert "Ignored in Conveyor" in scene.slack.text_of(scene.slack.cards()[-1])
     scene.run(600)
     assert scene.outages() == []  # the others arrive; what cannot be read is told in /readyz
-    assert "1 entries that cannot be read" in scene.ledger.look().look_trouble
+    assert "1 entries that cannot be read" in scene.ledger.polls.status().problem
 
 
 def test_the_message_of_an_outage_is_posted_once_when_its_answer_is_lost(scene: Scene) -> None:
@@ -173,7 +175,7 @@ def test_the_message_of_an_outage_is_taken_back_though_the_ledger_was_lost(scene
     scene.conveyor.fail("*", times=None, status=503)
     scene.run(HOUR)
     (told,) = scene.outages()
-    scene.ledger.close()
+    scene.ledger.database.close()
     for file in scene.database.parent.glob("ledger.db*"):
         file.unlink()
     scene.open()
@@ -192,7 +194,7 @@ def test_slack_is_down_for_hours_and_cards_come_in_order(scene: Scene) -> None:
         scene.run(600)
     scene.restart()
     scene.slack.serve(scene.slack.port)
-    assert scene.channel.greet()
+    assert scene.channel.refresh_identity()
     scene.run(360)
     assert scene.asked() == asked
     assert not scene.slack.problems and not scene.outages()
@@ -235,7 +237,7 @@ def test_deleted_cards_are_found_missing_within_ten_minutes(scene: Scene) -> Non
 
 @pytest.mark.long
 def test_an_outage_as_the_process_sees_it(world: World) -> None:
-    world.waits["ledger.ledger.OUTAGE_SECONDS"] = 1
+    world.waits["worker.watch.OUTAGE_SECONDS"] = 1
     world.start()
     posted(world)
     eventually(lambda: world.readiness()[0] == 200)

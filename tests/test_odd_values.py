@@ -14,13 +14,15 @@ from slack_sdk import WebClient
 import blocks
 from conveyor_client import AuthorizationRequest
 from ledger.ledger import Ledger
-from ledger.tables import APPROVED, PENDING, Row
+from ledger.rows import Row
+from ledger.states import State
 from sandbox.workspace import ANN, BOB, SAM, Json, Message
 from tests.postgres import Postgres
 from tests.requirements import needs
 from tests.test_main_job import clickable, posted, request_of, writes
 from tests.test_wishes import answer_to, approved
 from tests.world import World, eventually
+from worker.adopt import kept_by_card
 from workspace.channel import Channel
 
 LONG = "x" * 10_000
@@ -58,15 +60,19 @@ def test_a_request_that_the_database_does_not_take_keeps_no_other_out(
         return AuthorizationRequest(request_id, "requested", email, "", "room-1", "", 5.0)
 
     ledger = Ledger(postgres.new_database())
-    ledger.prepare()
-    assert ledger.record([asked("one"), asked("odd", letters(3000)), asked("other")], 10.0)
-    assert ledger.find("one") and ledger.find("other") and ledger.find("odd") is None
+    ledger.database.prepare()
+    assert ledger.queue.record([asked("one"), asked("odd", letters(3000)), asked("other")], 10.0)
+    assert (
+        ledger.decisions.find("one")
+        and ledger.decisions.find("other")
+        and ledger.decisions.find("odd") is None
+    )
     # The same for what is known already, and becomes odd.
     changed = [asked("one", letters(3000)), asked("other", "joe@acme.com"), asked("new")]
-    ledger.record(changed, 11.0)
-    emails = [found.email for name in ("one", "other", "new") if (found := ledger.find(name))]
+    ledger.queue.record(changed, 11.0)
+    emails = [found.email for name in ("one", "other", "new") if (found := ledger.decisions.find(name))]
     assert emails == ["jane@acme.com", "joe@acme.com", "jane@acme.com"]
-    ledger.close()
+    ledger.database.close()
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert [said.split()[:2] for said in told] == [
         ["request=odd", "recorded=no"],
@@ -193,7 +199,7 @@ CHANGES: dict[str, Callable[[Message], object]] = {
     "too many rounds": lambda message: payload(message).update(round=10**12),
     "unknown state": lambda message: payload(message).update(state="surprised"),
     "no state": lambda message: payload(message).pop("state"),
-    "several states": lambda message: payload(message).update(state=[PENDING, APPROVED]),
+    "several states": lambda message: payload(message).update(state=[State.PENDING, State.APPROVED]),
     "long reviewer": lambda message: payload(message).update(reviewer_id="U" * 100),
     "reviewer that no database takes": lambda message: payload(message).update(reviewer_id="U\0"),
     "settled at some time": lambda message: payload(message).update(settled_at="soon"),
@@ -212,20 +218,20 @@ def test_cards_of_another_shape_do_not_keep_a_lost_ledger_from_the_others(
     world.settings["DATABASE_URL"] = database_url.replace("+psycopg", "")
     channel = Channel(WebClient(world.slack.bot_token, world.slack.api_url), world.slack.channel_id)
 
-    def shown(state: str, status: str, name: str) -> Message:
+    def shown(state: State, status: str, name: str) -> Message:
         request_id = world.conveyor.ask(f"{name.replace(' ', '-')}@acme.com", status=status)
         row = Row(request_id, 1, state, f"{name.replace(' ', '-')}@acme.com", "", "room-1", "", time.time())
-        found = world.slack.find(channel.post(row, blocks.card(row)))
+        found = world.slack.find(channel.post(blocks.card(row), kept_by_card(row)))
         assert found
         return found
 
-    first = shown(PENDING, "requested", "first")
-    odd = {name: shown(PENDING, "requested", name) for name in CHANGES}
+    first = shown(State.PENDING, "requested", "first")
+    odd = {name: shown(State.PENDING, "requested", name) for name in CHANGES}
     ids = {name: request_of(card) for name, card in odd.items()}
     for name, change in CHANGES.items():
         change(odd[name])
-    decided = shown(APPROVED, "approved", "decided")
-    last = shown(PENDING, "requested", "last")
+    decided = shown(State.APPROVED, "approved", "decided")
+    last = shown(State.PENDING, "requested", "last")
     world.start()
     eventually(lambda: "channel=read cards=3" in world.log())
     for name, card in odd.items():

@@ -131,7 +131,7 @@ def test_a_ledger_that_others_can_read_is_made_private_at_the_start(world: World
     assert {stat.S_IMODE(file.stat().st_mode) for file in world.database.parent.iterdir()} == {0o600}
     (line,) = [line for line in world.log().splitlines() if "Other users" in line]
     warning = f"Other users could read the ledger, so the mode of {world.database} is 600 now."
-    assert line.endswith(f"level=WARNING at=database {warning}")
+    assert line.endswith(f"level=WARNING at=ledger.database {warning}")
 
 
 @pytest.mark.parametrize(

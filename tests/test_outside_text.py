@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app import OneLine
+from operations.logs import OneLine
 from sandbox.workspace import ANN, BOB, SAM
 from tests.world import World, eventually
 from workspace import block_kit as elements

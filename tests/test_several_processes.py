@@ -26,9 +26,9 @@ QUICK = {
     "worker.show.LOOK_AGAIN_SECONDS": 1,
     "worker.show.POST_SECONDS": 0.1,
     "worker.loops.ALARM_SECONDS": 0.1,
-    "worker.loops.BEAT_SECONDS": 0.4,
-    "worker.loops.HELD_SECONDS": LEASE * 0.75,
-    "worker.loops.LEASE_SECONDS": LEASE,
+    "worker.loops.HEARTBEAT_SECONDS": 0.4,
+    "worker.lease.HELD_SECONDS": LEASE * 0.75,
+    "worker.lease.LEASE_SECONDS": LEASE,
 }
 
 Make = Callable[..., Replicas]

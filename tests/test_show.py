@@ -8,11 +8,12 @@ import pytest
 
 from conveyor_client import AuthorizationRequest, ConveyorClient
 from ledger.ledger import Ledger
-from ledger.memory import Companies, Memory
-from ledger.tables import APPROVING, Reviewer, Row
+from ledger.rows import Reviewer, Row
+from ledger.states import APPROVE
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Channel as SlackChannel
 from tests.world import eventually
+from worker.companies import Companies
 from worker.show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
 from workspace.channel import Channel
 from workspace.slack_client import SlackClient
@@ -28,21 +29,20 @@ class Scene:
         self.now = 1_000_000.0
         self.slack = slack
         self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
-        self.ledger.prepare()
-        self.ledger.adopt([], self.now)
+        self.ledger.database.prepare()
+        self.ledger.cards.adopt([], self.now)
         self.show = self.start()
         self.request = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "", "", self.now)
-        self.ledger.record([self.request], self.now)
+        self.ledger.queue.record([self.request], self.now)
         self.draw()
         assert self.slack.cards()
 
     def start(self) -> Show:
         client = SlackClient(self.slack.bot_token, self.slack.api_url, seconds=PATIENCE)
         channel = Channel(client, self.slack.channel_id)
-        eventually(channel.greet)
+        eventually(channel.refresh_identity)
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
-        memory, companies = Memory(self.ledger), Companies(nobody)
-        return Show(channel, self.ledger, memory, companies, lambda: True, lambda: self.now)
+        return Show(channel, self.ledger, Companies(nobody), lambda: True, lambda: self.now)
 
     def move(self) -> None:
         """Start again with another channel."""
@@ -53,7 +53,7 @@ class Scene:
 
     @property
     def row(self) -> Row:
-        found = self.ledger.find("r1")
+        found = self.ledger.decisions.find("r1")
         assert found
         return found
 
@@ -73,16 +73,16 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     slack.serve()
     made = Scene(slack, tmp_path)
     yield made
-    made.ledger.close()
+    made.ledger.database.close()
     slack.stop()
 
 
 def test_an_older_picture_that_arrives_late_does_not_stay(scene: Scene) -> None:
-    assert scene.ledger.claim(scene.row, APPROVING, ANN, "t1", scene.now)
+    assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now)
     late = scene.slack.fail("chat.update", delay=2 * PATIENCE)
     scene.draw()
     assert late.used
-    assert scene.ledger.settle(scene.row, scene.now)
+    assert scene.ledger.decisions.settle(scene.row, scene.now)
     scene.draw()
     assert "Approved" in scene.shown
     eventually(lambda: "Approving" in scene.shown, what="the older picture arrives")
@@ -92,12 +92,12 @@ def test_an_older_picture_that_arrives_late_does_not_stay(scene: Scene) -> None:
 
 
 def test_a_new_picture_does_not_wait_because_an_older_one_may_be_late(scene: Scene) -> None:
-    assert scene.ledger.claim(scene.row, APPROVING, ANN, "t1", scene.now)
+    assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now)
     scene.slack.fail("chat.update", drop="after")
     scene.draw()
     scene.draw()
     assert "Approving" in scene.shown and scene.row.show_at
-    assert scene.ledger.settle(scene.row, scene.now)
+    assert scene.ledger.decisions.settle(scene.row, scene.now)
     scene.draw(0.1)
     assert "Approved" in scene.shown
 
@@ -110,7 +110,7 @@ def test_cards_of_a_former_channel_stay_while_they_can_and_move_when_it_is_archi
     scene.draw()
     assert scene.row.card_ts == old.ts and old.edited == 1 and not scene.slack.cards()
     former.is_archived = True
-    scene.ledger.record([replace(scene.request, id="r2")], scene.now)
+    scene.ledger.queue.record([replace(scene.request, id="r2")], scene.now)
     scene.draw(SWEEP_SECONDS)
     for _ in range(3):
         scene.draw()
@@ -122,11 +122,11 @@ def test_cards_of_a_former_channel_stay_while_they_can_and_move_when_it_is_archi
 
 
 def test_a_reply_to_a_card_in_a_closed_channel_comes_after_the_card(scene: Scene) -> None:
-    assert scene.ledger.claim(scene.row, APPROVING, ANN, "t1", scene.now)
+    assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now)
     scene.draw()
     scene.slack.channels[scene.slack.channel_id].is_member = False
     scene.move()
-    assert scene.ledger.give_back(scene.row, scene.now, "refused")
+    assert scene.ledger.decisions.give_back(scene.row, scene.now, "refused")
     for _ in range(10):
         scene.draw(0.9)
     (card,) = scene.slack.cards()
@@ -136,10 +136,10 @@ def test_a_reply_to_a_card_in_a_closed_channel_comes_after_the_card(scene: Scene
 
 
 def test_reminders_come_last(scene: Scene) -> None:
-    scene.ledger.remind(0.0, scene.now)
-    scene.ledger.record([replace(scene.request, id="r2", email="joe@acme.com")], scene.now)
-    scene.ledger.claim(scene.row, APPROVING, ANN, "a click", scene.now)
-    scene.ledger.give_back(scene.row, scene.now, "refused")
+    scene.ledger.upkeep.remind(0.0, 3, scene.now)
+    scene.ledger.queue.record([replace(scene.request, id="r2", email="joe@acme.com")], scene.now)
+    scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "a click", scene.now)
+    scene.ledger.decisions.give_back(scene.row, scene.now, "refused")
     for _ in range(6):
         scene.draw()
     texts = [message.text for message in scene.slack.messages]

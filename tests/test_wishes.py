@@ -466,7 +466,7 @@ def test_a_kill_forgets_no_watcher_and_tells_at_most_twice(world: World) -> None
 
 
 def test_a_watcher_is_told_however_long_slack_is_silent(world: World) -> None:
-    world.waits["ledger.ledger.LONGEST_PAUSE"] = 0.05
+    world.waits["worker.back_off.LONGEST_PAUSE"] = 0.05
     world.start()
     card = sam_watches(world)
     fault = world.slack.fail(

@@ -2,134 +2,71 @@
 
 import logging
 import os
-import secrets
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from deadline import Calls
-from ledger.database import LedgerError
-from ledger.ledger import Ledger
-from listeners.clicks import Clicks
+from ledger.database import Database, LedgerError
 from worker.decide import Decide
-from workspace.channel import Channel
-from workspace.reviewers import Reviewers
+from worker.lease import Lease
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 20.0
-BEAT_SECONDS = 4.0
-# The owner stops before another may begin, and a last call that it has begun is given some time to end.
-HELD_SECONDS = LEASE_SECONDS * 0.75
-STUCK_SECONDS = 300.0
+HEARTBEAT_SECONDS = 4.0
+STUCK_SECONDS = 300.0  # without the end of a round
 FULL_SECONDS = 120.0  # every place for calls is taken: by now each should have ended
 STOP_SECONDS = 7.0
 IDLE_SECONDS = 0.5
 FAILED_SECONDS = 5.0
-GREET_SECONDS = 30.0  # half of what the reviewers' answers may be old
-GREET_AGAIN_SECONDS = 2.0
 ALARM_SECONDS = 1.0
-WORD_SECONDS = 1.0  # between two looks, however many webhooks there are
-HEAR_SECONDS = 0.2
-
-
-class Lease:
-    """Whose turn it is to work, without comparing clocks: only a beat that stands still frees it."""
-
-    def __init__(self, ledger: Ledger, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(8)}"
-        self._ledger = ledger
-        self._monotonic = monotonic
-        self._held_until = 0.0
-        self._seen: tuple[str, int] | None = None
-        self._seen_at = 0.0
-
-    def held(self) -> bool:
-        return self._monotonic() < self._held_until
-
-    def seconds_left(self) -> float:
-        """Until another process may take the lease, if it is ours; else 0."""
-        left = self._held_until + LEASE_SECONDS - HELD_SECONDS - self._monotonic()
-        return max(left, 0.0) if self.held() else 0.0
-
-    def tend(self) -> None:
-        """Raise the beat if the lease is ours; take it if it is free or its owner is silent."""
-        now = self._monotonic()
-        if self._held_until:
-            if self._ledger.beat(self.owner):
-                self._held_until = now + HELD_SECONDS
-                return
-            log.warning("lease=lost owner=%s", self.owner)
-            self._held_until = 0.0
-        owner, beat = self._ledger.lease()
-        if (owner, beat) != self._seen:
-            self._seen, self._seen_at = (owner, beat), now
-        if not owner or now - self._seen_at >= LEASE_SECONDS:
-            if self._ledger.take_lease(self.owner, owner, beat):
-                log.info("lease=taken owner=%s", self.owner)
-                self._held_until = now + HELD_SECONDS
-
-    def release(self) -> None:
-        if self._held_until:
-            self._held_until = 0.0
-            self._ledger.release_lease(self.owner)
-            log.info("lease=released owner=%s", self.owner)
+POLL_AGAIN_SECONDS = 1.0  # between the beginnings of two polls, however many webhooks there are
+WAKE_UP_SECONDS = 0.2  # between two looks for a webhook's wake-up, which another process may have received
 
 
 class Loop(Protocol):
     def round(self) -> float:
-        """Do what is due; seconds until something may be due again."""
-
-
-class Greet:
-    """Keeps in touch with Slack: who we are there, and who is in the reviewers' groups."""
-
-    def __init__(self, channel: Channel, reviewers: Reviewers) -> None:
-        self._channel = channel
-        self._reviewers = reviewers
-
-    def round(self) -> float:
-        if not self._channel.greet():
-            return GREET_AGAIN_SECONDS
-        self._reviewers.refresh()
-        return GREET_SECONDS
+        """Do what is due; return the seconds until something may be due again."""
 
 
 class Worker:
-    """The threads of one process: `greet` runs in every one, the loops only in that which holds the lease."""
+    """The threads of one process: `refresh` runs in each process, the loops only in that with the lease.
+
+    `let_pass` returns when clicks need no attention. `poll_wanted` says whether a webhook came; without it no
+    webhook is waited for.
+    """
 
     def __init__(
         self,
-        ledger: Ledger,
-        clicks: Clicks,
+        database: Database,
+        let_pass: Callable[[], object],
         lease: Lease,
         calls: Sequence[Calls],
-        greet: Loop,
+        refresh: Loop,
         watch: Loop,
         decide: Decide,
         show: Loop,
-        *,
-        may_be_woken: bool = False,
+        poll_wanted: Callable[[], bool] | None = None,
     ) -> None:
-        self._ledger = ledger
-        self._clicks = clicks
+        self._database = database
+        self._poll_wanted = poll_wanted
+        self._let_pass = let_pass
         self._calls = calls
         self._decide = decide
         self._lease = lease
         self._stopping = threading.Event()
         self._rounds: dict[str, float] = {}
-        self._look_began = 0.0
+        self._poll_began = 0.0
         self._threads = [
-            threading.Thread(target=self._beat, name="beat", daemon=True),
+            threading.Thread(target=self._keep_lease, name="heartbeat", daemon=True),
             threading.Thread(target=self._set_alarm, name="alarm", daemon=True),
             *(
                 threading.Thread(target=self._run, args=args, name=args[0], daemon=True)
                 for args in (
-                    ("greet", greet, False, self._stopping.wait),
-                    ("watch", watch, True, self._wait_for_word if may_be_woken else self._stopping.wait),
+                    ("refresh", refresh, False, self._stopping.wait),
+                    ("watch", watch, True, self._wait_for_wake_up if poll_wanted else self._stopping.wait),
                     ("decide", decide, True, None),
                     ("show", show, True, None),
                 )
@@ -138,18 +75,18 @@ class Worker:
 
     @property
     def owner(self) -> str:
-        """How this process is called in the lease and the trail."""
+        """The name of this process in the lease and the trail."""
         return self._lease.owner
 
     def start(self) -> None:
         self._rounds = {thread.name: time.monotonic() for thread in self._threads}
-        for thread in reversed(self._threads):  # the beat, which looks at the others, last
+        for thread in reversed(self._threads):  # the one that looks at the others last
             thread.start()
 
     def stop(self) -> None:
         """Let the loops finish their round and the decisions their step, then hand over the lease."""
         self._stopping.set()
-        self._ledger.wake()
+        self._database.wake()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(timeout=STOP_SECONDS)
@@ -160,7 +97,7 @@ class Worker:
         return not self._stuck()
 
     def _stuck(self) -> list[str]:
-        """The loops that died or finished no round for too long, and the calls all of which hang."""
+        """Return the names of loops that died or ended no round for too long, and of calls that all hang."""
         oldest = time.monotonic() - STUCK_SECONDS
         loops = [
             thread.name
@@ -169,19 +106,19 @@ class Worker:
         ]
         return loops + [calls.name for calls in self._calls if calls.full_seconds() > FULL_SECONDS]
 
-    def _beat(self) -> None:
+    def _keep_lease(self) -> None:
         while not self._stopping.is_set():
             try:
                 self._lease.tend()
             except LedgerError as error:
                 log.warning("lease=unknown cause=%r", str(error))
-            self._rounds["beat"] = time.monotonic()
+            self._rounds["heartbeat"] = time.monotonic()
             stuck = self._stuck()
             if stuck and not self._stopping.is_set():
-                # Nothing in this process can mend that; a new one begins where the ledger stands.
+                # Nothing in this process can fix that; a new one begins where the ledger stands.
                 log.critical("stuck=%s the process ends itself", ",".join(stuck))
                 os._exit(1)
-            self._stopping.wait(BEAT_SECONDS if self._lease.held() else IDLE_SECONDS)
+            self._stopping.wait(HEARTBEAT_SECONDS if self._lease.held() else IDLE_SECONDS)
 
     def _set_alarm(self) -> None:
         """Let the kernel end this process if it is stopped until another may work.
@@ -197,12 +134,12 @@ class Worker:
 
     def _run(self, name: str, loop: Loop, needs_lease: bool, wait: Callable[[float], object] | None) -> None:
         while not self._stopping.is_set():
-            self._clicks.let_pass()
-            changes = self._ledger.changes
+            self._let_pass()
+            changes = self._database.changes
             seconds = IDLE_SECONDS
             try:
                 if name == "watch":
-                    self._look_began = time.monotonic()
+                    self._poll_began = time.monotonic()
                 if not needs_lease or self._lease.held():
                     seconds = loop.round()
                 self._rounds[name] = time.monotonic() + seconds
@@ -217,16 +154,16 @@ class Worker:
             if wait:
                 wait(seconds)
             else:
-                self._ledger.wait_for_change(changes, seconds)
+                self._database.wait_for_change(changes, seconds)
 
-    def _wait_for_word(self, seconds: float) -> None:
-        """Wait so long, but less if a webhook says that there is news, a second after the last look."""
+    def _wait_for_wake_up(self, seconds: float) -> None:
+        """Wait so long, or until a webhook says that there is news; a second at least between two polls."""
         until = time.monotonic() + seconds
-        self._stopping.wait(max(0.0, self._look_began + WORD_SECONDS - time.monotonic()))
+        self._stopping.wait(max(0.0, self._poll_began + POLL_AGAIN_SECONDS - time.monotonic()))
         while time.monotonic() < until and not self._stopping.is_set():
             try:
-                if self._lease.held() and self._ledger.take_wanted_look():
+                if self._lease.held() and self._poll_wanted and self._poll_wanted():
                     return
             except LedgerError as error:
                 log.warning("webhook=unknown cause=%r", str(error))
-            self._stopping.wait(HEAR_SECONDS)
+            self._stopping.wait(WAKE_UP_SECONDS)

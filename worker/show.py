@@ -5,41 +5,48 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import blocks
+from ledger.changes import OUTCOME, REMINDER
 from ledger.database import LedgerError
-from ledger.ledger import OUTCOME, REMINDER, Ledger, pause
-from ledger.memory import Companies, Memory
-from ledger.tables import OUTAGE, PENDING, FoundCard, Note, Row
+from ledger.ledger import Ledger
+from ledger.rows import Note, Row
+from ledger.states import State
+from worker.adopt import Adopt, kept_by_card
+from worker.back_off import pause
+from worker.companies import Companies
 from workspace.block_kit import Message
 from workspace.channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent, is_ts
 
 log = logging.getLogger(__name__)
 
 POST_SECONDS = 1.0  # Slack: about one message a second in a channel
-LOOK_AGAIN_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 10.0  # by then what got no answer has arrived or never will
 HISTORY_MARGIN = 300.0  # Slack's clock and ours may differ
-ADOPT_SECONDS = 90 * 86400.0
-SWEEP_SECONDS = 600.0
+SWEEP_SECONDS = 600.0  # between two searches for cards that were deleted
 IDLE_SECONDS = 0.5
-OUTCOME_FAILURES = 5
+OUTCOME_FAILURES = 5  # after which a person is not told
 UPDATE, POST = "update", "post"
 LONGEST_OUTAGE_PAUSE = 60.0
 
 
 class Show:
-    """Keeps the channel true to the ledger: cards, and replies in their threads."""
+    """Keeps the channel true to the ledger: cards, and replies in their threads.
+
+    `held` says whether this process may work.
+    """
 
     def __init__(
         self,
         channel: Channel,
         ledger: Ledger,
-        memory: Memory,
         companies: Companies,
         held: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self._channel = channel
-        self._ledger = ledger
-        self._memory = memory
+        self._cards = ledger.cards
+        self._polls = ledger.polls
+        self._memory = ledger.memory
+        self._adopt = Adopt(channel, ledger.cards)
         self._companies = companies
         self._held = held
         self._clock = clock
@@ -49,15 +56,15 @@ class Show:
         self._doubtful: dict[str, float] = {}  # when an update was sent that got no answer
 
     def round(self) -> float:
-        """Write one message, if one is due; seconds until there may be another."""
+        """Write one message, if one is due; return the seconds until there may be another."""
         if self._channel.identity is None:
             return IDLE_SECONDS
         now = self._clock()
         if wait := max(0.0, min(self._not_before.values()) - now):
             return min(wait, IDLE_SECONDS)
         try:
-            if self._ledger.look().adopted_at is None:
-                self._adopt()
+            if self._polls.status().adopted_at is None:
+                self._adopt.run(now)
                 return 0.0
             if now >= self._sweep_at:
                 self._sweep_at = now + SWEEP_SECONDS
@@ -65,13 +72,13 @@ class Show:
         except ChannelError as error:
             self._outage(error, UPDATE, POST)
             return IDLE_SECONDS
-        if self._not_before[UPDATE] <= now and (row := self._ledger.next_update(now)):
+        if self._not_before[UPDATE] <= now and (row := self._cards.next_update(now)):
             self._attempt(row, UPDATE, self._update)
             return 0.0
         if self._not_before[POST] <= now:
-            note = self._ledger.next_note(now)
-            # Many cards are reminded of at once; what is new does not wait behind that.
-            if (note is None or note.kind == REMINDER) and (row := self._ledger.next_post(now)):
+            note = self._cards.next_note(now)
+            # Many cards may get a reminder at once; what is new does not wait behind them.
+            if (note is None or note.kind == REMINDER) and (row := self._cards.next_post(now)):
                 self._attempt(row, POST, self._post)
                 return 0.0
             if note:
@@ -89,19 +96,19 @@ class Show:
             if self._is_outage(error, what):
                 return
             log.error("request=%s card=refused failures=%d cause=%r", row.id, row.show_failures, str(error))
-            self._ledger.show_later(row, self._clock() + pause(row.show_failures), failed=True)
+            self._cards.show_later(row, self._clock() + pause(row.show_failures), failed=True)
         except LedgerError:
             raise
         except Exception:
             # A card that cannot be drawn is a bug, and must not keep the others from being drawn.
             log.exception("request=%s card=failed failures=%d", row.id, row.show_failures)
-            self._ledger.show_later(row, self._clock() + pause(row.show_failures), failed=True)
+            self._cards.show_later(row, self._clock() + pause(row.show_failures), failed=True)
         else:
             self._outages = 0
 
     def _lose(self, row: Row, error: CardLost) -> None:
         log.warning("request=%s card=lost cause=%r", row.id, str(error))
-        self._ledger.lost_card(row, self._clock())
+        self._cards.lost_card(row, self._clock())
 
     def _update(self, row: Row) -> None:
         message = self._draw(row)
@@ -109,73 +116,81 @@ class Show:
             return
         sent_at = self._clock()
         try:
-            self._channel.update(row, message)
+            self._channel.update(row, message, kept_by_card(row))
         except SlackSilent as error:
             if error.maybe_done:
                 self._doubtful[row.id] = sent_at
             raise
-        log.info("request=%s round=%d card=updated state=%r", row.id, row.round, row.state)
-        if row.state != PENDING:
+        log.info("request=%s round=%d card=updated state=%s", row.id, row.round, row.state)
+        if row.state != State.PENDING:
             self._companies.forget(row.email)  # who has access may have changed
         # An older picture that got no answer may still be on its way, and would hide this one.
         again_at = self._doubtful.get(row.id, 0.0) + LOOK_AGAIN_SECONDS
         if sent_at < again_at:
-            self._ledger.shown(row, again_at)
+            self._cards.shown(row, again_at)
             return
         self._doubtful.pop(row.id, None)
-        self._ledger.shown(row)
+        self._cards.shown(row)
 
     def _post(self, row: Row) -> None:
+        """Post a card, once.
+
+        1. If an earlier posting is in doubt, look for its card in the channel instead of posting another.
+        2. Ask what is known of the company, which the card keeps.
+        3. Commit that the card is about to be posted: from here on its posting is in doubt.
+        4. Post it.
+        5. Commit its place in the channel; or that there is none, if Slack said so clearly.
+        """
         if row.posting_at is not None:
             self._find(row, row.posting_at)
             return
         if row.company is None:
             row = replace(row, company=self._companies.known(row.email))
-        if not self._ledger.posting(row, self._channel.id, self._clock()):
+        if not self._cards.posting(row, self._channel.id, self._clock()):
             return
         message = self._draw(row)
         if not self._held():
             return
         try:
-            ts = self._channel.post(row, message)
+            ts = self._channel.post(message, kept_by_card(row))
         except SlackSilent as error:
             if error.maybe_done:
                 now = self._clock()
-                self._ledger.show_later(row, now, failed=False, posting_at=now)
+                self._cards.show_later(row, now, failed=False, posting_at=now)
             else:
-                self._ledger.not_posted(row)
+                self._cards.not_posted(row)
             raise
         except (SlackDown, CardRefused):
-            self._ledger.not_posted(row)
+            self._cards.not_posted(row)
             raise
         finally:
             self._pace()
         log.info("request=%s round=%d card=posted ts=%s", row.id, row.round, ts)
-        self._ledger.posted(row, self._channel.id, ts)
+        self._cards.posted(row, self._channel.id, ts)
 
     def _find(self, row: Row, posting_at: float) -> None:
-        """Is a card there whose posting was in doubt? It is missing only if it still is ten seconds later."""
+        """Look for a card whose posting is in doubt. It is missing only if it still is ten seconds later."""
         asked_at = self._clock()
         for card in self._channel.cards(posting_at - HISTORY_MARGIN, row.channel):
             if (card.request_id, card.round) == (row.id, row.round):
                 log.info("request=%s card=found", row.id)
-                self._ledger.found_card(row, card.channel, card.ts)
+                self._cards.found_card(row, card.channel, card.ts)
                 return
         if asked_at >= posting_at + LOOK_AGAIN_SECONDS:
-            self._ledger.not_posted(row)
+            self._cards.not_posted(row)
         else:
-            self._ledger.show_later(row, posting_at + LOOK_AGAIN_SECONDS, failed=False)
+            self._cards.show_later(row, posting_at + LOOK_AGAIN_SECONDS, failed=False)
 
     def _reply(self, note: Note) -> None:
-        if note.kind == OUTAGE:
-            self._ledger.tell_outage(note, self._clock())
+        if note.kind == State.OUTAGE:
+            self._cards.tell_outage(note, self._clock())
             return
-        row = self._ledger.find(note.request_id)
-        if row is None or (note.kind == REMINDER and row.state != PENDING):
-            self._ledger.note_sent(note)
+        row = self._cards.find(note.request_id)
+        if row is None or (note.kind == REMINDER and row.state != State.PENDING):
+            self._cards.note_sent(note)
             return
         if not (row.card_ts or note.kind == OUTCOME) or not self._held():
-            self._ledger.note_later(note, self._clock() + 1.0)
+            self._cards.note_later(note, self._clock() + 1.0)
             return
         try:
             if note.kind == OUTCOME:
@@ -185,23 +200,23 @@ class Show:
         except CardLost as error:
             # Its thread is lost with it: another card first, then the reply.
             self._lose(row, error)
-            self._ledger.note_later(note, self._clock() + pause(note.failures))
+            self._cards.note_later(note, self._clock() + pause(note.failures))
         except ChannelError as error:
             if not self._is_outage(error, POST):
                 log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
                 refused = isinstance(error, CardRefused)
                 if note.kind == OUTCOME and refused and note.failures >= OUTCOME_FAILURES:
-                    self._ledger.note_sent(note)  # Slack does not let this person be told
+                    self._cards.note_sent(note)  # Slack does not let this person be told
                 else:
-                    self._ledger.note_later(note, self._clock() + pause(note.failures))
+                    self._cards.note_later(note, self._clock() + pause(note.failures))
         else:
             self._outages = 0
-            self._ledger.note_sent(note)
+            self._cards.note_sent(note)
         finally:
             self._pace()
 
     def _tell(self, row: Row, person_id: str) -> None:
-        """Tell a watcher, who may have left the channel meanwhile and then is told nothing."""
+        """Send the outcome to a watcher, unless that person has left the channel meanwhile."""
         identity = self._channel.identity
         try:
             if identity and person_id in self._channel.members():
@@ -217,16 +232,17 @@ class Show:
         self._not_before[POST] = max(self._not_before[POST], self._clock() + POST_SECONDS)
 
     def _draw(self, row: Row) -> Message:
-        if row.state != PENDING:
+        if row.state != State.PENDING:
             return blocks.card(row)
-        return blocks.card(row, self._ledger.access_groups(row.dataroom_id), self._memory.past(row))
+        return blocks.card(row, self._polls.access_groups(row.dataroom_id), self._memory.past(row))
 
     def _is_outage(self, error: ChannelError, what: str) -> bool:
-        """Whether no other message would get through either; then everything waits, in its order."""
+        """Return whether no other message would get through either; then all wait, in their order."""
         if isinstance(error, SlackDown) and error.retry_after:
             self._outage(error, what)  # Slack counts each method for itself
             return True
-        if isinstance(error, SlackDown) or (isinstance(error, SlackSilent) and not self._channel.greet()):
+        silent = isinstance(error, SlackSilent)
+        if isinstance(error, SlackDown) or (silent and not self._channel.refresh_identity()):
             self._outage(error, UPDATE, POST)
             return True
         return False
@@ -241,22 +257,11 @@ class Show:
         for method in what:
             self._not_before[method] = self._clock() + wait
 
-    def _adopt(self) -> None:
-        """Read the channel back before the first post: its cards may outlive a lost ledger."""
-        now = self._clock()
-        best: dict[str, FoundCard] = {}
-        for card in self._channel.cards(now - ADOPT_SECONDS):
-            known = best.get(card.request_id)
-            if known is None or card.round > known.round:
-                best[card.request_id] = card
-        self._ledger.adopt(best.values(), now)
-        log.info("channel=read cards=%d", len(best))
-
     def _sweep(self) -> None:
-        """Draw waiting cards that may be in the channel no more: that finds out and posts them again."""
-        rows = self._ledger.waiting_cards()
+        """Draw the open cards that may have been deleted: that finds out, and posts them again."""
+        rows = self._cards.open_cards()
         here = [float(row.card_ts) for row in rows if row.channel == self._channel.id and is_ts(row.card_ts)]
         there = {card.ts for card in self._channel.cards(min(here) - 1.0)} if here else set()
         for row in rows:
             if row.channel != self._channel.id or row.card_ts not in there:
-                self._ledger.redraw(row.id, self._clock())
+                self._cards.redraw(row.id, self._clock())

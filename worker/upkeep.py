@@ -1,30 +1,32 @@
-"""What is done now and then: reminding of what waits, and forgetting what is old."""
+"""What is done now and then: reminding of cards that wait, and forgetting what is old."""
 
 import logging
+from dataclasses import dataclass
 
-from ledger.ledger import Ledger
+from ledger.upkeep import Upkeep as Record
 
 log = logging.getLogger(__name__)
 
+REMINDERS = 3  # of one card
 DAY_SECONDS = 86400.0
-FORGET_SECONDS = 3600.0  # between two looks for what is old
+FORGET_SECONDS = 3600.0  # between two searches for what is old
 
 
+@dataclass
 class Upkeep:
-    """Runs after each complete look at Conveyor, when it is known what is still open."""
+    """Runs after each complete poll of Conveyor, when it is known which requests are still open."""
 
-    def __init__(self, ledger: Ledger, remind_after_hours: float, retention_days: float) -> None:
-        self._ledger = ledger
-        self._remind_after_hours = remind_after_hours
-        self._retention_days = retention_days
-        self._forget_at = 0.0
+    record: Record
+    remind_after_hours: float
+    retention_days: float
+    _forget_at: float = 0.0
 
     def run(self, now: float) -> None:
-        if self._remind_after_hours:
-            self._ledger.remind(self._remind_after_hours, now)
-        if self._retention_days and now >= self._forget_at:
-            forgotten = self._ledger.forget(now - self._retention_days * DAY_SECONDS, now)
+        if self.remind_after_hours:
+            self.record.remind(self.remind_after_hours, REMINDERS, now)
+        if self.retention_days and now >= self._forget_at:
+            forgotten = self.record.forget(now - self.retention_days * DAY_SECONDS, now)
             if forgotten:
                 log.info("forgotten=%d", forgotten)
             else:
-                self._forget_at = now + min(FORGET_SECONDS, self._retention_days * DAY_SECONDS)
+                self._forget_at = now + min(FORGET_SECONDS, self.retention_days * DAY_SECONDS)

@@ -1,7 +1,8 @@
-"""The loop that reads Conveyor: what is open, what can be granted, what was handled elsewhere."""
+"""The loop that polls Conveyor: what is open, what can be granted, what was handled elsewhere."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from conveyor_client import (
     AccessGroup,
@@ -12,67 +13,65 @@ from conveyor_client import (
     NotFound,
     Unavailable,
 )
-from ledger.ledger import LONGEST_PAUSE, Ledger
-from ledger.tables import APPROVED_ELSEWHERE, CLOSED, IGNORED_ELSEWHERE, Row
+from ledger.polls import Polls
+from ledger.queue import Queue
+from ledger.rows import Row
+from ledger.states import ELSEWHERE, State
+from worker.back_off import LONGEST_PAUSE
 
 log = logging.getLogger(__name__)
 
 READS_A_ROUND = 10
 READ_AGAIN_SECONDS = 600.0
 STALE_SECONDS = 600.0  # how old a copy may be that Conveyor answers from
-ELSEWHERE = {"approved": APPROVED_ELSEWHERE, "ignored": IGNORED_ELSEWHERE}
+OUTAGE_SECONDS = 600.0  # after which the channel is told that requests are not arriving
 
 Offer = Callable[[Sequence[AccessGroup]], object]
 
 
+@dataclass
 class Watch:
     """Keeps the ledger true to Conveyor's queue and its access groups.
 
-    `offer` says what an open card shows of a list of groups: it is drawn again only when that changes.
+    `offer` says what a waiting card shows of a list of groups: it is drawn again only when that changes.
+    `upkeep` is called with the time after each poll that could read the queue.
     """
 
-    def __init__(
-        self,
-        conveyor: ConveyorClient,
-        ledger: Ledger,
-        offer: Offer,
-        poll_seconds: float,
-        clock: Callable[[], float],
-        upkeep: Callable[[float], None] = lambda now: None,
-    ) -> None:
-        self._conveyor = conveyor
-        self._ledger = ledger
-        self._offer = offer
-        self._poll_seconds = poll_seconds
-        self._clock = clock
-        self._upkeep = upkeep
-        self._failures = 0
-        self._reappeared: dict[tuple[str, int], float] = {}
+    conveyor: ConveyorClient
+    queue: Queue
+    polls: Polls
+    offer: Offer
+    poll_seconds: float
+    clock: Callable[[], float]
+    upkeep: Callable[[float], None] = lambda now: None
+    _failures: int = 0
+    # Settled requests that the last complete poll listed, and when each was read itself.
+    _reappeared: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def round(self) -> float:
-        """Look once; seconds until the next look."""
-        if self._ledger.look().adopted_at is None:
+        """Poll once; return the seconds until the next poll."""
+        if self.polls.status().adopted_at is None:
             return 0.1  # nothing is recorded before the channel was read
         try:
-            error, arriving = self._look(), True
+            error, arriving = self._poll(), True
         except ConveyorError as failed:
             error, arriving = failed, False
         if arriving:
-            self._upkeep(self._clock())
+            self.upkeep(self.clock())
         # While requests arrive they arrive in time, whatever else cannot be read.
         self._failures = 0 if arriving else self._failures + 1
-        trouble = "" if error is None else str(error)
+        problem = "" if error is None else str(error)
         if isinstance(error, NotAllowed):
-            trouble = f"Conveyor does not accept CONVEYOR_KEY ({error})"
-        if trouble:
-            log.warning("look=incomplete failures=%d cause=%r", self._failures, trouble)
-        self._ledger.record_look(trouble, self._clock(), arriving=arriving)
-        longest = max(LONGEST_PAUSE, self._poll_seconds)
-        return float(min(self._poll_seconds * 2 ** min(self._failures, 20), longest))
+            problem = f"Conveyor does not accept CONVEYOR_KEY ({error})"
+        if problem:
+            log.warning("poll=incomplete failures=%d cause=%r", self._failures, problem)
+        self.polls.record(problem, self.clock(), arriving=arriving, tell_after=OUTAGE_SECONDS)
+        longest = max(LONGEST_PAUSE, self.poll_seconds)
+        return float(min(self.poll_seconds * 2 ** min(self._failures, 20), longest))
 
-    def _look(self) -> ConveyorError | None:
-        """Read the whole queue, or raise ConveyorError; what comes back is what else could not be read."""
-        begun = self._clock()
+    def _poll(self) -> ConveyorError | None:
+        """Read the whole queue, or raise ConveyorError. Return what else could not be read."""
+        begun = self.clock()
         groups_error: ConveyorError | None = None
         try:
             self._read_groups()
@@ -81,69 +80,68 @@ class Watch:
         seen: dict[str, AuthorizationRequest] = {}
         malformed = 0
         reappeared, self._reappeared = self._reappeared, {}
-        for page in self._conveyor.queue():
+        for page in self.conveyor.queue():
             still_open = [request for request in page.requests if request.is_open]
             seen.update((request.id, request) for request in still_open)
             malformed += page.malformed
-            new = self._ledger.record(still_open, self._clock())
+            new = self.queue.record(still_open, self.clock())
             if new:
-                log.info("look=new requests=%d", new)
+                log.info("poll=new requests=%d", new)
         self._read_missing(set(seen))
         if malformed:
             return Unavailable(f"the queue has {malformed} entries that cannot be read")
-        # Only here is the pass complete.
+        # Only here is the poll complete.
         self._find_reappeared(seen, reappeared, begun)
         return groups_error
 
     def _read_groups(self) -> None:
-        groups = self._conveyor.access_groups()
-        known = self._ledger.access_groups()
+        groups = self.conveyor.access_groups()
+        known = self.polls.access_groups()
         if groups == known:
-            self._ledger.groups_are_current(self._clock())
             return
         changed = [
             room
-            for room in self._ledger.open_rooms()
-            if self._offer([group for group in groups if group.is_in(room)])
-            != self._offer([group for group in known if group.is_in(room)])
+            for room in self.polls.open_rooms()
+            if self.offer([group for group in groups if group.is_in(room)])
+            != self.offer([group for group in known if group.is_in(room)])
         ]
         log.info("groups=changed count=%d rooms_redrawn=%d", len(groups), len(changed))
-        self._ledger.replace_access_groups(groups, changed, self._clock())
+        self.polls.replace_access_groups(groups, changed, self.clock())
 
     def _read_missing(self, seen: set[str]) -> None:
-        """Ask for waiting requests that the queue left out: only their own status closes them."""
-        for row in self._ledger.missing(seen, self._clock() - READ_AGAIN_SECONDS, READS_A_ROUND):
+        """Read the waiting requests that the queue left out one by one: only their own status closes them."""
+        for row in self.queue.missing(seen, self.clock() - READ_AGAIN_SECONDS, READS_A_ROUND):
             try:
-                request = self._conveyor.request(row.id)
+                request = self.conveyor.request(row.id)
             except NotFound:
-                if self._ledger.not_found(row, self._clock()):
+                if self.queue.not_found(row, self.clock()):
                     log.info("request=%s gone=yes", row.id)
             except ConveyorError as error:
                 log.warning("request=%s read=failed cause=%r", row.id, str(error))
             else:
                 if request.status in ELSEWHERE:
                     state = ELSEWHERE[request.status]
-                    self._ledger.handled_elsewhere(row, state, self._clock(), request=request)
+                    self.queue.handled_elsewhere(row, state, self.clock(), request=request)
                     log.info("request=%s elsewhere=%s", row.id, request.status)
                 else:
-                    self._ledger.still_open(row, request, self._clock())
+                    self.queue.still_open(row, request, self.clock())
 
     def _find_reappeared(
         self, seen: Mapping[str, AuthorizationRequest], before: Mapping[tuple[str, int], float], begun: float
     ) -> None:
-        """Reopen the settled requests that two complete passes list and that are open by their own word.
+        """Reopen the settled requests that two complete polls list and whose own status is open.
 
-        Both passes began after the request was settled. `before` is what the last pass found of these, and
-        when each was read: the one that was not read for longest comes first.
+        Both polls began after the request was settled. `before` has those that the last poll listed, and when
+        each was read itself: the one that was not read for longest comes first.
         """
-        listed = [row for row in self._ledger.settled_among(seen) if (row.settled_at or 0.0) < begun]
+        listed = [row for row in self.queue.settled_among(seen) if (row.settled_at or 0.0) < begun]
         keys = {row.id: (row.id, row.round) for row in listed}
         twice = sorted((before[key], row_id) for row_id, key in keys.items() if key in before)
         due = {row_id for _, row_id in twice[:READS_A_ROUND]}
         for row in listed:
             if row.id in due:
                 self._read_reappeared(row)
-        now = self._clock()
+        now = self.clock()
         self._reappeared = {
             key: now if row_id in due else before.get(key, 0.0) for row_id, key in keys.items()
         }
@@ -155,14 +153,14 @@ class Watch:
         was known when the request was settled is not believed for a while.
         """
         try:
-            request = self._conveyor.request(row.id)
+            request = self.conveyor.request(row.id)
         except ConveyorError as error:
             log.warning("request=%s read=failed cause=%r", row.id, str(error))
             return
         is_news = (
-            row.state == CLOSED  # a lost ledger knew more
+            row.state == State.CLOSED  # a lost ledger knew more
             or 0.0 < (row.updated_at or 0.0) < request.updated_at
-            or self._clock() >= (row.settled_at or 0.0) + STALE_SECONDS
+            or self.clock() >= (row.settled_at or 0.0) + STALE_SECONDS
         )
-        if is_news and request.is_open and self._ledger.reopen(row, request, self._clock()):
+        if is_news and request.is_open and self.queue.reopen(row, request, self.clock()):
             log.info("request=%s round=%d asked_again=yes", row.id, row.round + 1)

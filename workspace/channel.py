@@ -1,6 +1,13 @@
-"""Cards in Slack: post once, update, find again."""
+"""Cards in Slack: post once, update, find again.
 
-import json
+ChannelError            Slack did not do what was asked
+├── SlackDown           no message would get through now: too many, or the token
+│   └── ChannelClosed   no message gets through to this channel
+├── SlackSilent         no usable answer came, and what was asked may have been done
+├── CardRefused         Slack takes other messages, but not this one
+└── CardLost            the message is not there anymore, or not ours to change
+"""
+
 import logging
 import re
 import time
@@ -12,11 +19,9 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
 
-import addresses
-import blocks
-from conveyor_client import ID_CHARS, clean
+from conveyor_client import ID_CHARS
 from deadline import CallFailed
-from ledger.tables import IN_FLIGHT, OUTAGE, OUTAGE_OVER, PENDING, REVOKING, SETTLED, FoundCard, Row
+from ledger.rows import Row
 from workspace.block_kit import Message
 
 log = logging.getLogger(__name__)
@@ -26,12 +31,7 @@ PAGES_MOST = 1000
 MEMBERS_PAGE = 1000
 MEMBERS_SECONDS = 60.0
 METADATA_TYPE = "conveyor_request"
-# What a card's metadata holds at most, in bytes as JSON: with all else it stays under Slack's 1 kB.
-ADDRESS_BYTES = 280
-ROOM_BYTES = 64
-NAME_BYTES = 80
 ROUNDS_MOST = 1_000_000
-STATES = {PENDING, *IN_FLIGHT, *SETTLED, OUTAGE, OUTAGE_OVER}
 
 # Slack's errors that are no fault of the message, with which every other call would fail as well.
 NOT_THE_MESSAGE = {
@@ -53,7 +53,7 @@ NOT_THE_MESSAGE = {
 CLOSED_TO_US = {"channel_not_found", "is_archived", "is_inactive", "not_in_channel"}
 # Slack's errors after which the work may have been done.
 MAYBE_DONE = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
-# The card cannot be changed any more, so another has to take its place.
+# The card cannot be changed anymore, so another has to take its place.
 LOST = {"message_not_found", "cant_update_message", "edit_window_closed"}
 
 
@@ -86,7 +86,19 @@ class CardRefused(ChannelError):
 
 
 class CardLost(ChannelError):
-    """The message is not there any more, or not ours to change."""
+    """The message is not there anymore, or not ours to change."""
+
+
+@dataclass(frozen=True)
+class FoundCard:
+    """A card of ours as the channel has it; `payload` is that of its metadata, which nothing has checked."""
+
+    channel: str
+    ts: str
+    request_id: str
+    round: int
+    payload: Mapping[str, Any]
+    blocks: Any
 
 
 @dataclass(frozen=True)
@@ -111,12 +123,15 @@ class Channel:
         self._worker_client = worker_client or client
         self.id = channel_id
         self.identity: Identity | None = None
-        self.trouble = "Slack has not answered yet"
+        self.problem = "Slack has not answered yet"
         self._members: frozenset[str] = frozenset()
         self._members_until = 0.0
 
-    def greet(self) -> bool:
-        """Whether Slack knows the token. Its answer is kept in `identity`, its refusal in `trouble`."""
+    def refresh_identity(self) -> bool:
+        """Ask Slack who the app is, and return whether it knows the token.
+
+        Its answer is kept in `identity`, its refusal in `problem`.
+        """
         try:
             answer = _call(self._client.auth_test)
             said = [answer.get(name) for name in ("team_id", "user_id", "bot_id", "url")]
@@ -124,33 +139,36 @@ class Channel:
             if not all(isinstance(part, str) and part for part in said):
                 raise SlackSilent("auth_test: the answer does not say who the app is", maybe_done=False)
         except ChannelError as error:
-            if self.trouble != str(error):
+            if self.problem != str(error):
                 log.warning("slack=unreachable cause=%r", str(error))
-            self.trouble = str(error)
+            self.problem = str(error)
             return False
-        if self.trouble:
+        if self.problem:
             log.info("slack=reached team=%s bot=%s", answer.get("team_id"), answer.get("bot_id"))
         self.identity = identity
-        self.trouble = ""
+        self.problem = ""
         return True
 
-    def post(self, row: Row, message: Message) -> str:
-        """The new card's ts. After a SlackSilent with `maybe_done` there may be a card as well."""
+    def post(self, message: Message, kept: Mapping[str, Any]) -> str:
+        """Post a card with this metadata and return its ts.
+
+        After a SlackSilent with `maybe_done` there may be a card as well.
+        """
         return _write(
             self._worker_client.chat_postMessage,
             channel=self.id,
-            metadata=_metadata(row),
+            metadata={"event_type": METADATA_TYPE, "event_payload": kept},
             unfurl_links=False,
             unfurl_media=False,
             **message,
         )
 
-    def update(self, row: Row, message: Message) -> None:
+    def update(self, row: Row, message: Message, kept: Mapping[str, Any]) -> None:
         self._call_about(
             row,
             self._worker_client.chat_update,
             ts=row.card_ts,
-            metadata=_metadata(row),
+            metadata={"event_type": METADATA_TYPE, "event_payload": kept},
             parse="none",  # here, unlike for a post, the default is to find more in the text than its markup
             **message,
         )
@@ -175,8 +193,8 @@ class Channel:
                 raise
             raise CardLost(str(error)) from error
 
-    def whisper(self, user_id: str, message: Mapping[str, Any]) -> None:
-        """Say something that only this person sees."""
+    def post_ephemeral(self, user_id: str, message: Mapping[str, Any]) -> None:
+        """Say something in the channel that only this person sees."""
         _call(self._client.chat_postEphemeral, channel=self.id, user=user_id, **message)
 
     def direct(self, user_id: str, message: Message) -> None:
@@ -240,69 +258,15 @@ class Channel:
         payload = metadata.get("event_payload") or {}
         if metadata.get("event_type") != METADATA_TYPE or not payload.get("id"):
             return None
-        request_id, round = str(payload["id"]), int(payload.get("round") or 1)
-        is_known = payload["state"] in STATES and len(request_id) <= ID_CHARS and 0 < round < ROUNDS_MOST
-        if not (is_known and is_ts(message["ts"])):
+        request_id, round, ts = str(payload["id"]), int(payload.get("round") or 1), message["ts"]
+        if len(request_id) > ID_CHARS or not 0 < round < ROUNDS_MOST or not is_ts(ts):
             raise ValueError
-        return FoundCard(
-            channel=channel,
-            ts=str(message["ts"]),
-            request_id=request_id,
-            round=round,
-            state=str(payload["state"]),
-            email=addresses.bounded(str(payload.get("email") or "")),
-            dataroom_id=str(payload.get("dataroom_id") or ""),
-            reviewer_id=_short(payload.get("reviewer_id"), 30),
-            reviewer_name=str(payload.get("reviewer_name") or ""),
-            settled_at=float(payload.get("settled_at") or 0.0),
-            nda_bypass=int(bool(payload.get("nda_bypass"))),
-            expires_at=_short(payload.get("expires_at"), 10),
-            revoker_id=_short(payload.get("revoker_id"), 30),
-            revoker_name=str(payload.get("revoker_name") or ""),
-            reason=blocks.reason_on_card(message.get("blocks") or []),
-        )
+        return FoundCard(channel, ts, request_id, round, payload, message.get("blocks") or [])
 
 
 def is_ts(value: object) -> bool:
     """Whether this is how Slack names a message in its channel."""
     return isinstance(value, str) and re.fullmatch(r"\d{1,12}\.\d{1,9}", value) is not None
-
-
-def _short(value: object, most: int) -> str:
-    """The text, of which the ledger takes so many characters. Raises ValueError if it does not take it."""
-    text = str(value or "")
-    if len(text) > most or text != clean(text):
-        raise ValueError
-    return text
-
-
-def _metadata(row: Row) -> dict[str, Any]:
-    """What finds the card again, well under Slack's 1 kB."""
-    payload = {
-        "id": row.id,
-        "round": row.round,
-        "state": row.state,
-        "email": _fitted(row.email, ADDRESS_BYTES),
-        "dataroom_id": _fitted(row.dataroom_id, ROOM_BYTES),
-        "reviewer_id": row.reviewer_id,
-        "reviewer_name": _fitted(row.reviewer_name, NAME_BYTES),
-    }
-    if row.state == REVOKING:
-        payload |= {
-            "settled_at": row.settled_at,
-            "nda_bypass": row.nda_bypass,
-            "expires_at": row.expires_at,
-            "revoker_id": row.revoker_id,
-            "revoker_name": _fitted(row.revoker_name, NAME_BYTES),
-        }
-    return {"event_type": METADATA_TYPE, "event_payload": payload}
-
-
-def _fitted(text: str, most: int) -> str:
-    """The text, cut to so many bytes of JSON."""
-    while len(json.dumps(text)) > most:
-        text = text[:-1]
-    return text
 
 
 def _write(method: Callable[..., SlackResponse], **arguments: Any) -> str:

@@ -9,7 +9,7 @@ from slack_sdk import WebClient
 
 import addresses
 from deadline import CallFailed
-from ledger.tables import Reviewer
+from ledger.rows import Reviewer
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,257 @@
+"""How a request changes: compare and set, one line in the trail, and a note to whoever has to hear of it.
+
+Each write is one short transaction whose first statement is the guarded UPDATE or INSERT: no read before it,
+no network inside it. That is what makes one winner of two clicks, on SQLite as on PostgreSQL.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, and_, bindparam, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+import addresses
+from conveyor_client import AuthorizationRequest
+from ledger.database import Database
+from ledger.rows import NOBODY, Reviewer, Row, person, row_of
+from ledger.states import REVOKE, SETTLED, State
+from ledger.tables import NOTES, REQUESTS, TRAIL, WATCHERS
+
+# Kinds of notes that are no answer to a decision: a message about missing requests, an answer to somebody who
+# wanted to be told, a reminder.
+OUTAGE, OUTCOME, REMINDER = "outage", "outcome", "reminder"
+MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
+AT_ONCE = 500  # rows of one statement or transaction: SQLite takes 32,766 values, and clicks wait meanwhile
+
+# Made once: to make a statement costs SQLAlchemy more than to run it.
+ROWS = select(REQUESTS)
+FIND = ROWS.where(REQUESTS.c.id == bindparam("request_id"))
+LOG = TRAIL.insert()
+
+# A decision that nobody has begun to carry out.
+NOT_BEGUN: dict[str, Any] = {
+    "claimed_at": None,
+    "sent_at": None,
+    "open_since": None,
+    "refusal": None,
+    "decide_at": None,
+    "decide_failures": 0,
+    "problem": "",
+    "told_late": False,
+    "adopted": False,
+    "read_at": None,
+    "not_found": 0,
+}
+# A request that nobody has decided.
+UNDECIDED: dict[str, Any] = {
+    **person("reviewer", NOBODY),
+    "groups": None,
+    "nda_bypass": False,
+    "expires_at": "",
+    "authorization_id": "",
+    "access_status": "",
+    "access_ends": None,
+    "reason": "",
+    **person("revoker", NOBODY),
+    "revoked_at": None,
+    "settled_at": None,
+    **NOT_BEGUN,
+}
+
+
+Item = TypeVar("Item")
+
+
+class Repeated(Exception):
+    """The trail has this click already."""
+
+
+class Changes:
+    """What the parts of the ledger share. Every method of them may raise LedgerError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, request_id: str) -> Row | None:
+        with self._database.read() as db:
+            found = db.execute(FIND, {"request_id": request_id}).one_or_none()
+            return None if found is None else row_of(found)
+
+    def handled_elsewhere(
+        self,
+        row: Row,
+        state: State,
+        now: float,
+        note: str = "",
+        request: AuthorizationRequest | None = None,
+    ) -> bool:
+        """Return whether the row, unchanged since it was read, is closed because Conveyor says so.
+
+        `request` is what Conveyor says about it now.
+        """
+        nobody = {"groups": None, "reason": "", "nda_bypass": False, "expires_at": ""}
+        return self._settle(row, state, now, {**nobody, **(said(request, now) if request else {})}, note=note)
+
+    def _settle(
+        self,
+        row: Row,
+        state: State,
+        now: float,
+        values: Mapping[str, Any],
+        by: Reviewer = NOBODY,
+        note: str = "",
+    ) -> bool:
+        """End the round in this state. Otherwise the same as `_change`."""
+        values = {
+            **redraw(now),
+            "settled_at": now,
+            **values,
+            "state": state,
+            "decide_at": None,
+            "decide_failures": 0,
+            "problem": "",
+            "open_since": None,
+        }
+        return self._change(row, values, now, state, by, note=note)
+
+    def _change(
+        self,
+        row: Row,
+        values: Mapping[str, Any],
+        now: float,
+        event: str,
+        by: Reviewer = NOBODY,
+        note: str = "",
+        detail: str = "",
+        round: int = 0,
+    ) -> bool:
+        """Give the row these values unless it has changed since it was read; return whether it got them.
+
+        The trail says what happened and who did it. `note` is the kind of a reply to the reviewer, and
+        `detail` its words from Conveyor, which stay out of the trail: they may name the customer.
+        """
+        with self._database.write() as db:
+            if not db.execute(update(REQUESTS).where(unchanged(row)).values(**values)).rowcount:
+                return False
+            groups = values.get("groups")
+            written = note or ("" if groups is None else json.dumps(groups))
+            log_event(db, now, event, row.id, round or row.round, by, written)
+            if note:
+                add_note(db, row, note, now, detail)
+            if values["state"] in SETTLED:
+                _tell_watchers(db, row, now)
+        return True
+
+
+def redraw(now: float) -> dict[str, Any]:
+    """Return the values that let the card be drawn again."""
+    return {"revision": REQUESTS.c.revision + 1, "show_at": now, "show_failures": 0}
+
+
+def unchanged(row: Row) -> Any:
+    """The condition that the row has not moved on since it was read: same round, state and decision."""
+    claimed = REQUESTS.c.claimed_at
+    return and_(
+        REQUESTS.c.id == row.id,
+        REQUESTS.c.round == row.round,
+        REQUESTS.c.state == row.state,
+        claimed.is_(None) if row.claimed_at is None else claimed == row.claimed_at,
+    )
+
+
+def fresh(request_id: str, now: float) -> dict[str, Any]:
+    """Return the values of a request that has just come, without what Conveyor says about it."""
+    return {
+        "id": request_id,
+        "round": 1,
+        "state": State.PENDING,
+        "waiting_since": now,
+        "message": "",
+        "dataroom_id": "",
+        "link": "",
+        "received_at": now,
+        "revision": 1,
+        "show_at": now,
+    }
+
+
+def said(request: AuthorizationRequest, now: float) -> dict[str, Any]:
+    """Return the values that keep what Conveyor says about a request."""
+    return {
+        **addressed(request.email),
+        "message": request.message,
+        "dataroom_id": request.dataroom_id,
+        "link": request.link,
+        "updated_at": request.updated_at or None,
+        # By our clock nothing was received later than now.
+        **({"received_at": min(request.received_at, now)} if request.received_at else {}),
+    }
+
+
+def addressed(email: str) -> dict[str, Any]:
+    return {"email": email, "address": addresses.folded(email), "domain": addresses.domain(email)}
+
+
+def log_event(
+    db: Connection,
+    now: float,
+    event: str,
+    request_id: str = "",
+    round: int = 0,
+    by: Reviewer = NOBODY,
+    detail: str = "",
+    trigger_id: str = "",
+) -> None:
+    """Add a line to the trail. Raises Repeated if it has one about this very click."""
+    try:
+        db.execute(LOG, line(now, event, request_id, round, by, detail, trigger_id))
+    except IntegrityError as error:
+        raise Repeated from error
+
+
+def line(
+    now: float,
+    event: str,
+    request_id: str,
+    round: int,
+    by: Reviewer = NOBODY,
+    detail: str = "",
+    trigger_id: str = "",
+) -> dict[str, Any]:
+    """Return the values of a line of the trail."""
+    return {
+        "at": now,
+        "event": event,
+        "request_id": request_id,
+        "round": round,
+        "person_id": by.id,
+        "person_email": by.email,
+        "detail": detail,
+        "trigger_id": trigger_id or None,
+    }
+
+
+def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:
+    """Let a reply to whoever decided be sent into the thread of the card."""
+    values = {
+        "request_id": row.id,
+        "kind": f"revoke {kind}" if row.state == REVOKE.runs_as else kind,
+        "person_id": row.decider.id,
+        "detail": detail,
+        "send_at": now,
+    }
+    db.execute(NOTES.insert().values(**values))
+
+
+def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), AT_ONCE):
+        yield items[start : start + AT_ONCE]
+
+
+def _tell_watchers(db: Connection, row: Row, now: float) -> None:
+    of_this = WATCHERS.c.request_id == row.id
+    told = select(WATCHERS.c.request_id, literal(OUTCOME), WATCHERS.c.person_id, literal(""), literal(now))
+    names = ("request_id", "kind", "person_id", "detail", "send_at")
+    db.execute(NOTES.insert().from_select(names, told.where(of_this)))
+    db.execute(WATCHERS.delete().where(of_this))

@@ -1,0 +1,207 @@
+"""What reviewers decide, from the click that claims a request until Conveyor has confirmed it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import and_, bindparam, update
+
+import addresses
+from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
+from ledger.changes import (
+    NOT_BEGUN,
+    ROWS,
+    UNDECIDED,
+    Changes,
+    Repeated,
+    add_note,
+    log_event,
+    redraw,
+    said,
+    unchanged,
+)
+from ledger.rows import NOBODY, Reviewer, Row, pairs, person, row_of
+from ledger.states import APPROVE, REVOKE, RUNNING, Decision, State
+from ledger.tables import REQUESTS
+
+PROGRESS_GRACE = 0.4  # seconds: a decision that is over sooner is shown once, as decided
+
+# Made once: to make a statement costs SQLAlchemy more than to run it.
+DUE = (
+    ROWS.where(REQUESTS.c.decide_at <= bindparam("now"))
+    .order_by(REQUESTS.c.decide_at)
+    .limit(bindparam("most"))
+)
+CLAIM = (
+    update(REQUESTS)
+    .where(
+        REQUESTS.c.id == bindparam("the_id"),
+        REQUESTS.c.round == bindparam("the_round"),
+        REQUESTS.c.state == bindparam("the_state"),
+        REQUESTS.c.channel == bindparam("the_channel"),
+        REQUESTS.c.card_ts == bindparam("the_card"),
+        REQUESTS.c.address == bindparam("the_address"),
+        REQUESTS.c.dataroom_id == bindparam("the_room"),
+    )
+    .values(revision=REQUESTS.c.revision + 1)
+)
+
+
+class Decisions(Changes):
+    """Used by the listeners, which claim, and by the loop that carries the claimed decisions out."""
+
+    # Claiming
+
+    def find_by_card(self, channel: str, ts: str) -> Row | None:
+        """Return the request whose current card this is, or None."""
+        if not ts:
+            return None
+        with self._database.read() as db:
+            current = and_(REQUESTS.c.channel == channel, REQUESTS.c.card_ts == ts)
+            found = db.execute(ROWS.where(current)).first()
+            return None if found is None else row_of(found)
+
+    def claim(
+        self,
+        row: Row,
+        decision: Decision,
+        reviewer: Reviewer,
+        trigger_id: str,
+        now: float,
+        *,
+        groups: Sequence[AccessGroup] = (),
+        reason: str = "",
+        nda_bypass: bool = False,
+        expires_at: str = "",
+    ) -> bool:
+        """Record that this click decided the request, and return whether it did.
+
+        It does if the request is where the decision comes from, on this very card and about this very
+        customer, and if the trail does not have the click yet. All else was decided by another click.
+        """
+        seen = {
+            "the_id": row.id,
+            "the_round": row.round,
+            "the_state": decision.comes_from,
+            "the_channel": row.channel,
+            "the_card": row.card_ts,
+            "the_address": addresses.folded(row.email),
+            "the_room": row.dataroom_id,
+        }
+        chosen: dict[str, Any] = {}
+        if decision is not REVOKE:
+            chosen = {
+                "groups": pairs(groups),
+                "reason": reason,
+                "nda_bypass": nda_bypass,
+                "expires_at": expires_at,
+            }
+        begun = {
+            **NOT_BEGUN,
+            "state": decision.runs_as,
+            "claimed_at": now,
+            "decide_at": now,
+            "show_at": now + PROGRESS_GRACE,
+        }
+        try:
+            with self._database.write() as db:
+                values = {**person(decision.by, reviewer), **chosen, **begun}
+                if not db.execute(CLAIM, {**seen, **values}).rowcount:
+                    return False
+                detail = json.dumps(chosen)
+                log_event(db, now, decision.runs_as, row.id, row.round, reviewer, detail, trigger_id)
+        except Repeated:
+            return False
+        return True
+
+    def record_click(
+        self, event: str, request_id: str, person_id: str, trigger_id: str, now: float, detail: str = ""
+    ) -> bool:
+        """Add a click that decided nothing to the trail; return False if this very click is there already."""
+        who = Reviewer(person_id, "", "")
+        try:
+            with self._database.write() as db:
+                log_event(db, now, event, request_id, 0, who, detail, trigger_id)
+        except Repeated:
+            return False
+        return True
+
+    # Carrying out
+
+    def due(self, now: float, most: int) -> list[Row]:
+        """Return the decisions whose next step is due, the longest due first."""
+        with self._database.read() as db:
+            return list(map(row_of, db.execute(DUE, {"now": now, "most": most})))
+
+    def mark_sent(self, row: Row, now: float) -> bool:
+        """Commit that a write is about to be sent, and return whether the row was unchanged until then."""
+        sent = REQUESTS.c.sent_at
+        as_read = sent.is_(None) if row.sent_at is None else sent == row.sent_at
+        marked = update(REQUESTS).where(unchanged(row), as_read).values(sent_at=now, open_since=None)
+        return self._database.update(marked, wakes=False)
+
+    def put_off(
+        self, row: Row, now: float, until: float, problem: str = "", note: str = "", **values: Any
+    ) -> None:
+        """Try the decision again at a later time, and show why if that has changed."""
+        values = {"decide_at": until, "problem": problem, **values}
+        if problem != row.problem:
+            values.update(redraw(now))
+        with self._database.write() as db:
+            if db.execute(update(REQUESTS).where(unchanged(row)).values(**values)).rowcount and note:
+                add_note(db, row, note, now)
+
+    def give_back(
+        self,
+        row: Row,
+        now: float,
+        note: str,
+        detail: str = "",
+        request: AuthorizationRequest | None = None,
+    ) -> bool:
+        """Take the decision back, so that all is as before, and let whoever decided be told why.
+
+        Return whether the row was unchanged until then. `request` is what Conveyor says about it now.
+        """
+        before = {**UNDECIDED, **(said(request, now) if request else {}), "state": State.PENDING}
+        if row.state == REVOKE.runs_as:
+            before = {**NOT_BEGUN, **person("revoker", NOBODY), "state": REVOKE.comes_from}
+        values = {**before, **redraw(now)}
+        return self._change(row, values, now, "given back", row.decider, note=note, detail=detail)
+
+    def settle(
+        self, row: Row, now: float, granted: Authorization | None = None, updated_at: float | None = None
+    ) -> bool:
+        """End the decision, since Conveyor confirmed it; return whether the row was unchanged until then.
+
+        `granted` is what Conveyor says that it gave; `updated_at` is when it last changed the request.
+        """
+        values: dict[str, Any] = {"updated_at": max(updated_at or 0.0, row.updated_at or 0.0)}
+        if row.state == REVOKE.runs_as:
+            values = {"settled_at": row.settled_at or now, "revoked_at": now}
+        elif row.state == APPROVE.runs_as:
+            values |= {
+                "groups": pairs(granted.groups if granted else None),
+                "authorization_id": granted.id if granted else "",
+                "access_status": granted.status if granted else "",
+                "access_ends": granted.ends if granted else None,
+                # Spelled as Conveyor finds it again.
+                "email": granted.email if granted else row.email,
+                "dataroom_id": row.dataroom_id or (granted.dataroom_id if granted else ""),
+            }
+        return self._settle(row, RUNNING[row.state].ends_as, now, values, row.decider)
+
+    def revoked_elsewhere(self, row: Row, now: float) -> bool:
+        """End a revocation whose access had been taken back before; return whether the row was unchanged."""
+        revoked = {"settled_at": row.settled_at or now, "revoked_at": now, **person("revoker", NOBODY)}
+        return self._settle(row, REVOKE.ends_as, now, revoked, note="elsewhere")
+
+    def learn(self, row: Row, request: AuthorizationRequest, now: float) -> None:
+        """Keep what Conveyor says about a request whose own record was lost, and show it."""
+        learned = update(REQUESTS).where(unchanged(row)).values(**said(request, now), **redraw(now))
+        self._database.update(learned)
+
+    def learn_groups(self, row: Row, groups: Sequence[AccessGroup] | None) -> None:
+        """Keep what was granted, for a card whose own record was lost."""
+        learned = update(REQUESTS).where(unchanged(row)).values(groups=pairs(groups))
+        self._database.update(learned, wakes=False)

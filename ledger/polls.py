@@ -1,0 +1,90 @@
+"""How the polls of Conveyor went, which of its access groups can be granted, and who wants a poll now."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import and_, select, union_all, update
+
+from conveyor_client import AccessGroup
+from ledger.changes import OUTAGE, redraw
+from ledger.database import Database
+from ledger.rows import PollStatus
+from ledger.states import OPEN, State
+from ledger.tables import ACCESS_GROUPS, LEASE, NOTES, REQUESTS
+
+
+class Polls:
+    """Written by the loop that polls Conveyor. Every method may raise LedgerError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def status(self) -> PollStatus:
+        with self._database.read() as db:
+            row = db.execute(select(LEASE)).one()
+            return PollStatus(row.adopted_at, row.polled_at, row.poll_problem)
+
+    def record(self, problem: str, now: float, *, arriving: bool, tell_after: float) -> None:
+        """Record how a poll went; an empty problem means that it was complete.
+
+        `arriving` says whether Conveyor's queue could be read. If it cannot for `tell_after` seconds, a
+        message in the channel says so.
+        """
+        values = {"poll_problem": problem} if problem else {"poll_problem": "", "polled_at": now}
+        outage = REQUESTS.c.state == State.OUTAGE
+        untold = and_(outage, REQUESTS.c.card_ts == "", REQUESTS.c.posting_at.is_(None))
+        with self._database.write() as db:
+            db.execute(update(LEASE).values(**values))
+            if arriving:
+                db.execute(NOTES.delete().where(NOTES.c.kind == OUTAGE))
+                db.execute(REQUESTS.delete().where(untold))
+                over = {"state": State.OUTAGE_OVER, "settled_at": now, **redraw(now)}
+                db.execute(update(REQUESTS).where(outage).values(**over))
+                return
+            known = union_all(
+                select(REQUESTS.c.id).where(outage), select(NOTES.c.request_id).where(NOTES.c.kind == OUTAGE)
+            )
+            if db.execute(known).first() is None:
+                due = {"kind": OUTAGE, "request_id": f"outage {now:.3f}", "send_at": now + tell_after}
+                db.execute(NOTES.insert().values(**due, person_id="", detail=str(now)))
+
+    def request(self) -> None:
+        """Let the worker, in whichever process it is, poll Conveyor soon."""
+        wanted = update(LEASE).where(LEASE.c.poll_wanted.is_(False)).values(poll_wanted=True)
+        self._database.update(wanted, wakes=False)
+
+    def take_request(self) -> bool:
+        """Return whether somebody wanted a poll since this was last asked."""
+        with self._database.read() as db:
+            if not db.scalar(select(LEASE.c.poll_wanted)):
+                return False
+        taken = update(LEASE).where(LEASE.c.poll_wanted.is_(True)).values(poll_wanted=False)
+        return self._database.update(taken, wakes=False)
+
+    # Access groups
+
+    def access_groups(self, dataroom_id: str | None = None) -> list[AccessGroup]:
+        """Return the list last read from Conveyor: all groups, or those for one Trust Center."""
+        with self._database.read() as db:
+            rows = db.execute(select(ACCESS_GROUPS).order_by(ACCESS_GROUPS.c.position))
+            groups = [AccessGroup(row.id, row.name, row.dataroom_id) for row in rows]
+        return groups if dataroom_id is None else [group for group in groups if group.is_in(dataroom_id)]
+
+    def replace_access_groups(
+        self, groups: Sequence[AccessGroup], changed_rooms: Sequence[str], now: float
+    ) -> None:
+        """Keep the list, and redraw the waiting cards of the Trust Centers whose offer changed."""
+        with self._database.write() as db:
+            db.execute(ACCESS_GROUPS.delete())
+            if groups:
+                rows = [{"position": position, **asdict(group)} for position, group in enumerate(groups)]
+                db.execute(ACCESS_GROUPS.insert(), rows)
+            if changed_rooms:
+                stale = and_(REQUESTS.c.state == State.PENDING, REQUESTS.c.dataroom_id.in_(changed_rooms))
+                db.execute(update(REQUESTS).where(stale).values(**redraw(now)))
+
+    def open_rooms(self) -> list[str]:
+        """Return the Trust Centers of the requests that wait, or may wait again."""
+        with self._database.read() as db:
+            query = select(REQUESTS.c.dataroom_id).where(REQUESTS.c.state.in_(OPEN)).distinct()
+            return list(db.scalars(query))

@@ -1,0 +1,74 @@
+"""The states of a request, and the kinds of decisions that move it from one to the next.
+
+The life of a request, one step a line:
+
+    pending → approving             a reviewer approves it
+    approving → approved            Conveyor confirmed the approval
+    pending → rejecting             a reviewer rejects it
+    rejecting → rejected            Conveyor confirmed the rejection
+    approved → revoking             a reviewer takes the access back
+    revoking → revoked              Conveyor confirmed the revocation, or had revoked the access before
+    approving → pending             given back: Conveyor refused, or certainly never heard of the approval
+    rejecting → pending             given back, in the same way
+    revoking → approved             given back: the customer still has access
+    pending → approved elsewhere    somebody approved it in Conveyor (also while a decision is carried out)
+    pending → ignored elsewhere     somebody ignored it in Conveyor
+    pending → gone                  Conveyor does not have it anymore
+
+Whatever is settled becomes `pending` again, in a new round with a new card, when the customer asks again, and
+becomes `closed` when it is so old that the customer's words are removed.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class State(StrEnum):
+    """Where a request stands. The values are kept in the ledger and in the metadata of cards."""
+
+    PENDING = "pending"
+    APPROVING = "approving"
+    APPROVED = "approved"
+    REJECTING = "rejecting"
+    REJECTED = "rejected"
+    REVOKING = "revoking"
+    REVOKED = "revoked"
+    APPROVED_ELSEWHERE = "approved elsewhere"
+    IGNORED_ELSEWHERE = "ignored elsewhere"
+    GONE = "gone"
+    # Decided, but only its card knows how: the ledger was lost, or the customer's words were removed.
+    CLOSED = "closed"
+    # Not a request: the message that requests are not arriving. As a row it gets what a card gets: it is
+    # posted once, found again after a crash, and kept up to date.
+    OUTAGE = "outage"
+    OUTAGE_OVER = "outage over"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One kind of decision.
+
+    `wanted` is the status in Conveyor that it leads to, of the request or, for a revocation, of the access.
+    `by` is the column prefix and the field of the row that hold who made it.
+    """
+
+    comes_from: State
+    runs_as: State
+    ends_as: State
+    wanted: str
+    by: Literal["reviewer", "revoker"]
+
+
+APPROVE = Decision(State.PENDING, State.APPROVING, State.APPROVED, "approved", "reviewer")
+REJECT = Decision(State.PENDING, State.REJECTING, State.REJECTED, "ignored", "reviewer")
+REVOKE = Decision(State.APPROVED, State.REVOKING, State.REVOKED, "revoked", "revoker")
+DECISIONS = (APPROVE, REJECT, REVOKE)
+
+# Conveyor's status of a request that was closed there, and the state that it leads to here.
+ELSEWHERE = {"approved": State.APPROVED_ELSEWHERE, "ignored": State.IGNORED_ELSEWHERE}
+
+RUNNING = {decision.runs_as: decision for decision in DECISIONS}
+IN_FLIGHT = tuple(RUNNING)
+OPEN = (State.PENDING, *IN_FLIGHT)
+SETTLED = (*(decision.ends_as for decision in DECISIONS), *ELSEWHERE.values(), State.GONE, State.CLOSED)

@@ -1,0 +1,76 @@
+"""What is done now and then: reminding of cards that wait, and forgetting what is old."""
+
+from sqlalchemy import and_, func, or_, select, update
+
+from ledger.changes import (
+    AT_ONCE,
+    MANY_FAILURES,
+    REMINDER,
+    ROWS,
+    Changes,
+    add_note,
+    addressed,
+    log_event,
+    redraw,
+    unchanged,
+)
+from ledger.rows import row_of
+from ledger.states import SETTLED, State
+from ledger.tables import REQUESTS
+
+REMIND_AT_ONCE = 100
+
+
+class Upkeep(Changes):
+    """Used after each complete poll of Conveyor, and by whoever asks whether the app is well."""
+
+    def remind(self, hours: float, most: int, now: float) -> int:
+        """Queue a reminder for each card that has waited so long since it came or since the last reminder.
+
+        A card gets so many at `most`. Return how many there were; there may be more.
+        """
+        since = func.coalesce(REQUESTS.c.reminded_at, REQUESTS.c.waiting_since)
+        late = and_(
+            REQUESTS.c.state == State.PENDING,
+            REQUESTS.c.card_ts != "",
+            REQUESTS.c.reminders < most,
+            since <= now - hours * 3600,
+        )
+        with self._database.read() as db:
+            rows = [row_of(found) for found in db.execute(ROWS.where(late).limit(REMIND_AT_ONCE))]
+        for row in rows:
+            reminded = {"reminded_at": now, "reminders": REQUESTS.c.reminders + 1}
+            with self._database.write() as db:
+                # Guarded as a whole: another process may have queued this reminder meanwhile.
+                if db.execute(update(REQUESTS).where(unchanged(row), late).values(**reminded)).rowcount:
+                    log_event(db, now, REMINDER, row.id, row.round)
+                    add_note(db, row, REMINDER, now)
+        return len(rows)
+
+    def forget(self, before: float, now: float) -> int:
+        """Remove customers' words and addresses from requests that ended before this time.
+
+        Their cards are not drawn again. Return how many there were; there may be more.
+        """
+        old = and_(REQUESTS.c.state.in_(SETTLED), REQUESTS.c.settled_at < before, REQUESTS.c.email != "")
+        some = select(REQUESTS.c.id).where(old).limit(AT_ONCE)
+        nobody = {**addressed(""), "message": "", "link": "", "previous": None, "company": None}
+        closed = {**nobody, **redraw(now), "state": State.CLOSED, "show_at": None}
+        with self._database.write() as db:
+            count = db.execute(update(REQUESTS).where(old, REQUESTS.c.id.in_(some)).values(**closed)).rowcount
+            if count:
+                log_event(db, now, "forgotten", detail=f"{count} requests")
+        return count
+
+    def record_start(self, owner: str, now: float) -> None:
+        with self._database.write() as db:
+            log_event(db, now, "start", detail=owner)
+
+    def failing(self, most: int = 20) -> list[str]:
+        """Return the ids of requests that keep failing, for the operator."""
+        # Compared with 0 so that the indexes are used: almost all rows have nothing left to do.
+        cards = and_(REQUESTS.c.show_at >= 0, REQUESTS.c.show_failures >= MANY_FAILURES)
+        decisions = and_(REQUESTS.c.decide_at >= 0, REQUESTS.c.decide_failures >= MANY_FAILURES)
+        with self._database.read() as db:
+            query = select(REQUESTS.c.id).where(or_(cards, decisions))
+            return list(db.scalars(query.limit(most)))

@@ -1,0 +1,30 @@
+"""How the app logs: one line a record to standard error, and nothing that a library says about customers."""
+
+import logging
+
+FORMAT = "%(asctime)s level=%(levelname)s at=%(name)s %(message)s"
+# Libraries that write bodies and addresses, with customers in them, or what is logged here with its cause.
+CHATTY = {
+    "alembic": logging.WARNING,
+    "slack_bolt": logging.WARNING,
+    "slack_sdk": logging.WARNING,
+    "slack_sdk.web": logging.CRITICAL,
+    "urllib3": logging.ERROR,
+    "werkzeug": logging.WARNING,
+}
+
+
+class OneLine(logging.Formatter):
+    """Puts each record on one line of visible characters, so that no text can pass for another record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+
+
+def log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine(FORMAT))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for chatty, least in CHATTY.items():
+        logging.getLogger(chatty).setLevel(least)

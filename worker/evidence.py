@@ -1,0 +1,116 @@
+"""What Conveyor says about a decision: is it still to be made, or made, and if so as the reviewer asked?
+
+This module reads; only decide.py writes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conveyor_client import (
+    CLOSED_STATUSES,
+    Authorization,
+    AuthorizationRequest,
+    ConveyorClient,
+    NotFound,
+    Unavailable,
+)
+from ledger.decisions import Decisions
+from ledger.rows import Row
+from ledger.states import REVOKE, RUNNING
+
+# How long a copy that Conveyor answers from may lag behind: for so long reads have to agree before a write
+# counts as not carried out, and a list may lack what was granted.
+AGREE_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a decision stands in Conveyor: still to be made, or closed, and if so whether as asked.
+
+    `request` is None for a revocation. `is_other` says that the request is not from the address, or not for
+    the Trust Center, that was decided on. `access` has the ids of the authorizations to take back.
+    """
+
+    status: str
+    is_closed: bool
+    as_asked: bool
+    request: AuthorizationRequest | None = None
+    is_other: bool = False
+    access: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Every method may raise ConveyorError and LedgerError."""
+
+    conveyor: ConveyorClient
+    ledger: Decisions
+    clock: Callable[[], float]
+
+    def read(self, row: Row) -> Found:
+        """Return what Conveyor says about this decision now. Raises NotFound if it knows nothing."""
+        if row.state == REVOKE.runs_as:
+            if row.adopted:
+                self._request(row)
+            return self._access(row)
+        request, is_other = self._request(row)
+        is_closed = request.status in CLOSED_STATUSES
+        if not (is_closed or request.is_open):
+            raise Unavailable(f"unknown status {request.status!r}")
+        decision = RUNNING.get(row.state)
+        as_asked = decision is not None and request.status == decision.wanted and not is_other
+        return Found(request.status, is_closed, as_asked, request, is_other)
+
+    def _request(self, row: Row) -> tuple[AuthorizationRequest, bool]:
+        """Return the request, and whether it is about somebody else by now."""
+        request = self.conveyor.request(row.id)
+        is_other = not request.is_about(row.email, row.dataroom_id)
+        if row.adopted and not is_other:
+            self.ledger.learn(row, request, self.clock())
+        return request, is_other
+
+    def _access(self, row: Row) -> Found:
+        """Return whether there is access to take back. A list that lags may not know of the approval yet."""
+        grants = self.grants(row)
+        is_listed = row.authorization_id in [granted.id for granted in grants]
+        if not is_listed and self.clock() < (row.settled_at or 0.0) + AGREE_SECONDS:
+            raise Unavailable("the list of grants does not have this access yet")
+        if not grants:
+            raise NotFound("this address has no authorization")
+        if row.adopted:
+            self.ledger.learn_groups(row, grants[0].groups)
+        active = tuple(granted.id for granted in grants if granted.status != "revoked")
+        return Found("active" if active else "revoked", not active, not active, access=active)
+
+    def grants(self, row: Row, request: AuthorizationRequest | None = None) -> list[Authorization]:
+        """Return what this customer was granted in this Trust Center, latest change first."""
+        email = request.email if request else row.email  # Conveyor's spelling, if that is known
+        return [each for each in self.conveyor.authorizations(email) if each.is_in(row.dataroom_id)]
+
+
+def may_be_of(row: Row, granted: Authorization) -> bool:
+    """Return whether this may be what the request was granted: it counts, and is not older than it."""
+    is_of_another = granted.request_id not in ("", row.id)
+    is_older = 0.0 < granted.updated_at < (row.updated_at or 0.0)
+    return granted.status != "revoked" and not is_of_another and not is_older
+
+
+def is_as_asked(row: Row, granted: Authorization) -> bool:
+    """Return whether this access is what the reviewer asked for, as far as Conveyor lists it."""
+    if row.adopted:
+        return True  # the lost ledger knew what was asked for
+    if row.groups is None or (row.nda_bypass and granted.status == "gated"):
+        return False
+    if granted.ends is not None and granted.ends != row.expires_at:
+        return False
+    return granted.groups is None or {group.id for group in granted.groups} == set(chosen(row))
+
+
+def chosen(row: Row) -> list[str]:
+    """Return the ids of the groups that were chosen.
+
+    Raises ValueError if the row is damaged: to grant none would not be what was asked for.
+    """
+    if row.groups is None:
+        raise ValueError("the row does not say which groups were chosen")
+    return [group.id for group in row.groups]

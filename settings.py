@@ -1,8 +1,9 @@
 """The environment, read once, checked, and explained when it is wrong."""
 
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -63,7 +64,7 @@ REQUIRED = {
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process: its environment first, then the file `.env` or that named by ENV_FILE.
+    """Return the settings of this process: its environment first, then the file `.env` or that of ENV_FILE.
 
     Raises SettingsError with every problem at once. Blank means missing.
     """
@@ -71,96 +72,134 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         file = os.environ.get("ENV_FILE") or ".env"
         from_file = {name: value or "" for name, value in dotenv_values(file, interpolate=False).items()}
         environment = {**from_file, **{name: value for name, value in os.environ.items() if value.strip()}}
-    values = {name: value.strip() for name, value in environment.items()}
-    problems: list[str] = []
-
-    def get(name: str, default: str = "") -> str:
-        return values.get(name) or default
-
-    for name, where in REQUIRED.items():
-        if name == "SLACK_SIGNING_SECRET" and get("SLACK_APP_TOKEN"):
-            continue  # over its own socket nothing is signed
-        if not get(name):
-            problems.append(f"{name} is missing: {where}.")
-    problems.extend(
-        f"{name} has characters that no key has, such as typographic quotes: copy it again."
-        for name in ("CONVEYOR_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET")
-        if not (get(name).isascii() and get(name).isprintable())
-    )
-    # The values themselves are never repeated here: they may be secrets in the wrong place.
-    if get("SLACK_BOT_TOKEN") and not get("SLACK_BOT_TOKEN").startswith("xoxb-"):
-        problems.append(f"SLACK_BOT_TOKEN is not a bot token: {REQUIRED['SLACK_BOT_TOKEN']}.")
-    if get("SLACK_APP_TOKEN") and not get("SLACK_APP_TOKEN").startswith("xapp-"):
-        problems.append(
-            "SLACK_APP_TOKEN is not an app-level token: it starts with xapp-, see Basic Information."
+    read = _Reader(environment)
+    read.required()
+    read.secrets()
+    settings = Settings(
+        conveyor_key=read.get("CONVEYOR_KEY"),
+        slack_bot_token=read.get("SLACK_BOT_TOKEN"),
+        slack_signing_secret=read.get("SLACK_SIGNING_SECRET"),
+        slack_channel_id=read.channel_id(),
+        port=read.port(),
+        poll_seconds=read.number(
+            "POLL_SECONDS", 30, MIN_POLL_SECONDS, MAX_POLL_SECONDS, "seconds", "such as 30"
+        ),
+        log_level=read.choice("LOG_LEVEL", "INFO", LOG_LEVELS, f"one of {', '.join(LOG_LEVELS)}"),
+        reason_required=read.choice(
+            "REJECTION_REASON", "REQUIRED", ("REQUIRED", "OPTIONAL"), "“required” or “optional”"
         )
-    try:
-        secret = get("CONVEYOR_WEBHOOK_SECRET")
-        is_secret = not secret or (secret.startswith("whsec_") and bool(Webhook(secret)))
-    except Exception:
-        is_secret = False  # the library fails in several ways, with the secret in some of their texts
-    if not is_secret:
-        problems.append("CONVEYOR_WEBHOOK_SECRET is not a secret of Conveyor's: it starts with whsec_.")
-    if get("SLACK_CHANNEL_ID") and not re.fullmatch(r"[CG][A-Z0-9]{2,}", get("SLACK_CHANNEL_ID")):
-        problems.append(f"SLACK_CHANNEL_ID is not a channel's id: {REQUIRED['SLACK_CHANNEL_ID']}.")
+        == "REQUIRED",
+        remind_after_hours=read.number("REMIND_AFTER_HOURS", 24, 0, MAX_HOURS, "hours", "0 means never"),
+        retention_days=read.number("RETENTION_DAYS", 0, 0, MAX_DAYS, "days", "0 means for ever"),
+        reviewers=read.reviewers(),
+        database_url=read.database_url(),
+        slack_app_token=read.get("SLACK_APP_TOKEN"),
+        conveyor_webhook_secret=read.get("CONVEYOR_WEBHOOK_SECRET"),
+        conveyor_api_url=read.web_address("CONVEYOR_API_URL", Settings.conveyor_api_url),
+        slack_api_url=read.web_address("SLACK_API_URL", Settings.slack_api_url) + "/",
+    )
+    if read.problems:
+        raise SettingsError(read.problems)
+    return settings
 
-    port = get("PORT", "8080")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        problems.append("PORT must be a whole number from 1 to 65535, such as 8080.")
-    poll_seconds = _number(get("POLL_SECONDS", "30"), MIN_POLL_SECONDS, MAX_POLL_SECONDS)
-    if poll_seconds is None:
-        problems.append(f"POLL_SECONDS must be a number of seconds up to {MAX_POLL_SECONDS:.0f}, such as 30.")
-    level = get("LOG_LEVEL", "INFO").upper()
-    if level not in LOG_LEVELS:
-        problems.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
-    reason = get("REJECTION_REASON", "required").lower()
-    if reason not in ("required", "optional"):
-        problems.append("REJECTION_REASON must be “required” or “optional”.")
-    hours = _number(get("REMIND_AFTER_HOURS", "24"), 0, MAX_HOURS)
-    if hours is None:
-        problems.append(f"REMIND_AFTER_HOURS must be a number of hours up to {MAX_HOURS:.0f}; 0 means never.")
-    days = _number(get("RETENTION_DAYS", "0"), 0, MAX_DAYS)
-    if days is None:
-        problems.append(f"RETENTION_DAYS must be a number of days up to {MAX_DAYS:.0f}; 0 means for ever.")
-    reviewers = tuple(part for part in re.split(r"[\s,;]+", get("REVIEWERS")) if part)
-    if get("REVIEWERS") and not reviewers:
-        # Two empty variables joined by a comma, perhaps. An empty list would let everybody decide.
-        problems.append(
+
+class _Reader:
+    """Reads one setting after another and collects a sentence for each that is wrong.
+
+    The values of secrets are never repeated in these sentences: they may be secrets in the wrong place.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._values = {name: value.strip() for name, value in environment.items()}
+        self.problems: list[str] = []
+
+    def get(self, name: str, default: str = "") -> str:
+        return self._values.get(name) or default
+
+    def check(self, is_right: bool, problem: str) -> None:
+        if not is_right:
+            self.problems.append(problem)
+
+    def required(self) -> None:
+        for name, where in REQUIRED.items():
+            # Over the app's own socket nothing is signed.
+            is_needed = name != "SLACK_SIGNING_SECRET" or not self.get("SLACK_APP_TOKEN")
+            self.check(bool(self.get(name)) or not is_needed, f"{name} is missing: {where}.")
+
+    def secrets(self) -> None:
+        for name in ("CONVEYOR_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"):
+            value = self.get(name)
+            self.check(
+                value.isascii() and value.isprintable(),
+                f"{name} has characters that no key has, such as typographic quotes: copy it again.",
+            )
+        self.check(
+            self.get("SLACK_BOT_TOKEN", "xoxb-").startswith("xoxb-"),
+            f"SLACK_BOT_TOKEN is not a bot token: {REQUIRED['SLACK_BOT_TOKEN']}.",
+        )
+        self.check(
+            self.get("SLACK_APP_TOKEN", "xapp-").startswith("xapp-"),
+            "SLACK_APP_TOKEN is not an app-level token: it starts with xapp-, see Basic Information.",
+        )
+        try:
+            secret = self.get("CONVEYOR_WEBHOOK_SECRET")
+            is_secret = not secret or (secret.startswith("whsec_") and bool(Webhook(secret)))
+        except Exception:
+            is_secret = False  # the library fails in several ways, with the secret in some of their texts
+        problem = "CONVEYOR_WEBHOOK_SECRET is not a secret of Conveyor's: it starts with whsec_."
+        self.check(is_secret, problem)
+
+    def channel_id(self) -> str:
+        name = "SLACK_CHANNEL_ID"
+        found = self.get(name)
+        is_id = not found or bool(re.fullmatch(r"[CG][A-Z0-9]{2,}", found))
+        self.check(is_id, f"{name} is not a channel's id: {REQUIRED[name]}.")
+        return found
+
+    def port(self) -> int:
+        text = self.get("PORT", "8080")
+        is_port = text.isascii() and text.isdigit() and 0 < int(text) < 65536
+        self.check(is_port, "PORT must be a whole number from 1 to 65535, such as 8080.")
+        return int(text) if is_port else 0
+
+    def number(self, name: str, default: float, least: float, most: float, unit: str, hint: str) -> float:
+        try:
+            found = float(self.get(name, str(default)))
+        except ValueError:
+            found = math.nan
+        separator = ", " if hint.startswith("such") else "; "
+        problem = f"{name} must be a number of {unit} up to {most:.0f}{separator}{hint}."
+        self.check(least <= found <= most, problem)
+        return found
+
+    def choice(self, name: str, default: str, choices: Sequence[str], wanted: str) -> str:
+        found = self.get(name, default).upper()
+        self.check(found in choices, f"{name} must be {wanted}.")
+        return found
+
+    def reviewers(self) -> tuple[str, ...]:
+        parts = tuple(part for part in re.split(r"[\s,;]+", self.get("REVIEWERS")) if part)
+        self.check(
+            # Two empty variables joined by a comma, perhaps. An empty list would let everybody decide.
+            bool(parts) or not self.get("REVIEWERS"),
             "REVIEWERS has separators but names nobody: write who may decide, such as ann@example.com, "
-            "or leave it blank to let every full member of the workspace decide."
+            "or leave it blank to let every full member of the workspace decide.",
         )
-    problems.extend(filter(None, map(_reviewer_problem, reviewers)))
-    database_url = _database_url(get("DATABASE_URL", DEFAULT_DATABASE_URL))
-    if database_url is None:
-        problems.append("DATABASE_URL must be sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME.")
-    addresses = {
-        "CONVEYOR_API_URL": get("CONVEYOR_API_URL", Settings.conveyor_api_url).rstrip("/"),
-        "SLACK_API_URL": get("SLACK_API_URL", Settings.slack_api_url).rstrip("/") + "/",
-    }
-    for name, address in addresses.items():
-        if not _is_web_address(address):
-            problems.append(f"{name} must be a web address that starts with https:// or http://.")
+        self.problems.extend(filter(None, map(_reviewer_problem, parts)))
+        return parts
 
-    if problems or poll_seconds is None or hours is None or days is None or database_url is None:
-        raise SettingsError(problems)
-    return Settings(
-        conveyor_key=get("CONVEYOR_KEY"),
-        slack_bot_token=get("SLACK_BOT_TOKEN"),
-        slack_signing_secret=get("SLACK_SIGNING_SECRET"),
-        slack_channel_id=get("SLACK_CHANNEL_ID"),
-        port=int(port),
-        poll_seconds=poll_seconds,
-        database_url=database_url,
-        reviewers=reviewers,
-        reason_required=reason == "required",
-        remind_after_hours=hours,
-        retention_days=days,
-        slack_app_token=get("SLACK_APP_TOKEN"),
-        conveyor_webhook_secret=get("CONVEYOR_WEBHOOK_SECRET"),
-        conveyor_api_url=addresses["CONVEYOR_API_URL"],
-        slack_api_url=addresses["SLACK_API_URL"],
-        log_level=level,
-    )
+    def database_url(self) -> str:
+        found = _database_url(self.get("DATABASE_URL", DEFAULT_DATABASE_URL))
+        problem = "DATABASE_URL must be sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME."
+        self.check(found is not None, problem)
+        return found or ""
+
+    def web_address(self, name: str, default: str) -> str:
+        found = self.get(name, default).rstrip("/")
+        self.check(
+            _is_web_address(found), f"{name} must be a web address that starts with https:// or http://."
+        )
+        return found
 
 
 def _reviewer_problem(part: str) -> str:
@@ -180,14 +219,6 @@ def _reviewer_problem(part: str) -> str:
         f"REVIEWERS has “{part}”: write an email address, an @domain, a Slack user id (U…) "
         "or a user-group id (S…)."
     )
-
-
-def _number(text: str, least: float, most: float) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if least <= number <= most else None
 
 
 def _database_url(text: str) -> str | None:

@@ -5,20 +5,11 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, update
 
-from ledger.changes import (
-    MANY_FAILURES,
-    REMINDER,
-    ROWS,
-    Changes,
-    addressed,
-    fresh,
-    log_event,
-    redraw,
-    unchanged,
-)
+from ledger.changes import MANY_FAILURES, ROWS, Changes, addressed, fresh, redraw, unchanged
 from ledger.rows import Note, Row, row_of
 from ledger.states import OPEN, State
 from ledger.tables import LEASE, NOTES, REQUESTS
+from ledger.trail import REMINDER, log_event
 
 # Made once: to make a statement costs SQLAlchemy more than to run it.
 WITHOUT_CARD = (

@@ -1,4 +1,4 @@
-"""How a request changes: compare and set, one line in the trail, and a note to whoever has to hear of it.
+"""How a request changes: compare and set, with a line in the trail and a note to whoever has to hear of it.
 
 Each write is one short transaction whose first statement is the guarded UPDATE or INSERT: no read before it,
 no network inside it. That is what makes one winner of two clicks, on SQLite as on PostgreSQL.
@@ -8,26 +8,22 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, literal, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import and_, bindparam, select, update
 
 import addresses
 from conveyor_client import AuthorizationRequest
 from ledger.database import Database
 from ledger.rows import NOBODY, Reviewer, Row, person, row_of
-from ledger.states import REVOKE, SETTLED, State
-from ledger.tables import NOTES, REQUESTS, TRAIL, WATCHERS
+from ledger.states import SETTLED, State
+from ledger.tables import REQUESTS
+from ledger.trail import add_note, log_event, tell_watchers
 
-# Kinds of notes that are no answer to a decision: a message about missing requests, an answer to somebody who
-# wanted to be told, a reminder.
-OUTAGE, OUTCOME, REMINDER = "outage", "outcome", "reminder"
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
 AT_ONCE = 500  # rows of one statement or transaction: SQLite takes 32,766 values, and clicks wait meanwhile
 
 # Made once: to make a statement costs SQLAlchemy more than to run it.
 ROWS = select(REQUESTS)
 FIND = ROWS.where(REQUESTS.c.id == bindparam("request_id"))
-LOG = TRAIL.insert()
 
 # A decision that nobody has begun to carry out.
 NOT_BEGUN: dict[str, Any] = {
@@ -61,10 +57,6 @@ UNDECIDED: dict[str, Any] = {
 
 
 Item = TypeVar("Item")
-
-
-class Repeated(Exception):
-    """The trail has this click already."""
 
 
 class Changes:
@@ -140,7 +132,7 @@ class Changes:
             if note:
                 add_note(db, row, note, now, detail)
             if values["state"] in SETTLED:
-                _tell_watchers(db, row, now)
+                tell_watchers(db, row, now)
         return True
 
 
@@ -193,65 +185,6 @@ def addressed(email: str) -> dict[str, Any]:
     return {"email": email, "address": addresses.folded(email), "domain": addresses.domain(email)}
 
 
-def log_event(
-    db: Connection,
-    now: float,
-    event: str,
-    request_id: str = "",
-    round: int = 0,
-    by: Reviewer = NOBODY,
-    detail: str = "",
-    trigger_id: str = "",
-) -> None:
-    """Add a line to the trail. Raises Repeated if it has one about this very click."""
-    try:
-        db.execute(LOG, line(now, event, request_id, round, by, detail, trigger_id))
-    except IntegrityError as error:
-        raise Repeated from error
-
-
-def line(
-    now: float,
-    event: str,
-    request_id: str,
-    round: int,
-    by: Reviewer = NOBODY,
-    detail: str = "",
-    trigger_id: str = "",
-) -> dict[str, Any]:
-    """Return the values of a line of the trail."""
-    return {
-        "at": now,
-        "event": event,
-        "request_id": request_id,
-        "round": round,
-        "person_id": by.id,
-        "person_email": by.email,
-        "detail": detail,
-        "trigger_id": trigger_id or None,
-    }
-
-
-def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:
-    """Let a reply to whoever decided be sent into the thread of the card."""
-    values = {
-        "request_id": row.id,
-        "kind": f"revoke {kind}" if row.state == REVOKE.runs_as else kind,
-        "person_id": row.decider.id,
-        "detail": detail,
-        "send_at": now,
-    }
-    db.execute(NOTES.insert().values(**values))
-
-
 def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), AT_ONCE):
         yield items[start : start + AT_ONCE]
-
-
-def _tell_watchers(db: Connection, row: Row, now: float) -> None:
-    of_this = WATCHERS.c.request_id == row.id
-    told = select(WATCHERS.c.request_id, literal(OUTCOME), WATCHERS.c.person_id, literal(""), literal(now))
-    names = ("request_id", "kind", "person_id", "detail", "send_at")
-    db.execute(NOTES.insert().from_select(names, told.where(of_this)))
-    db.execute(WATCHERS.delete().where(of_this))

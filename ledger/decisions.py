@@ -8,21 +8,11 @@ from sqlalchemy import and_, bindparam, update
 
 import addresses
 from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
-from ledger.changes import (
-    NOT_BEGUN,
-    ROWS,
-    UNDECIDED,
-    Changes,
-    Repeated,
-    add_note,
-    log_event,
-    redraw,
-    said,
-    unchanged,
-)
+from ledger.changes import NOT_BEGUN, ROWS, UNDECIDED, Changes, redraw, said, unchanged
 from ledger.rows import NOBODY, Reviewer, Row, pairs, person, row_of
 from ledger.states import APPROVE, REVOKE, RUNNING, Decision, State
 from ledger.tables import REQUESTS
+from ledger.trail import Repeated, add_note, log_event
 
 PROGRESS_GRACE = 0.4  # seconds: a decision that is over sooner is shown once, as decided
 

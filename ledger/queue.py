@@ -9,24 +9,12 @@ from sqlalchemy import and_, or_, select, true, update
 
 import addresses
 from conveyor_client import AuthorizationRequest
-from ledger.changes import (
-    LOG,
-    MANY_FAILURES,
-    ROWS,
-    UNDECIDED,
-    Changes,
-    chunks,
-    fresh,
-    line,
-    log_event,
-    redraw,
-    said,
-    unchanged,
-)
+from ledger.changes import MANY_FAILURES, ROWS, UNDECIDED, Changes, chunks, fresh, redraw, said, unchanged
 from ledger.database import OddValue
 from ledger.rows import Row, row_of
 from ledger.states import SETTLED, State
 from ledger.tables import REQUESTS
+from ledger.trail import LOG, line, log_event
 
 log = logging.getLogger(__name__)
 

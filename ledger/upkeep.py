@@ -2,21 +2,11 @@
 
 from sqlalchemy import and_, func, or_, select, update
 
-from ledger.changes import (
-    AT_ONCE,
-    MANY_FAILURES,
-    REMINDER,
-    ROWS,
-    Changes,
-    add_note,
-    addressed,
-    log_event,
-    redraw,
-    unchanged,
-)
+from ledger.changes import AT_ONCE, MANY_FAILURES, ROWS, Changes, addressed, redraw, unchanged
 from ledger.rows import row_of
 from ledger.states import SETTLED, State
 from ledger.tables import REQUESTS
+from ledger.trail import REMINDER, add_note, log_event
 
 REMIND_AT_ONCE = 100
 

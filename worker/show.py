@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import blocks
-from ledger.changes import OUTCOME, REMINDER
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Note, Row
 from ledger.states import State
+from ledger.trail import OUTCOME, REMINDER
 from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies

@@ -74,7 +74,7 @@ class Calls:
         may_send: Callable[[], bool] | None = None,
         **content: Any,
     ) -> Answer:
-        """The answer, whatever its status, within so many seconds. Raises CallFailed.
+        """Return the answer, whatever its status, within so many seconds. Raises CallFailed.
 
         `may_send` is asked right before anything is sent. `content` is what `requests` takes. Redirects are
         not followed: the next host would get the key, and its answer would count.
@@ -97,7 +97,7 @@ class Calls:
             raise CallFailed(f"no whole answer in {seconds:.3g} s", sent=call.sent) from None
 
     def full_seconds(self) -> float:
-        """How long every place has been taken without a break."""
+        """Return for how long every place has been taken without a break."""
         with self._lock:
             return 0.0 if self._full_since is None else time.monotonic() - self._full_since
 
@@ -181,7 +181,7 @@ class _Call:
         return max(0.0, self._ends_at - time.monotonic())
 
     def connect(self, host: str, port: int, options: Any = ()) -> socket.socket:
-        """A connection to the first address of the name that takes one."""
+        """Return a connection to the first address of the name that takes one."""
         failed: OSError | None = None
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             connection = socket.socket(family, kind, protocol)

@@ -21,7 +21,8 @@ from ledger.trail import add_note, log_event, tell_watchers
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
 AT_ONCE = 500  # rows of one statement or transaction: SQLite takes 32,766 values, and clicks wait meanwhile
 
-# Made once: to make a statement costs SQLAlchemy more than to run it.
+# Prepared statements, made once: to make a statement costs SQLAlchemy more than to run it. fair_lock.py says
+# what that buys.
 ROWS = select(REQUESTS)
 FIND = ROWS.where(REQUESTS.c.id == bindparam("request_id"))
 

@@ -105,7 +105,7 @@ class Database:
 
     @property
     def changes(self) -> int:
-        """Counts the writes of this process that may have made work."""
+        """The number of writes of this process that may have made work."""
         return self._changes
 
     def wait_for_change(self, since: int, seconds: float) -> None:

@@ -18,13 +18,13 @@ PAST_MOST = 3
 
 
 class Memory:
-    """Questions to the ledger, for people rather than for the worker. Every method may raise LedgerError."""
+    """Used by the slash command, and for what a card says about the past. It may raise LedgerError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def past(self, row: Row) -> list[Past]:
-        """The last requests of the same person or company that have ended, newest first."""
+        """Return the last requests of the same person or company that have ended, newest first."""
         domain = addresses.domain(row.email)
         same = REQUESTS.c.address == addresses.folded(row.email)
         if domain and domain not in PERSONAL_DOMAINS:
@@ -35,23 +35,19 @@ class Memory:
         return [found.past for found in self._rows(ended, REQUESTS.c.settled_at.desc(), PAST_MOST)]
 
     def asked(self, who: str, most: int) -> tuple[list[Row], int]:
-        """The newest requests of an address or a domain, and how many there are."""
+        """Return the newest requests of an address or a domain, and how many there are."""
         mine = REQUESTS.c.domain == addresses.domain_folded(who)
         if "@" in who:
             mine = REQUESTS.c.address == addresses.folded(who)
         return self._rows(mine, REQUESTS.c.received_at.desc(), most), self._count(mine)
 
     def waiting(self, most: int) -> tuple[list[Row], int]:
-        """The requests that wait longest, and how many there are."""
+        """Return the requests that have waited longest, and how many there are."""
         open_now = REQUESTS.c.state.in_(OPEN)
         return self._rows(open_now, REQUESTS.c.received_at, most), self._count(open_now)
 
-    def find(self, request_id: str) -> Row | None:
-        found = self._rows(REQUESTS.c.id == request_id, REQUESTS.c.id, 1)
-        return found[0] if found else None
-
     def watch(self, request_id: str, person_id: str, now: float) -> bool:
-        """Whether this person will be told how the request ends, and was not going to be before."""
+        """Let this person be told how the request ends; return False if that was so before."""
         watcher = {"request_id": request_id, "person_id": person_id, "at": now}
         return self._database.update(self._database.insert_if_absent(WATCHERS).values(watcher), wakes=False)
 
@@ -60,12 +56,12 @@ class Memory:
         return self._database.update(WATCHERS.delete().where(mine), wakes=False)
 
     def forget_outcome(self, request_id: str, person_id: str) -> None:
-        """Do not send what this person was about to be told."""
+        """Delete the message about the outcome that this person was about to get."""
         mine = and_(NOTES.c.request_id == request_id, NOTES.c.person_id == person_id)
         self._database.update(NOTES.delete().where(mine, NOTES.c.kind == OUTCOME), wakes=False)
 
     def watched_by(self, person_id: str, most: int) -> tuple[list[Row], int]:
-        """The oldest requests of which this person wants to be told, and how many there are."""
+        """Return the oldest requests that this person watches, and how many there are."""
         watched = select(WATCHERS.c.request_id).where(WATCHERS.c.person_id == person_id)
         mine = REQUESTS.c.id.in_(watched)
         return self._rows(mine, REQUESTS.c.received_at, most), self._count(mine)

@@ -1,1 +1,1 @@
-"""What people do in Slack: each click is checked, recorded in the ledger, and answered."""
+"""Everything people do in Slack: each click is checked, recorded in the ledger and answered."""

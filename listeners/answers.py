@@ -1,4 +1,7 @@
-"""How a person gets an answer: in place, privately, or by what the card then shows. Nothing stays silent."""
+"""Turns the outcome of a listener into an answer for the person: in place, privately, or on the card.
+
+No click may end in silence. The listeners only return or raise; what a person is told is sent from here.
+"""
 
 import logging
 import secrets
@@ -15,25 +18,27 @@ from deadline import CallFailed, Calls
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.states import State
-from listeners.payloads import Sorry, Wrong, card_of, request_of, text_at, user_of
+from listeners.errors import InvalidField, Refusal
+from listeners.payloads import Recipient, card_of, request_of, text_at
 from workspace.block_kit import Message
 from workspace.channel import Channel, ChannelError
 
 log = logging.getLogger(__name__)
 
-TELL_SECONDS = 5.0
-TOLD_SECONDS = 0.3
-TELL_AT_ONCE = 8
-FOLLOW_SECONDS = 2.0  # a card shows a click sooner, unless Slack is slow or limits this app
-# Where Slack lets clicks be answered, beside its API's own host: no payload makes this app call another one.
-ANSWER_AT = ("https://hooks.slack.com/", "https://hooks.slack-gov.com/")
+TELL_SECONDS = 5.0  # for one call that sends an answer
+TELL_THREADS = 8
+TOLD_SECONDS = 0.3  # how long a click waits to learn whether its answer was sent
+CARD_SECONDS = 2.0  # a card shows a decision sooner, unless Slack is slow or limits this app
+# Slack gives each click a URL for its answer. The app calls a URL from a payload only if it is on one of
+# these hosts, or on that of Slack's API.
+RESPONSE_HOSTS = ("https://hooks.slack.com/", "https://hooks.slack-gov.com/")
 
-# What a listener does; it returns what the person is to be told, if anything.
-Step = Callable[[Mapping[str, Any]], str | Message | None]
+# A listener takes a payload, and returns what to tell the person, if anything.
+Listener = Callable[[Mapping[str, Any]], str | Message | None]
 
 
 class Answers:
-    """Runs the steps of the listeners and makes sure that each ends in something that is seen."""
+    """Wraps listeners for Bolt, so that each click, modal and command ends in something the person sees."""
 
     def __init__(
         self, ledger: Ledger, channel: Channel, calls: Calls, slack_url: str, clock: Callable[[], float]
@@ -42,147 +47,159 @@ class Answers:
         self._channel = channel
         self._calls = calls
         self._clock = clock
-        self._answer_at = (*ANSWER_AT, slack_url.removesuffix("/").removesuffix("/api") + "/")
-        self._pool = ThreadPoolExecutor(TELL_AT_ONCE, thread_name_prefix="tell")
-        self._follower = ThreadPoolExecutor(1, thread_name_prefix="follow")
+        self._response_hosts = (*RESPONSE_HOSTS, slack_url.removesuffix("/").removesuffix("/api") + "/")
+        self._pool = ThreadPoolExecutor(TELL_THREADS, thread_name_prefix="tell")
+        self._card_checker = ThreadPoolExecutor(1, thread_name_prefix="card")
         self._stopping = threading.Event()
 
-    def stop(self) -> None:
-        """Finish what is being told."""
-        self._stopping.set()
-        for pool in (self._follower, self._pool):
-            pool.shutdown(wait=True)
+    def on_click(self, listener: Listener) -> Callable[[Ack, dict[str, Any]], BoltResponse | None]:
+        """Wrap a listener for a button. The answer is sent before the click is acknowledged.
 
-    def on_click(self, step: Step) -> Callable[[Ack, dict[str, Any]], BoltResponse | None]:
-        """A listener for a button: what there is to say is told after the outcome is fixed.
-
-        If Slack does not take it, the click fails, which Slack shows beside the button.
+        If Slack does not take the answer, the click fails, and Slack shows that beside the button.
         """
 
         def listen(ack: Ack, body: dict[str, Any]) -> BoltResponse | None:
-            said = self._attempt(step, body)[0]
-            if not said:
-                self._follow(body)
-            elif not self._reaches(body, said):
+            answer = self._run(listener, body)[0]
+            if not answer:
+                self._check_card_later(body)
+            elif not self._is_told(body, answer):
                 return BoltResponse(status=503, body="Slack took no answer to this click.")
             ack()
             return None
 
         return listen
 
-    def on_submit(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
-        """A listener for a modal: what there is to say takes the modal's place."""
+    def on_submit(self, listener: Listener) -> Callable[[Ack, dict[str, Any]], None]:
+        """Wrap a listener for a modal. The answer is shown in place of the modal."""
 
         def listen(ack: Ack, body: dict[str, Any]) -> None:
-            said, errors = self._attempt(step, body)
+            answer, errors = self._run(listener, body)
             if errors:
                 ack(response_action="errors", errors=errors)
-            elif isinstance(said, str) and said:
-                ack(response_action="update", view=blocks.sentence_modal(said))
+            elif isinstance(answer, str) and answer:
+                ack(response_action="update", view=blocks.sentence_modal(answer))
             else:
-                self._follow(body)
+                self._check_card_later(body)
                 ack()
 
         return listen
 
-    def on_question(self, step: Step) -> Callable[[Ack, dict[str, Any]], None]:
-        """A listener for a question, whose answer may take longer than Slack waits."""
+    def on_question(self, listener: Listener) -> Callable[[Ack, dict[str, Any]], None]:
+        """Wrap a listener that may take longer than Slack waits: it runs after the acknowledgment."""
 
         def listen(ack: Ack, body: dict[str, Any]) -> None:
-            self._pool.submit(self._answer, step, body)
+            self._pool.submit(self._run_and_tell, listener, body)
             ack()
 
         return listen
 
-    def _answer(self, step: Step, body: dict[str, Any]) -> None:
-        if said := self._attempt(step, body)[0]:
-            self._tell(user_of(body), text_at(body, "response_url"), said)
+    def stop(self) -> None:
+        """Send the answers that are on their way, and take no new ones."""
+        self._stopping.set()
+        for pool in (self._card_checker, self._pool):
+            pool.shutdown(wait=True)
 
-    def _attempt(self, step: Step, body: Mapping[str, Any]) -> tuple[str | Message | None, dict[str, str]]:
-        """What to tell the person, if anything, and what is wrong in the modal."""
+    def _run(
+        self, listener: Listener, body: Mapping[str, Any]
+    ) -> tuple[str | Message | None, dict[str, str]]:
+        """Run the listener. Return what to tell the person, and what is wrong in which field of the modal."""
         try:
-            return step(body), {}
-        except Wrong as wrong:
-            return None, wrong.errors
-        except Sorry as sorry:
-            user_id = user_of(body)
-            log.info("refused=%s user=%s", sorry.why.replace(" ", "_"), user_id)
-            return (sorry.sentence if self._is_new(body, user_id, sorry) else None), {}
+            return listener(body), {}
+        except InvalidField as invalid:
+            return None, invalid.errors
+        except Refusal as refusal:
+            return (refusal.sentence if self._is_first(refusal, body) else None), {}
         except LedgerError as error:
             log.error("click=not_recorded cause=%r", str(error))
             return blocks.LEDGER_BUSY, {}
-        except Exception:
-            # Whatever it was: nobody's click stays without an answer.
+        except Exception:  # a bug must not leave the person without an answer
             reference = secrets.token_hex(4)
             log.exception("reference=%s click=failed", reference)
             return blocks.unexpected(reference), {}
 
-    def _is_new(self, body: Mapping[str, Any], user_id: str, sorry: Sorry) -> bool:
-        """Whether this very click was not answered before: a copy of a signed request changes nothing."""
-        trigger_id = text_at(body, "trigger_id")
-        if not trigger_id:  # never from a person, and copies could not be told apart
+    def _is_first(self, refusal: Refusal, body: Mapping[str, Any]) -> bool:
+        """Record the refused click, and return False if it is a copy of one that was recorded before.
+
+        A copy of a signed request gets no answer, so that nobody can make the app repeat one.
+        """
+        user_id, trigger_id = Recipient.of(body).user_id, text_at(body, "trigger_id")
+        log.info("refused=%s user=%s", refusal.why.replace(" ", "_"), user_id)
+        if not trigger_id:  # no person sent this, and a copy of it could not be recognized
             return False
         try:
-            request_id = request_of(body)
-            # A choice in a card's menu names no request.
-            if not request_id and (row := self._ledger.decisions.find_by_card(*card_of(body))):
-                request_id = row.id
-            if not self._ledger.decisions.record_click(
-                "refused", request_id, user_id, trigger_id, self._clock(), sorry.why
-            ):
+            request_id = self._request_id(body)
+            recorded = request_id, user_id, trigger_id, self._clock(), refusal.why
+            if not self._ledger.decisions.record_click("refused", *recorded):
                 return False
-            if sorry.redraw:
-                self._ledger.cards.redraw(sorry.redraw, self._clock())
+            if refusal.redraw:
+                self._ledger.cards.redraw(refusal.redraw, self._clock())
         except LedgerError as error:
             log.warning("refusal=not_recorded cause=%r", str(error))
         return True
 
-    def _follow(self, body: Mapping[str, Any]) -> None:
-        """Tell whoever has decided if the card does not show it after a while, as it should."""
-        # Not the body, which is large, and of which many may wait.
-        person = user_of(body), text_at(body, "response_url")
-        with suppress(RuntimeError):  # this process is about to end, and the decision stands
-            self._follower.submit(self._look, self._clock(), person, request_of(body), card_of(body))
+    def _request_id(self, body: Mapping[str, Any]) -> str:
+        """Return the id of the request that was clicked. A choice in a card's menu does not name it."""
+        if request_id := request_of(body):
+            return request_id
+        row = self._ledger.decisions.find_by_card(*card_of(body))
+        return row.id if row else ""
 
-    def _look(
-        self, clicked_at: float, person: tuple[str, str], request_id: str, card: tuple[str, str]
+    def _is_told(self, body: Mapping[str, Any], answer: str | Message) -> bool:
+        """Send the answer, and return False if that failed at once. A slow one may still arrive."""
+        try:
+            return self._pool.submit(self._tell, Recipient.of(body), answer).result(TOLD_SECONDS)
+        except TimeoutError:
+            return True
+
+    def _tell(self, recipient: Recipient, answer: str | Message) -> bool:
+        """Send the answer privately, and return whether Slack took it.
+
+        The click's own URL works wherever the card is seen. If it fails, the answer goes to the channel.
+        """
+        message: Mapping[str, Any] = {"text": answer} if isinstance(answer, str) else answer
+        cause = self._respond(recipient.response_url, message)
+        if cause is None:
+            return True
+        try:
+            self._channel.post_ephemeral(recipient.user_id, message)
+        except ChannelError as error:
+            log.warning("user=%s told=no cause=%r fallback=%r", recipient.user_id, cause, str(error))
+            return False
+        return True
+
+    def _respond(self, response_url: str, message: Mapping[str, Any]) -> str | None:
+        """Post the message to the URL of a click. Return None, or the cause if that failed."""
+        if not response_url.startswith(self._response_hosts):
+            return "not an address of Slack's"
+        try:
+            private = {"response_type": "ephemeral", "replace_original": False, **message}
+            status = self._calls.request(TELL_SECONDS, "POST", response_url, json=private).status
+        except CallFailed as error:
+            return str(error)
+        return None if status == 200 else str(status)
+
+    def _check_card_later(self, body: Mapping[str, Any]) -> None:
+        """Check in a moment whether the card shows the decision, and tell the person if it does not."""
+        # The body is not passed on: it is large, and many clicks may be waiting.
+        about = Recipient.of(body), request_of(body), card_of(body)
+        with suppress(RuntimeError):  # the process is about to end; the decision is recorded
+            self._card_checker.submit(self._check_card, self._clock(), *about)
+
+    def _check_card(
+        self, clicked_at: float, person: Recipient, request_id: str, card: tuple[str, str]
     ) -> None:
-        if self._stopping.wait(max(0.0, clicked_at + FOLLOW_SECONDS - self._clock())):
+        if self._stopping.wait(max(0.0, clicked_at + CARD_SECONDS - self._clock())):
             return
         try:
             row = self._ledger.decisions.find(request_id) or self._ledger.decisions.find_by_card(*card)
         except LedgerError as error:
-            log.warning("click=not_followed cause=%r", str(error))
+            log.warning("card=not_checked cause=%r", str(error))
             return
-        if row is None or row.state == State.PENDING or row.decider.id != person[0]:
+        if row is None or row.state == State.PENDING or row.decider.id != person.user_id:
             return
-        if row.show_at is not None and row.show_at < clicked_at + FOLLOW_SECONDS / 2:
-            self._pool.submit(self._tell, *person, blocks.CARD_LATE)
+        if row.show_at is not None and row.show_at < clicked_at + CARD_SECONDS / 2:
+            self._pool.submit(self._tell, person, blocks.CARD_LATE)
 
-    def _reaches(self, body: Mapping[str, Any], said: str | Message) -> bool:
-        """Tell it; False if that has failed at once. What may still arrive is not waited for."""
-        try:
-            told = self._pool.submit(self._tell, user_of(body), text_at(body, "response_url"), said)
-            return told.result(TOLD_SECONDS)
-        except TimeoutError:
-            return True
-
-    def _tell(self, user_id: str, response_url: str, said: str | Message) -> bool:
-        """Say it by the click's own address, which works wherever the card is seen; else in the channel."""
-        message: Mapping[str, Any] = {"text": said} if isinstance(said, str) else said
-        cause = "not an address of Slack's"
-        if response_url.startswith(self._answer_at):
-            try:
-                private = {"response_type": "ephemeral", "replace_original": False, **message}
-                answer = self._calls.request(TELL_SECONDS, "POST", response_url, json=private)
-                if answer.status == 200:
-                    return True
-                cause = str(answer.status)
-            except CallFailed as error:
-                cause = str(error)
-        try:
-            self._channel.post_ephemeral(user_id, message)
-        except ChannelError as error:
-            log.warning("user=%s told=no cause=%r then=%r", user_id, cause, str(error))
-            return False
-        return True
+    def _run_and_tell(self, listener: Listener, body: dict[str, Any]) -> None:
+        if answer := self._run(listener, body)[0]:
+            self._tell(Recipient.of(body), answer)

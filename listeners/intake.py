@@ -1,4 +1,4 @@
-"""From Slack to Bolt, whichever way it came: signed HTTP or the app's own socket."""
+"""Passes what Slack sends on to Bolt, whether it came as signed HTTP or over the app's own WebSocket."""
 
 import logging
 from typing import Any
@@ -17,58 +17,58 @@ NOT_SLACKS = "This is not what Slack sends."
 
 
 class Intake:
-    """Gives what certainly comes from Slack to the listeners."""
+    """Passes payloads to the listeners. The caller has made sure that they come from Slack."""
 
     def __init__(self, bolt: App, channel: Channel, clicks: Clicks) -> None:
         self._bolt = bolt
         self._channel = channel
         self._clicks = clicks
-        bolt.error(_odd_payload)
+        bolt.error(_malformed_payload)
 
     def finish(self, seconds: float) -> None:
-        """Wait until what is being answered is answered, so long at most."""
+        """Wait until every click that is being answered has its answer, at most this long."""
         self._clicks.wait_until_answered(seconds)
 
     def dispatch(self, payload: Any) -> BoltResponse:
-        """The listeners' answer, 401 for another workspace, or 400 for what cannot be understood."""
+        """Return the listeners' answer; 401 for another workspace; 400 for a malformed payload."""
         if not isinstance(payload, dict) or not payload:
             return BoltResponse(status=400, body=NOT_SLACKS)
         team = text_at(payload, "team_id") or text_at(payload, "team", "id")
         if self._channel.identity and team and team != self._channel.identity.team_id:
             return BoltResponse(status=401, body="This is another workspace.")
         try:
-            # Given the parsed body, Bolt does not parse it again: its own parser mistakes a form that has the
-            # word "payload" anywhere for an interaction. Only the mode of its sockets takes a parsed body.
+            # Bolt gets the parsed body, because its own parser takes every form that contains the word
+            # "payload" for an interaction. It accepts a parsed body only in Socket Mode.
             with self._clicks.answering():
                 answer = self._bolt.dispatch(BoltRequest(body=payload, mode="socket_mode"))
         except Exception as error:
-            return _odd_payload(error)
+            return _malformed_payload(error)
         if answer.status == 404:
             log.warning("payload=unhandled")
         return answer
 
 
 def make_bolt(client: WebClient) -> App:
-    """Bolt without its own server, signature check, authorization calls and thread pool."""
+    """Return a Bolt app without its own server, signature check, authorization calls and thread pool."""
     identity = AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)
     logger = logging.getLogger("bolt")
-    # It warns that it does not use the SLACK_BOT_TOKEN that it found, and with parts of a payload of what
-    # nobody listens to, which may be anything.
+    # Its warnings are noise: one says that it ignores the SLACK_BOT_TOKEN in the environment. Others quote
+    # parts of payloads that no listener takes, which may hold anything.
     logger.setLevel(logging.ERROR)
     return App(
-        name="conveyor-for-slack",  # or it reads the sources of all that called it, to find one
+        name="conveyor-for-slack",  # without a name, Bolt reads its callers' source files to find one
         logger=logger,
         client=client,
         authorize=lambda: identity,
         process_before_response=True,
-        request_verification_enabled=False,  # done in routes.py, which answers malformed ones as well
+        request_verification_enabled=False,  # done in app.py, which also answers malformed requests
         ssl_check_enabled=False,
         url_verification_enabled=False,
         ignoring_self_events_enabled=False,
     )
 
 
-def _odd_payload(error: Exception) -> BoltResponse:
-    """Our listeners let no exception out, so this is Bolt, tripping over a payload of an odd shape."""
-    log.warning("payload=odd cause=%s", type(error).__name__)
+def _malformed_payload(error: Exception) -> BoltResponse:
+    """Answer for Bolt when it fails on a payload. Our own listeners catch all of their exceptions."""
+    log.warning("payload=malformed cause=%s", type(error).__name__)
     return BoltResponse(status=400, body=NOT_SLACKS)

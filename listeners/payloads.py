@@ -1,4 +1,7 @@
-"""What Slack sends, taken apart in one place. It came through a client: any part may be missing or odd."""
+"""Reads what Slack sends. A client sent it, so any part of it may be missing or of the wrong type.
+
+The functions return an empty value for what they do not find. Only `Click` insists on its parts.
+"""
 
 import json
 import re
@@ -9,34 +12,14 @@ from typing import Any
 import blocks
 from conveyor_client import clean
 from ledger.rows import Row
-
-
-class Sorry(Exception):
-    """Nothing was done; the person is told why, in a sentence that only they see.
-
-    `redraw` is the id of a request whose card showed them something else.
-    """
-
-    def __init__(self, sentence: str, why: str, redraw: str = "") -> None:
-        super().__init__(why)
-        self.sentence = sentence
-        self.why = why
-        self.redraw = redraw
-
-
-class Wrong(Exception):
-    """Something in a modal is to be mended, and the person is told beside it."""
-
-    def __init__(self, block_id: str, sentence: str) -> None:
-        super().__init__(block_id)
-        self.errors = {block_id: sentence}
+from listeners.errors import Refusal
 
 
 @dataclass(frozen=True)
 class Click:
-    """Who did something, with which card. All of it came through a client and is checked later on.
+    """Who clicked, and what the card showed them: everything the listeners have to check.
 
-    `subject` stands for the address and the Trust Center that the card showed (see Row.subject).
+    `subject` stands for the email address and the Trust Center that the card showed (see Row.subject).
     """
 
     user_id: str
@@ -49,15 +32,23 @@ class Click:
 
     @classmethod
     def of_button(cls, body: Mapping[str, Any]) -> "Click":
+        """Return the click on a button, whose value names the request. Raises Refusal."""
         round_text, subject, request_id = _button_value(body)
         return cls._checked(body, request_id, round_text, subject, *card_of(body))
 
     @classmethod
     def of_modal(cls, body: Mapping[str, Any]) -> "Click":
+        """Return the click that opened the modal, by the person who submitted it. Raises Refusal."""
         kept = kept_by_modal(body)
         names = ("request", "round", "subject", "channel", "ts")
         request_id, round_text, subject, channel, ts = (text_at(kept, name) for name in names)
         return cls._checked(body, request_id, round_text, subject, channel, ts)
+
+    @classmethod
+    def on_card(cls, body: Mapping[str, Any], row: Row | None) -> "Click":
+        """Return a choice from a card's menu, which names no request: `row` is the card's. Raises Refusal."""
+        known = (row.id, str(row.round), row.subject) if row else ("?", "0", "")
+        return cls._checked(body, *known, *card_of(body))
 
     @classmethod
     def _checked(
@@ -72,17 +63,11 @@ class Click:
         user_id, trigger_id = user_of(body), text_at(body, "trigger_id")
         is_number = round_text.isascii() and round_text.isdigit() and len(round_text) < 10
         if not (user_id and trigger_id and request_id and is_number):
-            raise Sorry(blocks.ODD_CLICK, "odd click")
+            raise Refusal(blocks.ODD_CLICK, "odd click")
         return cls(user_id, trigger_id, request_id, int(round_text), subject, channel, ts)
 
-    @classmethod
-    def on_card(cls, body: Mapping[str, Any], row: Row | None) -> "Click":
-        """A click that names no request: it is about that of the card."""
-        known = (row.id, str(row.round), row.subject) if row else ("?", "0", "")
-        return cls._checked(body, *known, *card_of(body))
-
-    def metadata(self) -> str:
-        """What a modal keeps of the click that opened it."""
+    def to_keep(self) -> str:
+        """Return what the modal that this click opens has to keep, as its private_metadata."""
         return json.dumps(
             {
                 "request": self.request_id,
@@ -94,8 +79,20 @@ class Click:
         )
 
 
+@dataclass(frozen=True)
+class Recipient:
+    """Who gets the answer, and the URL at which Slack takes it for this click."""
+
+    user_id: str
+    response_url: str
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "Recipient":
+        return cls(user_of(body), text_at(body, "response_url"))
+
+
 def kept_by_modal(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a modal kept of the click that opened it."""
+    """Return what a modal kept of the click that opened it."""
     try:
         kept = json.loads(text_at(body, "view", "private_metadata"))
     except (ValueError, RecursionError):
@@ -104,7 +101,7 @@ def kept_by_modal(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def selected_groups(values: Mapping[str, Any]) -> dict[str, str]:
-    """Ids and names of the chosen groups."""
+    """Return the ids and names of the access groups that are ticked on a card or in a modal."""
     return {
         text_at(option, "value"): text_at(option, "text", "text")
         for block in values.values()
@@ -112,42 +109,54 @@ def selected_groups(values: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def mapping_at(source: Any, *keys: str) -> Mapping[str, Any]:
-    for key in keys:
-        source = source.get(key) if isinstance(source, Mapping) else None
-    return source if isinstance(source, Mapping) else {}
-
-
-def list_at(source: Any, *keys: str) -> list[Any]:
-    found = mapping_at(source, *keys[:-1]).get(keys[-1])
-    return found if isinstance(found, list) else []
-
-
-def text_at(source: Any, *keys: str) -> str:
-    """The string at the end of these keys; empty if anything else is there."""
-    found = mapping_at(source, *keys[:-1]).get(keys[-1])
-    return clean(found) if isinstance(found, str) else ""
+def command_text(body: Mapping[str, Any]) -> str:
+    """Return what was typed after a slash command."""
+    # Slack may have turned an address into a link: <mailto:jane@acme.com|jane@acme.com>.
+    return re.sub(r"<[^<>|]*\|([^<>|]*)>", r"\1", text_at(body, "text")).strip()
 
 
 def user_of(body: Mapping[str, Any]) -> str:
-    """Who did it, empty if that is no user's id; slash commands say so in another place."""
-    found = text_at(body, "user", "id") or text_at(body, "user_id")
+    """Return the id of whoever did this, or an empty string if there is no valid one."""
+    found = text_at(body, "user", "id") or text_at(body, "user_id")  # a slash command has the second
     return found if re.fullmatch(r"[UW][A-Z0-9]{1,29}", found) else ""
 
 
 def card_of(body: Mapping[str, Any]) -> tuple[str, str]:
-    """The channel and the ts of the message that somebody did something with."""
+    """Return the channel and the ts of the message that was clicked."""
     return text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
 
 
 def request_of(body: Mapping[str, Any]) -> str:
-    """The id of the request that a click or a modal names, for the trail."""
+    """Return the id of the request that a button or a modal names, cut to what the audit trail takes."""
     return (_button_value(body)[2] or text_at(kept_by_modal(body), "request"))[:200]
 
 
 def _button_value(body: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What a card's button says: the round, the subject and the request's id, each perhaps empty."""
-    actions = list_at(body, "actions")
-    parts = (text_at(actions[0], "value") if actions else "").split(" ", 2)
-    round_text, subject, request_id = [*parts, "", ""][:3]
+    """Return what the value of a card's button holds: the round, the subject and the request's id."""
+    round_text, subject, request_id = [*button_text(body).split(" ", 2), "", ""][:3]
     return round_text, subject, request_id
+
+
+def button_text(body: Mapping[str, Any]) -> str:
+    """Return the value of the button that was clicked."""
+    actions = list_at(body, "actions")
+    return text_at(actions[0], "value") if actions else ""
+
+
+def text_at(source: Any, *keys: str) -> str:
+    """Return the string under these keys, or an empty one if anything else is there."""
+    found = mapping_at(source, *keys[:-1]).get(keys[-1])
+    return clean(found) if isinstance(found, str) else ""
+
+
+def list_at(source: Any, *keys: str) -> list[Any]:
+    """Return the list under these keys, or an empty one if anything else is there."""
+    found = mapping_at(source, *keys[:-1]).get(keys[-1])
+    return found if isinstance(found, list) else []
+
+
+def mapping_at(source: Any, *keys: str) -> Mapping[str, Any]:
+    """Return the mapping under these keys, or an empty one if anything else is there."""
+    for key in keys:
+        source = source.get(key) if isinstance(source, Mapping) else None
+    return source if isinstance(source, Mapping) else {}

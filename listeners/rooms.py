@@ -1,8 +1,12 @@
-"""The slash command: where does each request stand? And: tell me when it is decided."""
+"""Answers the slash command (where does each request stand?) and records who wants to be told of a decision.
+
+Nothing here decides a request or sends the message about a decision, and Conveyor is only read.
+"""
 
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt import App
@@ -13,122 +17,107 @@ from ledger.ledger import Ledger
 from ledger.rows import Row
 from ledger.states import SETTLED, State
 from listeners.answers import Answers
-from listeners.payloads import Sorry, list_at, text_at, user_of
+from listeners.errors import Refusal
+from listeners.payloads import button_text, command_text, text_at, user_of
 from workspace.block_kit import Message
 from workspace.channel import Channel, ChannelError
 
 log = logging.getLogger(__name__)
 
-CONVEYOR_SECONDS = 2.0  # for all that is asked of Conveyor for one answer
-WATCHED_MOST = 20
+CONVEYOR_SECONDS = 2.0  # for everything that one answer asks Conveyor
+MAX_WATCHED = 20
 ADDRESS = re.compile(r"([^@\s,;]+@[^@\s,;]+)")
-# Also as it stands in a browser: https://www.acme.com/about
+# A domain may also be typed as a browser shows it: https://www.acme.com/about
 DOMAIN = re.compile(
     r"<?(?:https?://)?(?:www\.|@)?([^@\s,;:/<>]+\.[^@\s,;:/<>.]+)\.?(?:[:/][^\s,;<>]*)?>?", re.I
 )
 
 
+@dataclass(frozen=True)
 class Rooms:
-    """Answers members of the channel that holds the cards, whoever they are in Conveyor."""
+    """Answers every member of the channel that holds the cards, even people who can't decide requests."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        channel: Channel,
-        conveyor: ConveyorClient,
-        answers: Answers,
-        clock: Callable[[], float],
-    ) -> None:
-        self._ledger = ledger
-        self._memory = ledger.memory
-        self._channel = channel
-        self._conveyor = conveyor
-        self._answers = answers
-        self._clock = clock
+    _ledger: Ledger
+    _channel: Channel
+    _conveyor: ConveyorClient
+    _answers: Answers
+    _clock: Callable[[], float]
 
     def register(self, bolt: App) -> None:
-        # Whatever the command is called in the manifest.
+        # Every command, because the manifest may give it another name.
         bolt.command(re.compile("^/"))(self._answers.on_question(self.answer))
         bolt.action(blocks.TELL_ME)(self._answers.on_question(self.watch))
         bolt.action(blocks.STOP_TELLING)(self._answers.on_question(self.unwatch))
 
     def answer(self, body: Mapping[str, Any]) -> Message:
-        self._member(body)
-        # Slack may have turned what was typed into a link: <mailto:jane@acme.com|jane@acme.com>.
-        typed = re.sub(r"<[^<>|]*\|([^<>|]*)>", r"\1", text_at(body, "text")).strip()
-        now = self._clock()
+        person_id = self._member(body)
+        typed = command_text(body)
         if not typed:
-            rows, total = self._memory.waiting(blocks.WAITING_MOST)
-            return blocks.waiting_answer(rows, total, now, self._permalink)
+            rows, total = self._ledger.memory.waiting(blocks.WAITING_MOST)
+            return blocks.waiting_answer(rows, total, self._clock(), self._permalink)
         if typed.casefold() == "watching":
-            rows, total = self._memory.watched_by(user_of(body), WATCHED_MOST)
+            rows, total = self._ledger.memory.watched_by(person_id, MAX_WATCHED)
             return blocks.watching_answer(rows, total, self._permalink)
         if asked := ADDRESS.fullmatch(typed) or DOMAIN.fullmatch(typed):
-            who = asked[1]
-            rows, total = self._memory.asked(who, blocks.ROOMS_MOST)
-            return blocks.rooms_answer(who, rows, total, self._standings(who, rows), now, self._permalink)
+            return self._answer_about(asked[1])
         unknown = "" if typed.casefold() == "help" else typed
         return blocks.rooms_help(text_at(body, "command"), unknown)
 
     def watch(self, body: Mapping[str, Any]) -> str | None:
+        """Note that this person wants to be told when the request is decided."""
         person_id = self._member(body)
         row = self._clicked(body)
         ended = row.state in SETTLED
-        if not self._is_new(row, body, "too late to watch" if ended else "watching"):
+        if not self._is_first(body, row, "too late to watch" if ended else "watching"):
             return None
         if ended:
             return blocks.already_ended(row)
-        new = self._memory.watch(row.id, person_id, self._clock())
-        # It may have been decided in between, when nobody was told of it.
-        after = self._memory.find(row.id)
-        if after and after.state in SETTLED and self._memory.unwatch(row.id, person_id):
+        new = self._ledger.memory.watch(row.id, person_id, self._clock())
+        if after := self._ended_meanwhile(row, person_id):
             return blocks.already_ended(after)
         return blocks.watched(row, new=new)
 
     def unwatch(self, body: Mapping[str, Any]) -> str | None:
+        """Forget that this person wants to be told about the request."""
         person_id = self._member(body)
         row = self._clicked(body)
-        if not self._is_new(row, body, "not watching"):
+        if not self._is_first(body, row, "not watching"):
             return None
-        self._memory.unwatch(row.id, person_id)
-        self._memory.forget_outcome(row.id, person_id)  # if it has just been decided
+        self._ledger.memory.unwatch(row.id, person_id)
+        self._ledger.memory.forget_outcome(row.id, person_id)  # if it was decided just now
         return blocks.UNWATCHED
 
-    def _is_new(self, row: Row, body: Mapping[str, Any], event: str) -> bool:
-        """Whether this is no copy of a click; if so, it is in the trail now."""
-        trigger_id = text_at(body, "trigger_id")
-        return bool(trigger_id) and self._ledger.decisions.record_click(
-            event, row.id, user_of(body), trigger_id, self._clock()
-        )
-
     def _member(self, body: Mapping[str, Any]) -> str:
-        """Who asks, if they can see the cards: the answers contain internal reasons."""
+        """Return the user id of whoever asks. Raises Refusal unless that is a member of the channel.
+
+        The answers contain internal reasons, which only people who see the cards may read.
+        """
         if self._channel.identity is None:
-            raise Sorry(blocks.STILL_STARTING, "starting")
+            raise Refusal(blocks.STILL_STARTING, "starting")
         try:
             members = self._channel.members()
         except ChannelError as error:
             log.warning("members=unknown cause=%r", str(error))
-            raise Sorry(blocks.MEMBERS_UNKNOWN, "members unknown") from error
+            raise Refusal(blocks.MEMBERS_UNKNOWN, "members unknown") from error
         if user_of(body) not in members:
-            raise Sorry(blocks.NOT_IN_CHANNEL, "not in the channel")
+            raise Refusal(blocks.NOT_IN_CHANNEL, "not in the channel")
         return user_of(body)
-
-    def _clicked(self, body: Mapping[str, Any]) -> Row:
-        actions = list_at(body, "actions")
-        row = self._memory.find(text_at(actions[0], "value")) if actions else None
-        if row is None:
-            raise Sorry(blocks.NOT_ASKED, "unknown request")
-        return row
 
     def _permalink(self, row: Row) -> str:
         identity = self._channel.identity
         return identity.permalink(row.channel, row.card_ts) if identity else ""
 
-    def _standings(self, who: str, rows: Sequence[Row]) -> dict[str, str | None]:
-        """Conveyor's word for what each customer can see now; None where it could not be had in time.
+    def _answer_about(self, who: str) -> Message:
+        """Answer about an email address or a domain."""
+        now = self._clock()
+        rows, total = self._ledger.memory.asked(who, blocks.ROOMS_MOST)
+        return blocks.rooms_answer(who, rows, total, self._access_now(who, rows), now, self._permalink)
 
-        It is asked about those who may have got access, and about an address that nobody asked under here.
+    def _access_now(self, who: str, rows: Sequence[Row]) -> dict[str, str | None]:
+        """Return the access that Conveyor lists for each customer now; None if it could not say in time.
+
+        Conveyor is asked about people whose request may have given them access. If there is no request, it is
+        asked about the address itself.
         """
         places = [
             (row.email, row.dataroom_id)
@@ -143,13 +132,35 @@ class Rooms:
         try:
             for email, room in places:
                 if found[email] is None:
-                    found[email] = _standing(conveyor, email, room)
+                    found[email] = _access_status(conveyor, email, room)
         except ConveyorError as error:
-            log.warning("standing=unknown cause=%r", str(error))
+            log.warning("access=unknown cause=%r", str(error))
         return found
 
+    def _clicked(self, body: Mapping[str, Any]) -> Row:
+        """Return the request that the clicked button names."""
+        request_id = button_text(body)
+        row = self._ledger.decisions.find(request_id) if request_id else None
+        if row is None:
+            raise Refusal(blocks.NOT_ASKED, "unknown request")
+        return row
 
-def _standing(conveyor: ConveyorClient, email: str, room: str) -> str:
-    """What counts is access that there still is, however many others were taken back."""
+    def _is_first(self, body: Mapping[str, Any], row: Row, event: str) -> bool:
+        """Record the click in the audit trail, and return False if it is a copy of one recorded before."""
+        trigger_id = text_at(body, "trigger_id")
+        return bool(trigger_id) and self._ledger.decisions.record_click(
+            event, row.id, user_of(body), trigger_id, self._clock()
+        )
+
+    def _ended_meanwhile(self, row: Row, person_id: str) -> Row | None:
+        """Return the request if it was decided too early for this new watcher to be told of it."""
+        after = self._ledger.decisions.find(row.id)
+        if after and after.state in SETTLED and self._ledger.memory.unwatch(row.id, person_id):
+            return after
+        return None
+
+
+def _access_status(conveyor: ConveyorClient, email: str, room: str) -> str:
+    """Return the status of access that is left, if there is any, however many others were revoked."""
     statuses = [granted.status for granted in conveyor.authorizations(email) if granted.is_in(room)]
     return next((status for status in statuses if status != "revoked"), statuses[0] if statuses else "")

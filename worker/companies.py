@@ -28,7 +28,7 @@ class Companies:
         self._not_before = 0.0
 
     def forget(self, email: str) -> None:
-        """Something about this company has changed."""
+        """Ask again next time: something about this company has changed."""
         self._known.pop(addresses.domain(email), None)
 
     def known(self, email: str) -> Mapping[str, Any]:

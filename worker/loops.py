@@ -1,4 +1,4 @@
-"""The background: one process at a time watches Conveyor, carries out decisions and keeps cards true."""
+"""The background threads: one process at a time polls Conveyor, carries out decisions and draws cards."""
 
 import logging
 import os

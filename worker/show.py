@@ -1,4 +1,4 @@
-"""The loop that writes to Slack: one message after another, so that the pictures of a card never cross."""
+"""The loop that writes to Slack, one message after another, so that an older card never replaces a newer."""
 
 import logging
 from collections.abc import Callable

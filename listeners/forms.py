@@ -1,0 +1,136 @@
+"""What people fill in: each form is read from a payload, and checked as far as that needs no ledger.
+
+Each `of` raises InvalidField if a field is wrong, and then Refusal if the click makes no sense.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import blocks
+from listeners.errors import InvalidField
+from listeners.payloads import (
+    Click,
+    card_of,
+    kept_by_modal,
+    list_at,
+    mapping_at,
+    selected_groups,
+    text_at,
+    user_of,
+)
+from workspace.block_kit import is_readable
+
+
+@dataclass(frozen=True)
+class CardForm:
+    """A click on a button of a card, and the access groups that are ticked on it, as ids and names."""
+
+    click: Click
+    groups: Mapping[str, str]
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "CardForm":
+        return cls(Click.of_button(body), selected_groups(mapping_at(body, "state", "values")))
+
+
+@dataclass(frozen=True)
+class OptionsForm:
+    """The modal "Approve with options". `expires_at` is YYYY-MM-DD, or empty if access does not end."""
+
+    note: str
+    expires_at: str
+    click: Click
+    groups: Mapping[str, str]
+    nda_bypass: bool
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any], today: date) -> "OptionsForm":
+        values = _values(body)
+        # Checked in this order: a person first hears of a wrong field, then that the click makes no sense.
+        return cls(
+            note=_typed_reason(values),
+            expires_at=_last_day(values, today),
+            click=Click.of_modal(body),
+            groups=selected_groups(values),
+            nda_bypass=_is_nda_skipped(values),
+        )
+
+
+@dataclass(frozen=True)
+class RejectForm:
+    """The modal that asks why a request is rejected."""
+
+    reason: str
+    click: Click
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any], reason_required: bool) -> "RejectForm":
+        reason = _typed_reason(_values(body))
+        if reason_required and not reason:
+            raise InvalidField(blocks.REASON, blocks.REASON_MISSING)
+        return cls(reason, Click.of_modal(body))
+
+
+@dataclass(frozen=True)
+class GroupSearch:
+    """What somebody typed in the menu of access groups, on a card or in a modal.
+
+    `request_id` is what the modal kept; it is None on a card, which is then found by its message.
+    """
+
+    user_id: str
+    request_id: str | None
+    card: tuple[str, str]
+    typed: str
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "GroupSearch":
+        kept = kept_by_modal(body)
+        request_id = text_at(kept, "request") if kept else None
+        return cls(user_of(body), request_id, card_of(body), text_at(body, "value"))
+
+
+def _values(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the fields of a submitted modal hold."""
+    return mapping_at(body, "view", "state", "values")
+
+
+def _typed_reason(values: Mapping[str, Any]) -> str:
+    """Return the reason or note that was typed, or an empty string if it shows no character."""
+    typed = text_at(values, blocks.REASON, blocks.REASON, "value").strip()
+    if not is_readable(typed):
+        return ""
+    if len(typed) > blocks.REASON_CHARS:
+        raise InvalidField(blocks.REASON, blocks.REASON_TOO_LONG)
+    return typed
+
+
+def _last_day(values: Mapping[str, Any], today: date) -> str:
+    """Return the day after which access ends (YYYY-MM-DD, in UTC), or an empty string if it does not."""
+    ends = text_at(values, blocks.ENDS, blocks.ENDS, "selected_option", "value")
+    day = text_at(values, blocks.DAY, blocks.DAY, "selected_date")
+    if ends not in blocks.ENDINGS:
+        raise InvalidField(blocks.ENDS, blocks.ENDS_MISSING)
+    if ends == blocks.DAY:
+        return _chosen_day(day, today)
+    if day:
+        raise InvalidField(blocks.DAY, blocks.DAY_UNUSED)
+    return "" if ends == blocks.NEVER else (today + timedelta(days=int(ends))).isoformat()
+
+
+def _chosen_day(day: str, today: date) -> str:
+    """Return the day that was picked, written as YYYY-MM-DD, unless it is missing or in the past."""
+    try:
+        chosen = date.fromisoformat(day)
+    except ValueError:
+        raise InvalidField(blocks.DAY, blocks.DAY_MISSING) from None
+    if chosen < today:
+        raise InvalidField(blocks.DAY, blocks.DAY_PAST)
+    return chosen.isoformat()
+
+
+def _is_nda_skipped(values: Mapping[str, Any]) -> bool:
+    ticked = list_at(values, blocks.NDA, blocks.NDA, "selected_options")
+    return any(text_at(option, "value") == blocks.NDA for option in ticked)

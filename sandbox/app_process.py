@@ -21,11 +21,11 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
 class AppProcess:
     """`python app.py` with these settings and nothing else of our environment; `tell` hears its fate.
 
-    `trouble` tells that it has ended by itself, until it starts again.
+    `problem` tells that it has ended by itself, until it starts again.
     """
 
     def __init__(self, settings: Mapping[str, str], tell: Callable[[str], None]) -> None:
-        self.trouble = ""
+        self.problem = ""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         self._environment = {**kept, **settings}
         self._tell = tell
@@ -70,15 +70,15 @@ class AppProcess:
             now = _stamps()
             if now != before:
                 names = ", ".join(sorted({path.name for path, _ in now.items() ^ before.items()}))
-                before, self.trouble = now, ""
+                before, self.problem = now, ""
                 self._end()
                 self._tell(f"Changed: {names}. The app starts again.")
                 if not self._stopping.is_set():
                     self._launch()
             elif self._process and (status := self._process.poll()) is not None:
                 self._process = None
-                self.trouble = f"The app has ended with status {status}. It starts again when a file changes."
-                self._tell(self.trouble)
+                self.problem = f"The app has ended with status {status}. It starts again when a file changes."
+                self._tell(self.problem)
 
 
 def app_files() -> list[Path]:

@@ -80,7 +80,7 @@ def outcome(exchange: Exchange) -> str:
 
 
 class Page:
-    """What the page shows and does. `act_x` answers `/act/x`; its `trouble` is a sentence for the person."""
+    """What the page shows and does. `act_x` answers `/act/x`; its `problem` is a sentence for the person."""
 
     def __init__(self, slack: SlackStandIn, conveyor: ConveyorStandIn, app: AppProcess) -> None:
         self.slack, self.conveyor, self.app = slack, conveyor, app
@@ -96,7 +96,7 @@ class Page:
 
     def snapshot(self, person: str, window: str, since: float) -> dict[str, Json]:
         """All that this window shows, loaded by this person then, by keys that stay."""
-        app = {"app": {"trouble": self.app.trouble}}
+        app = {"app": {"problem": self.app.problem}}
         slack = self._slack(person, window, since)
         return {**app, **slack, **self._conveyor(), **self._wire(), **self._faults()}
 
@@ -186,7 +186,7 @@ class Page:
         for found, _, exchange in self._exchanges():
             if found == key:
                 return {"path": exchange.path, "request": exchange.request, "response": exchange.response}
-        return {"trouble": "This exchange is not kept any more."}
+        return {"problem": "This exchange is not kept any more."}
 
     def search(self, person: str, query: str) -> list[str]:
         """The timestamps of the messages that this person finds, newest first."""
@@ -224,7 +224,7 @@ class Page:
                 behind=behind,
             )
         self._windows[payload["trigger_id"]] = window
-        return _trouble(slack.send_payload(payload))
+        return _problem(slack.send_payload(payload))
 
     def act_suggest(
         self, person: str, action_id: str, typed: str, ts: str | None = None, view_id: str | None = None
@@ -233,7 +233,7 @@ class Page:
             self._message(person, ts)
         answer = self.slack.suggest(person, action_id, typed, ts=ts, view_id=view_id)
         if not isinstance(answer.body, dict):
-            return {"options": [], **_trouble(answer)}
+            return {"options": [], **_problem(answer)}
         groups = answer.body.get("option_groups") or [answer.body]
         return {"options": [option for group in groups for option in group.get("options", [])]}
 
@@ -254,13 +254,13 @@ class Page:
             self.slack.post_as(person, _escaped(text), channel=channel)
             return {}
         if command not in COMMANDS:
-            return {"trouble": f"“{command}” is not a command here. Known: {', '.join(COMMANDS)}."}
+            return {"problem": f"“{command}” is not a command here. Known: {', '.join(COMMANDS)}."}
         answer = self.slack.command(person, rest.strip(), command, channel)
         if answer.status == 200:
             return {}
         late = answer.status is None and answer.error != "ConnectionError"
         error = "operation_timeout" if late else "dispatch_failed"
-        return {"trouble": f"{command} failed with the error “{error}”."}
+        return {"problem": f"{command} failed with the error “{error}”."}
 
     def _message(self, person: str, ts: str) -> Message:
         message = self.slack.find(ts)
@@ -326,12 +326,12 @@ def _known(things: Mapping[str, T], key: str) -> T:
     return things[key]
 
 
-def _trouble(answer: Answer) -> Json:
+def _problem(answer: Answer) -> Json:
     """What Slack says under a button when the app fails it; nothing if all is well."""
     if answer.status == 200:
         return {}
     said = "did not respond" if answer.status is None else f"responded with status {answer.status}"
-    return {"trouble": f"⚠️ Slack says: the app {said}."}
+    return {"problem": f"⚠️ Slack says: the app {said}."}
 
 
 def _message(message: Message) -> Json:
@@ -347,7 +347,7 @@ def _private(private: Private) -> Json:
 
 def _view(view: View) -> Json:
     shown = {key: view.view.get(key) for key in ("title", "submit", "close", "blocks")}
-    return {"id": view.id, "hash": view.hash, "errors": view.errors, "trouble": view.trouble, **shown}
+    return {"id": view.id, "hash": view.hash, "errors": view.errors, "problem": view.problem, **shown}
 
 
 def _exchange(key: str, side: str, exchange: Exchange) -> Json:

@@ -95,16 +95,16 @@ class PageServer:
     def _act(self, name: str) -> tuple[Json, int]:
         act = getattr(self._page, f"act_{name}", None)
         if act is None:
-            return {"trouble": f"There is no “{name}”."}, 404
+            return {"problem": f"There is no “{name}”."}, 404
         try:
             arguments = inspect.signature(act).bind(**flask.request.get_json())
         except TypeError as error:
-            return {"trouble": str(error)}, 400
+            return {"problem": str(error)}, 400
         try:
             return act(*arguments.args, **arguments.kwargs), 200
         except Refused as refused:
             sentence = str(refused)
-            return {"trouble": f"{sentence[0].upper()}{sentence[1:]}."}, 200
+            return {"problem": f"{sentence[0].upper()}{sentence[1:]}."}, 200
 
 
 def _with_policy(response: flask.Response) -> flask.Response:

@@ -372,12 +372,12 @@ class SlackStandIn(WebApi):
 
     def _after_submit(self, view: View, answer: Answer) -> None:
         """Do with the modal what the app says."""
-        view.errors, view.trouble = {}, ""
+        view.errors, view.problem = {}, ""
         body = answer.body if isinstance(answer.body, dict) else {}
         action = body.get("response_action")
         problems = view_problems(body.get("view")) if action in ("update", "push") else []
         if answer.status != 200 or problems or (answer.body and not action):
-            view.trouble = "We had some trouble connecting. Try again?"
+            view.problem = "We had some trouble connecting. Try again?"
             self.problems += problems
         elif action is None:
             self.views.pop(view.id, None)
@@ -402,7 +402,7 @@ class SlackStandIn(WebApi):
         inputs = {block["block_id"] for block in view.blocks if block["type"] == "input"}
         if not isinstance(errors, dict) or not errors or not set(errors) <= inputs:
             self.problems.append("response_action errors: not keyed by the block_ids of inputs")
-            view.trouble = "We had some trouble connecting. Try again?"
+            view.problem = "We had some trouble connecting. Try again?"
         else:
             view.errors = {key: str(sentence) for key, sentence in errors.items()}
 

@@ -108,7 +108,7 @@ class View:
     previous: str | None = None
     state: dict[Key, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    trouble: str = ""
+    problem: str = ""
     trigger_id: str = ""  # of the click that it, or the one below it, came of
 
     @property

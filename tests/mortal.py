@@ -258,7 +258,7 @@ def _in_a_window(world: MortalWorld, deed: Deed, ts: str, button: str, values: d
         return
     asked.seen = "a modal"
     world.attempt(deed, lambda: world.slack.submit(deed.user, view.id, values))
-    deed.seen = "trouble" if view.trouble else "errors" if view.errors else ""
+    deed.seen = "problem" if view.problem else "errors" if view.errors else ""
     if deed.answer and deed.answer.body:
         deed.seen = world.slack.text_of(view)
     with suppress(Refused):  # it has closed by itself

@@ -269,11 +269,11 @@ def test_other_blocks_private_messages_and_direct_ones(sandbox: Sandbox, windows
     shown.get_by_role("button", name="Press").click()
     dialog = window.get_by_role("dialog", name="Sure?")
     dialog.get_by_role("button", name="No").click()
-    expect(shown.locator("> .trouble")).to_be_hidden()
+    expect(shown.locator("> .problem")).to_be_hidden()
     shown.get_by_role("button", name="Press").click()
     dialog.get_by_role("button", name="Do it").click()
     # The app knows no such button, and Slack tells so.
-    expect(shown.locator("> .trouble")).to_have_text("⚠️ Slack says: the app responded with status 404.")
+    expect(shown.locator("> .problem")).to_have_text("⚠️ Slack says: the app responded with status 404.")
     shown.get_by_role("button", name="More actions").press("Enter")
     expect(window.get_by_role("menuitem", name="Red")).to_be_focused()
     window.keyboard.press("ArrowDown")
@@ -299,7 +299,7 @@ def test_the_message_box(sandbox: Sandbox, windows: Windows) -> None:
     expect(card(other, "anyone & <@U0BOB> there?")).to_contain_text("Ann Abbot")
     box.fill("/nothing at all")
     box.press("Enter")
-    expect(window.locator("#composer .trouble")).to_contain_text("“/nothing” is not a command here")
+    expect(window.locator("#composer .problem")).to_contain_text("“/nothing” is not a command here")
     expect(box).to_have_value("/nothing at all")
 
 

@@ -47,8 +47,8 @@ def test_each_switch_is_seen_and_everything_recovers(sandbox: Sandbox, windows: 
     with window.expect_response("**/act/click") as answer:
         press(window, email, "Approve")
     expect(request).to_contain_text(words)
-    failed = answer.value.json().get("trouble", "")
-    expect(request.locator("article > .trouble").first).to_have_text(failed)
+    failed = answer.value.json().get("problem", "")
+    expect(request.locator("article > .problem").first).to_have_text(failed)
     if name == "slack-limiting":
         expect(card(window, "could not change the card yet")).to_contain_text("Only visible to you")
     switch(window, name, False)
@@ -132,7 +132,7 @@ def test_an_app_that_has_ended_and_a_sandbox_that_has_stopped(
         expect(notice).to_have_text("The app has ended with status 1. It starts again when a file changes.")
         window.locator("#composer input").fill("/rooms help")
         window.keyboard.press("Enter")
-        expect(window.locator("#composer .trouble")).to_have_text(
+        expect(window.locator("#composer .problem")).to_have_text(
             "/rooms failed with the error “dispatch_failed”."
         )
         (copy / "blocks.py").write_text(words)

@@ -88,14 +88,14 @@ def test_nothing_older_counts_after_a_reload(sandbox: Sandbox, windows: Windows)
     message.get_by_label("Red").uncheck()
     message.get_by_label("Blue").check()
     message.get_by_role("button", name="Go").click()
-    expect(message.locator("> .trouble")).to_contain_text("responded with status 404")
+    expect(message.locator("> .problem")).to_contain_text("responded with status 404")
     state = json.loads(sent(window, "click go"))["state"]["values"]
     assert '"blue"' in json.dumps(state) and '"red"' not in json.dumps(state)
     window.reload()
     expect(message.get_by_label("Red")).to_be_checked()
     expect(message.get_by_label("Blue")).not_to_be_checked()
     message.get_by_role("button", name="Go").click()
-    expect(message.locator("> .trouble")).to_contain_text("responded with status 404")
+    expect(message.locator("> .problem")).to_contain_text("responded with status 404")
     state = json.loads(sent(window, "click go"))["state"]["values"]
     assert '"red"' in json.dumps(state) and '"blue"' not in json.dumps(state)
 
@@ -187,7 +187,7 @@ def test_what_is_for_one_person_is_found_and_written_to_by_nobody_else(
     ann.locator("#messages").click(position={"x": 5, "y": 5})
     expect(ann.locator("#found")).to_be_hidden()
     psst = {"person": ANN, "channel": "D0SAM", "text": "psst"}
-    assert sandbox.answer("say", **psst) == {"trouble": "You are not in this channel."}
+    assert sandbox.answer("say", **psst) == {"problem": "You are not in this channel."}
 
 
 def test_the_focus_stays_where_it_is_when_there_is_news(sandbox: Sandbox, windows: Windows) -> None:

@@ -730,7 +730,7 @@ def test_a_modal_obeys_the_answer(app: App, slack: SlackStandIn, opened: str) ->
     submit({"response_action": "errors", "errors": {"nowhere": "Say more."}})
     assert slack.problems == ["response_action errors: not keyed by the block_ids of inputs"]
     submit(None, 500)
-    assert (view.errors, bool(view.trouble)) == ({}, True)
+    assert (view.errors, bool(view.problem)) == ({}, True)
     submit({"response_action": "update", "view": modal(reason(max_length=5000))})
     assert len(slack.problems) == 2
     submit({"response_action": "update", "view": modal(reason(), title=plain("Sure?"))})

@@ -81,7 +81,7 @@ function input(block, place) {
       "aria-invalid": error ? "true" : null,
       "aria-required": block.optional ? null : "true",
     }),
-    error && h("p", { class: "trouble", id: ids.error }, error),
+    error && h("p", { class: "problem", id: ids.error }, error),
     block.hint && h("p", { class: "quiet", id: ids.hint }, text(block.hint)),
   );
 }

@@ -93,7 +93,7 @@ function article(message) {
       h("span", { class: "when" }, date(message.ts, "{date_short_pretty} at {time}")),
     ),
     h("div", { class: "blocks" }, message.blocks.length ? draw(message.blocks, place) : h("p", {}, mrkdwn(message.text))),
-    h("p", { class: "trouble", role: "alert" }),
+    h("p", { class: "problem", role: "alert" }),
   );
 }
 
@@ -103,7 +103,7 @@ function placeOf(message) {
     key: message.ts,
     choices,
     click: async (block, element, value) => {
-      const { trouble } = await act("click", {
+      const { problem } = await act("click", {
         person: here.person,
         window: here.window,
         ts: message.ts,
@@ -113,8 +113,8 @@ function placeOf(message) {
         value,
         seen: message.edited,
       });
-      const say = drawn.get(message.ts)?.querySelector("article > .trouble");
-      if (say) say.textContent = trouble || "";
+      const say = drawn.get(message.ts)?.querySelector("article > .problem");
+      if (say) say.textContent = problem || "";
     },
     suggest: (element, typed) =>
       act("suggest", { person: here.person, action_id: element.action_id, typed, ts: message.ts }),

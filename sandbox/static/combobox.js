@@ -102,7 +102,7 @@ export function combobox({ many, labelled, place, placeholder, known, chosen, le
     const answer = await load(typed);
     if (mine !== asked) return;
     learn(answer.options || []);
-    const none = h("li", { class: "quiet" }, answer.trouble || "No results");
+    const none = h("li", { class: "quiet" }, answer.problem || "No results");
     open(answer.options?.length ? answer.options.map(option) : [none]);
   }
 

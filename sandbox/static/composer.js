@@ -17,9 +17,9 @@ export function listenToComposer() {
     event.preventDefault();
     const text = input.value;
     input.value = ""; // what is typed while this is on its way is the next message
-    const { trouble } = await act("say", { person: here.person, channel: here.channel, text });
-    form.querySelector(".trouble").textContent = trouble || "";
-    if (trouble) input.value ||= text;
+    const { problem } = await act("say", { person: here.person, channel: here.channel, text });
+    form.querySelector(".problem").textContent = problem || "";
+    if (problem) input.value ||= text;
     else at("messages").scrollTop = at("messages").scrollHeight; // where the answer will be
   });
 }
@@ -35,7 +35,7 @@ export function listenToSearch() {
     const address = `/search?${new URLSearchParams({ person: here.person, query })}`;
     const found = await ask(address);
     if (query !== input.value.trim()) return null;
-    return found.trouble ? close() : show(found, query); // what is wrong is told for the whole page
+    return found.problem ? close() : show(found, query); // what is wrong is told for the whole page
   };
   input.addEventListener("input", () => {
     clearTimeout(timer);

@@ -6,15 +6,15 @@ export function listenToCustomers() {
   const form = at("ask");
   const said = h("p", { class: "quiet", role: "status" });
   at("examples").after(said);
-  const sent = ({ trouble }) => {
-    said.textContent = trouble || "Sent. The card will be in Slack in a moment.";
+  const sent = ({ problem }) => {
+    said.textContent = problem || "Sent. The card will be in Slack in a moment.";
     announce(said.textContent);
   };
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const answer = await act("ask", { email: form.elements.email.value, message: form.elements.message.value });
     sent(answer);
-    if (!answer.trouble) form.reset();
+    if (!answer.problem) form.reset();
   });
   at("examples").addEventListener("click", async ({ target }) => {
     if (target.dataset.example) sent(await act("example", { name: target.dataset.example }));

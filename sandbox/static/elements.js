@@ -150,7 +150,7 @@ function textInput(element, block, place, labelled) {
   const count = () => {
     const rest = (element.max_length || 3000) - input.value.length;
     left.textContent = rest < 100 ? rest : "";
-    left.classList.toggle("trouble", rest < 0);
+    left.classList.toggle("problem", rest < 0);
   };
   input.addEventListener("input", () => {
     place.choices.set(block, element, input.value);

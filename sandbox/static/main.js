@@ -43,10 +43,10 @@ listenToCustomers();
 
 let silence = "";
 const showNotice = () => {
-  at("notice").textContent = silence || get("app")?.trouble || "";
+  at("notice").textContent = silence || get("app")?.problem || "";
 };
 watch("app", showNotice);
-connect((trouble) => {
-  silence = trouble;
+connect((problem) => {
+  silence = problem;
   showNotice();
 });

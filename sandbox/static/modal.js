@@ -32,7 +32,7 @@ function hide() {
   }
 }
 
-function show(view, errors = view.errors, trouble = view.trouble) {
+function show(view, errors = view.errors, problem = view.problem) {
   const place = {
     key: view.id,
     errors,
@@ -49,7 +49,7 @@ function show(view, errors = view.errors, trouble = view.trouble) {
     h(
       "div",
       { class: "content" },
-      trouble && h("p", { class: "trouble", role: "alert" }, trouble),
+      problem && h("p", { class: "problem", role: "alert" }, problem),
       draw(view.blocks, place),
     ),
     h(
@@ -80,10 +80,10 @@ async function submit(event, view, place) {
   if (button.ariaBusy === "true") return null;
   button.ariaBusy = "true";
   const values = place.choices.made(view.blocks);
-  const { trouble } = await act("submit", { person: here.person, view_id: view.id, values });
+  const { problem } = await act("submit", { person: here.person, view_id: view.id, values });
   const now = get("view");
   // The same errors as before are no news from the server, but they are to be seen again.
-  if (now?.id === view.id) show(now, now.errors, trouble || now.trouble);
+  if (now?.id === view.id) show(now, now.errors, problem || now.problem);
   return null;
 }
 

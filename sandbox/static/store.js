@@ -83,12 +83,12 @@ export function list(container, prefix, draw, empty) {
   });
 }
 
-/** Ask the server; the answer's `trouble` is a sentence for the person. */
+/** Ask the server; the answer's `problem` is a sentence for the person. */
 export async function ask(path, how) {
   try {
     return await (await fetch(path, how)).json();
   } catch {
-    return { trouble: SILENT };
+    return { problem: SILENT };
   }
 }
 

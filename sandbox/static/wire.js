@@ -31,11 +31,11 @@ function exchange({ key, at: when, from, to, call, outcome, good, seconds, fault
 }
 
 async function fill(details, key) {
-  const { path, request, response, trouble } = await ask(`/exchange/${encodeURIComponent(key)}`);
+  const { path, request, response, problem } = await ask(`/exchange/${encodeURIComponent(key)}`);
   const body = (title, value) => [h("h3", {}, title), h("pre", { tabindex: 0 }, pretty(value))];
   details.querySelector("div")?.remove();
   details.append(
-    h("div", {}, trouble ? h("p", {}, trouble) : [h("code", {}, path), body("Sent", request), body("Answered", response)]),
+    h("div", {}, problem ? h("p", {}, problem) : [h("code", {}, path), body("Sent", request), body("Answered", response)]),
   );
 }
 

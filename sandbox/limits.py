@@ -1,6 +1,9 @@
-"""What Slack refuses: the numbers and shapes of Block Kit, checked by pure functions.
+"""Slack's limits for messages, modals and options: which keys an object may have, and how long a text may be.
 
-A rule takes a value and the path to it and yields the problems, short sentences that start with the path.
+Everything here is a pure function: it keeps no state, does no I/O and changes none of its arguments.
+
+A rule is a function that takes a value and the path to that value ("blocks[0].text") and yields the problems
+it finds. Each problem is a short sentence that starts with the path.
 """
 
 import json
@@ -12,157 +15,167 @@ from typing import Any
 
 Rule = Callable[[Any, str], Iterable[str]]
 
-TEXT_MOST = 3000
-SECTION_FIELDS_MOST = 10
-SECTION_FIELD_MOST = 2000
-HEADER_MOST = 150
-CONTEXT_ELEMENTS_MOST = 10
-ACTIONS_ELEMENTS_MOST = 25
-MESSAGE_BLOCKS_MOST = 50
-MODAL_BLOCKS_MOST = 100
-ID_MOST = 255
-BUTTON_TEXT_MOST = 75
-BUTTON_VALUE_MOST = 2000
-URL_MOST = 3000
-ACCESSIBILITY_LABEL_MOST = 75
-OPTION_TEXT_MOST = 75
-OPTION_VALUE_MOST = 150
-OPTION_DESCRIPTION_MOST = 75
-CHOICES_MOST = 10  # checkboxes and radio buttons
-SELECT_OPTIONS_MOST = 100
-OPTION_GROUPS_MOST = 100
-OPTION_GROUP_LABEL_MOST = 75
-OVERFLOW_MOST = 5
-PLACEHOLDER_MOST = 150
-CONFIRM_TITLE_MOST = 100
-CONFIRM_TEXT_MOST = 300
-CONFIRM_BUTTON_MOST = 30
-INPUT_LABEL_MOST = 2000
-INPUT_HINT_MOST = 2000
-INPUT_MOST = 3000
-MODAL_TITLE_MOST = 24
-PRIVATE_METADATA_MOST = 3000
-ALT_TEXT_MOST = 2000
-METADATA_BYTES_MOST = 1000
-TEXT_BUDGET = 3500  # of the top-level text: what one should stay under
-MESSAGE_TEXT_MOST = 4000  # ... and what is refused
-BLOCK_TEXT_BUDGET = 9000  # of all text in one message's blocks: what one should stay under
-BLOCK_TEXT_MOST = 11000  # ... and what is refused
-INITIAL = ("initial_option", "initial_options")
+MAX_TEXT = 3000
+MAX_SECTION_FIELDS = 10
+MAX_SECTION_FIELD = 2000
+MAX_HEADER = 150
+MAX_CONTEXT_ELEMENTS = 10
+MAX_ACTIONS_ELEMENTS = 25
+MAX_MESSAGE_BLOCKS = 50
+MAX_MODAL_BLOCKS = 100
+MAX_ID = 255
+MAX_BUTTON_TEXT = 75
+MAX_BUTTON_VALUE = 2000
+MAX_URL = 3000
+MAX_ACCESSIBILITY_LABEL = 75
+MAX_OPTION_TEXT = 75
+MAX_OPTION_VALUE = 150
+MAX_OPTION_DESCRIPTION = 75
+MAX_BOX_OPTIONS = 10  # in a group of checkboxes or radio buttons
+MAX_SELECT_OPTIONS = 100
+MAX_OPTION_GROUPS = 100
+MAX_OPTION_GROUP_LABEL = 75
+MAX_OVERFLOW_OPTIONS = 5
+MAX_PLACEHOLDER = 150
+MAX_CONFIRM_TITLE = 100
+MAX_CONFIRM_TEXT = 300
+MAX_CONFIRM_BUTTON = 30
+MAX_INPUT_LABEL = 2000
+MAX_INPUT_HINT = 2000
+MAX_INPUT_TEXT = 3000
+MAX_MODAL_TITLE = 24
+MAX_PRIVATE_METADATA = 3000
+MAX_ALT_TEXT = 2000
+MAX_METADATA_BYTES = 1000
+TEXT_BUDGET = 3500  # characters that the top-level text of a message should stay under
+MAX_MESSAGE_TEXT = 4000  # Slack refuses a longer top-level text
+BLOCK_TEXT_BUDGET = 9000  # characters that all blocks of one message together should stay under
+MAX_BLOCK_TEXT = 11000  # Slack refuses a message with more text in its blocks
+INITIAL_KEYS = ("initial_option", "initial_options")
 
 
 def message_problems(text: Any, blocks: Any, metadata: Any = None) -> list[str]:
-    """Why Slack would refuse this message; nothing if it would not."""
-    problems = [] if text is None else list(string(MESSAGE_TEXT_MOST, 0)(text, "text"))
+    """Return the reasons why Slack would refuse this message, or an empty list."""
+    problems = [] if text is None else list(string(MAX_MESSAGE_TEXT, 0)(text, "text"))
     if blocks is not None:
         problems += MESSAGE_BLOCKS(blocks, "blocks")
         problems += _id_problems(blocks)
-        if not problems and (length := block_text_length(blocks)) > BLOCK_TEXT_MOST:
-            problems.append(f"blocks: {length} characters of text, at most {BLOCK_TEXT_MOST}")
+        if not problems and (length := block_text_length(blocks)) > MAX_BLOCK_TEXT:
+            problems.append(f"blocks: {length} characters of text, at most {MAX_BLOCK_TEXT}")
     return problems + metadata_problems(metadata)
 
 
 def metadata_problems(metadata: Any) -> list[str]:
-    """Why Slack would refuse this metadata."""
+    """Return the reasons why Slack would refuse this metadata, or an empty list."""
     if metadata is None:
         return []
     if not isinstance(metadata, dict) or not isinstance(metadata.get("event_payload", {}), dict):
         return ["metadata: not an object with an event_type and an event_payload"]
     size = len(json.dumps(metadata.get("event_payload", {})).encode())
-    return [f"metadata: {size} bytes, at most {METADATA_BYTES_MOST}"] if size > METADATA_BYTES_MOST else []
+    return [f"metadata: {size} bytes, at most {MAX_METADATA_BYTES}"] if size > MAX_METADATA_BYTES else []
 
 
 def metadata_is_kept(metadata: Mapping[str, Any]) -> bool:
-    """Whether Slack keeps it: it loses metadata silently for a dot or a dash in the event_type."""
+    """Return whether Slack stores this metadata.
+
+    When the event_type contains a dot or a dash, Slack drops the metadata without an error.
+    """
     return bool(re.fullmatch(r"\w+", str(metadata.get("event_type", "")), re.ASCII))
 
 
 def view_problems(view: Any) -> list[str]:
-    """Why Slack would refuse this modal; nothing if it would not."""
+    """Return the reasons why Slack would refuse this modal, or an empty list."""
     problems = list(VIEW(view, "view"))
     if not isinstance(view, dict):
         return problems
     blocks = view.get("blocks")
     problems += _id_problems(blocks)
-    if "submit" not in view and any(block.get("type") == "input" for block in _objects(blocks)):
+    if "submit" not in view and any(block.get("type") == "input" for block in _dicts_in(blocks)):
         problems.append("view: inputs need a submit button")
     return problems
 
 
 def option_problems(answer: Any) -> list[str]:
-    """Why Slack would refuse this answer to a block_suggestion."""
-    found = answer if isinstance(answer, dict) else {}
-    if "option_groups" in found:
-        return list(items(OPTION_GROUP, OPTION_GROUPS_MOST, 0)(found["option_groups"], "option_groups"))
-    return list(items(PLAIN_OPTION, SELECT_OPTIONS_MOST, 0)(found.get("options"), "options"))
+    """Return the reasons why Slack would refuse this answer to a block_suggestion, or an empty list."""
+    fields = answer if isinstance(answer, dict) else {}
+    if "option_groups" in fields:
+        return list(list_of(OPTION_GROUP, MAX_OPTION_GROUPS, 0)(fields["option_groups"], "option_groups"))
+    return list(list_of(PLAIN_OPTION, MAX_SELECT_OPTIONS, 0)(fields.get("options"), "options"))
 
 
 def block_text_length(blocks: Any) -> int:
-    """How much text there is in the blocks, in characters; the texts of options do not count."""
-    return sum(map(len, _texts(blocks, with_options=False)))
+    """Return the number of characters of text in the blocks, not counting the texts of options."""
+    return sum(map(len, _paragraphs(blocks, with_options=False)))
 
 
 def blocks_text(blocks: Any) -> str:
-    """All text in the blocks, one paragraph a line."""
-    return "\n".join(_texts(blocks, with_options=True))
+    """Return all text in the blocks, with each paragraph on a line of its own."""
+    return "\n".join(_paragraphs(blocks, with_options=True))
 
 
-def _texts(value: Any, with_options: bool) -> Iterator[str]:
+def _paragraphs(value: Any, with_options: bool) -> Iterator[str]:
+    """Yield every text in a block, an element or a list of them, in the order in which Slack shows them.
+
+    Initial options are skipped, since in most menus each of them repeats one of the options.
+    """
     if isinstance(value, list):
-        yield from chain.from_iterable(_texts(part, with_options) for part in value)
+        yield from chain.from_iterable(_paragraphs(part, with_options) for part in value)
     elif not isinstance(value, dict):
         return
-    elif value.get("type") in RICH_PARAGRAPHS:
-        yield "".join(_inline(element) for element in _objects(value.get("elements")))
+    elif value.get("type") in RICH_TEXT_PARAGRAPHS:
+        yield "".join(_inline_text(element) for element in _dicts_in(value.get("elements")))
     elif isinstance(value.get("text"), str):
         yield value["text"]
     else:
-        hidden = INITIAL if with_options else (*INITIAL, "options", "option_groups")
+        hidden = INITIAL_KEYS if with_options else (*INITIAL_KEYS, "options", "option_groups")
         shown = (part for key, part in value.items() if key not in hidden)
-        yield from chain.from_iterable(_texts(part, with_options) for part in shown)
+        yield from chain.from_iterable(_paragraphs(part, with_options) for part in shown)
 
 
-def _inline(element: dict[str, Any]) -> str:
-    """What a rich text element shows, more or less."""
+def _inline_text(element: dict[str, Any]) -> str:
+    """Return roughly what Slack shows for this element of a rich text."""
     match element.get("type"):
         case "user" | "usergroup" | "channel" | "broadcast" as kind:
-            mark = {"user": "@", "usergroup": "!subteam^", "channel": "#"}.get(kind, "!")
-            return f"<{mark}{element.get('range') or element.get(f'{kind}_id')}>"
+            prefix = {"user": "@", "usergroup": "!subteam^", "channel": "#"}.get(kind, "!")
+            return f"<{prefix}{element.get('range') or element.get(f'{kind}_id')}>"
         case "emoji":
             return f":{element.get('name')}:"
         case _:
-            found = (element.get(key) for key in ("text", "fallback", "url", "format"))
-            return str(next(filter(None, found), ""))
+            texts = (element.get(key) for key in ("text", "fallback", "url", "format"))
+            return str(next(filter(None, texts), ""))
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
+def _dicts_in(value: Any) -> list[dict[str, Any]]:
+    """Return the dicts in this list, or an empty list if it is not a list: the app may send anything."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def elements_of(block: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The buttons, menus and inputs of one block."""
+    """Return the buttons, menus and inputs of one block."""
     if block.get("type") not in ("section", "actions", "input"):
         return []
-    return _objects([block.get("accessory"), block.get("element")]) + _objects(block.get("elements"))
+    return _dicts_in([block.get("accessory"), block.get("element")]) + _dicts_in(block.get("elements"))
 
 
 def _id_problems(blocks: Any) -> Iterator[str]:
-    found = _objects(blocks)
-    yield from _repeated(found, "block_id", "blocks")
-    for number, block in enumerate(found):
-        yield from _repeated(elements_of(block), "action_id", f"blocks[{number}]")
+    block_dicts = _dicts_in(blocks)
+    yield from _duplicates(block_dicts, "block_id", "blocks")
+    for number, block in enumerate(block_dicts):
+        yield from _duplicates(elements_of(block), "action_id", f"blocks[{number}]")
 
 
-def _repeated(objects: list[dict[str, Any]], key: str, path: str) -> Iterator[str]:
+def _duplicates(objects: list[dict[str, Any]], key: str, path: str) -> Iterator[str]:
     ids = [str(item[key]) for item in objects if key in item]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    yield from (f"{path}: the {key} “{name}” is there twice" for name in twice)
+    duplicates = sorted({name for name in ids if ids.count(name) > 1})
+    yield from (f"{path}: the {key} “{name}” is there twice" for name in duplicates)
 
 
-# The rules that rules are made of.
+# Functions that return a rule.
 
 
 def string(most: int, least: int = 1) -> Rule:
+    """Return a rule for a string of `least` to `most` characters."""
+
     def check(value: Any, path: str) -> Iterator[str]:
         if not isinstance(value, str):
             yield f"{path}: not a string"
@@ -173,6 +186,8 @@ def string(most: int, least: int = 1) -> Rule:
 
 
 def integer(least: int, most: int) -> Rule:
+    """Return a rule for an integer from `least` to `most`; a boolean is not an integer here."""
+
     def check(value: Any, path: str) -> Iterator[str]:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             yield f"{path}: not a whole number from {least} to {most}"
@@ -181,6 +196,8 @@ def integer(least: int, most: int) -> Rule:
 
 
 def one_of(*allowed: object) -> Rule:
+    """Return a rule for one of these strings or booleans. 1 does not pass for True, as it would with `in`."""
+
     def check(value: Any, path: str) -> Iterator[str]:
         if not any(value is each or (isinstance(value, str) and value == each) for each in allowed):
             yield f"{path}: not one of {', '.join(map(str, allowed))}"
@@ -189,6 +206,7 @@ def one_of(*allowed: object) -> Rule:
 
 
 def iso_date(value: Any, path: str) -> Iterator[str]:
+    """Check that the value is a date like 2024-12-31; Python's own parser also accepts other forms."""
     try:
         if date.fromisoformat(value).isoformat() == value:
             return
@@ -197,7 +215,9 @@ def iso_date(value: Any, path: str) -> Iterator[str]:
     yield f"{path}: not a date like 2024-12-31"
 
 
-def items(rule: Rule, most: int, least: int = 1) -> Rule:
+def list_of(rule: Rule, most: int, least: int = 1) -> Rule:
+    """Return a rule for a list of `least` to `most` items, each of which must pass `rule`."""
+
     def check(value: Any, path: str) -> Iterator[str]:
         if not isinstance(value, list):
             yield f"{path}: not a list"
@@ -211,7 +231,10 @@ def items(rule: Rule, most: int, least: int = 1) -> Rule:
 
 
 def shape(required: Mapping[str, Rule], **optional: Rule) -> Rule:
-    """An object with these keys and no others; `type` is left to whoever chose this shape."""
+    """Return a rule for an object with these keys and no others.
+
+    `type` is allowed and not checked: `typed` has already used it to choose this shape.
+    """
     rules = {**required, **optional}
 
     def check(value: Any, path: str) -> Iterator[str]:
@@ -229,7 +252,7 @@ def shape(required: Mapping[str, Rule], **optional: Rule) -> Rule:
 
 
 def typed(shapes: Mapping[str, Rule]) -> Rule:
-    """An object whose `type` is one of these, in the shape of that type."""
+    """Return a rule for an object whose `type` is a key of `shapes`, and which must pass the rule there."""
 
     def check(value: Any, path: str) -> Iterator[str]:
         kind = value.get("type") if isinstance(value, dict) else None
@@ -241,8 +264,8 @@ def typed(shapes: Mapping[str, Rule]) -> Rule:
     return check
 
 
-def also(rule: Rule, further: Rule) -> Rule:
-    """Both rules; the second may rely on the first."""
+def then(rule: Rule, further: Rule) -> Rule:
+    """Return a rule that checks `rule`, and then `further` only if `rule` found no problem."""
 
     def check(value: Any, path: str) -> Iterator[str]:
         problems = list(rule(value, path))
@@ -252,157 +275,164 @@ def also(rule: Rule, further: Rule) -> Rule:
 
 
 def text(most: int, *, plain: bool = False) -> Rule:
-    words = {"text": string(most)}
-    shapes = {"plain_text": shape(words, emoji=FLAG)}
-    return typed(shapes if plain else {**shapes, "mrkdwn": shape(words, verbatim=FLAG)})
+    """Return a rule for a text object of at most `most` characters, which must be plain_text if `plain`."""
+    required = {"text": string(most)}
+    shapes = {"plain_text": shape(required, emoji=BOOLEAN)}
+    return typed(shapes if plain else {**shapes, "mrkdwn": shape(required, verbatim=BOOLEAN)})
 
 
-def _initial_are_options(value: Any, path: str) -> Iterator[str]:
+def _initial_options_exist(value: Any, path: str) -> Iterator[str]:
     groups = [group["options"] for group in value.get("option_groups", ())]
     options = value.get("options") or list(chain.from_iterable(groups))
-    initial = value.get("initial_options") or [value[key] for key in ("initial_option",) if key in value]
+    initial = value.get("initial_options") or ([value["initial_option"]] if "initial_option" in value else [])
     if not options:
         yield f"{path}: options are missing"
     if not all(option in options for option in initial):
         yield f"{path}: initial options are not among the options, exactly as they stand there"
 
 
-def _section_says_something(value: Any, path: str) -> Iterator[str]:
+def _section_has_content(value: Any, path: str) -> Iterator[str]:
     if "text" not in value and "fields" not in value:
         yield f"{path}: neither text nor fields"
 
 
-def _lengths_fit(value: Any, path: str) -> Iterator[str]:
-    if value.get("min_length", 0) > value.get("max_length", INPUT_MOST):
+def _min_length_fits(value: Any, path: str) -> Iterator[str]:
+    if value.get("min_length", 0) > value.get("max_length", MAX_INPUT_TEXT):
         yield f"{path}: min_length is more than max_length"
 
 
-# Block Kit, from the inside out.
+# The rules for Block Kit, from the smallest parts up to whole messages and modals.
 
-FLAG = one_of(True, False)
-ID = string(ID_MOST)
-URL = string(URL_MOST)
+BOOLEAN = one_of(True, False)
+ID = string(MAX_ID)
+URL = string(MAX_URL)
 CONFIRM = shape(
     {
-        "title": text(CONFIRM_TITLE_MOST, plain=True),
-        "text": text(CONFIRM_TEXT_MOST),
-        "confirm": text(CONFIRM_BUTTON_MOST, plain=True),
-        "deny": text(CONFIRM_BUTTON_MOST, plain=True),
+        "title": text(MAX_CONFIRM_TITLE, plain=True),
+        "text": text(MAX_CONFIRM_TEXT),
+        "confirm": text(MAX_CONFIRM_BUTTON, plain=True),
+        "deny": text(MAX_CONFIRM_BUTTON, plain=True),
     },
     style=one_of("primary", "danger"),
 )
 
 
-def _option(*, plain: bool, **more: Rule) -> Rule:
-    words = text(OPTION_TEXT_MOST, plain=plain)
-    described = text(OPTION_DESCRIPTION_MOST, plain=plain)
-    return shape({"text": words, "value": string(OPTION_VALUE_MOST)}, description=described, **more)
+def _option(*, plain: bool, **optional: Rule) -> Rule:
+    required = {"text": text(MAX_OPTION_TEXT, plain=plain), "value": string(MAX_OPTION_VALUE)}
+    return shape(required, description=text(MAX_OPTION_DESCRIPTION, plain=plain), **optional)
 
 
 PLAIN_OPTION = _option(plain=True)
-CHOICE = _option(plain=False)
+BOX_OPTION = _option(plain=False)
 OPTION_GROUP = shape(
     {
-        "label": text(OPTION_GROUP_LABEL_MOST, plain=True),
-        "options": items(PLAIN_OPTION, SELECT_OPTIONS_MOST),
+        "label": text(MAX_OPTION_GROUP_LABEL, plain=True),
+        "options": list_of(PLAIN_OPTION, MAX_SELECT_OPTIONS),
     }
 )
-COMMON: dict[str, Rule] = {"action_id": ID, "confirm": CONFIRM, "focus_on_load": FLAG}
-MENU: dict[str, Rule] = {**COMMON, "placeholder": text(PLACEHOLDER_MOST, plain=True)}
-ONE_OPTION: dict[str, Rule] = {"initial_option": PLAIN_OPTION}
-MANY_OPTIONS: dict[str, Rule] = {
-    "initial_options": items(PLAIN_OPTION, SELECT_OPTIONS_MOST),
+ELEMENT_KEYS: dict[str, Rule] = {"action_id": ID, "confirm": CONFIRM, "focus_on_load": BOOLEAN}
+MENU_KEYS: dict[str, Rule] = {**ELEMENT_KEYS, "placeholder": text(MAX_PLACEHOLDER, plain=True)}
+SINGLE_SELECT: dict[str, Rule] = {"initial_option": PLAIN_OPTION}
+MULTI_SELECT: dict[str, Rule] = {
+    "initial_options": list_of(PLAIN_OPTION, MAX_SELECT_OPTIONS),
     "max_selected_items": integer(1, 1_000_000),
 }
-STATIC: dict[str, Rule] = {
-    "options": items(PLAIN_OPTION, SELECT_OPTIONS_MOST),
-    "option_groups": items(OPTION_GROUP, OPTION_GROUPS_MOST),
+STATIC_OPTIONS: dict[str, Rule] = {
+    "options": list_of(PLAIN_OPTION, MAX_SELECT_OPTIONS),
+    "option_groups": list_of(OPTION_GROUP, MAX_OPTION_GROUPS),
 }
-EXTERNAL: dict[str, Rule] = {"min_query_length": integer(0, 1_000_000)}
-CHOICES: dict[str, Rule] = {"options": items(CHOICE, CHOICES_MOST)}
+EXTERNAL_OPTIONS: dict[str, Rule] = {"min_query_length": integer(0, 1_000_000)}
+BOX_OPTIONS: dict[str, Rule] = {"options": list_of(BOX_OPTION, MAX_BOX_OPTIONS)}
 
 ELEMENTS: dict[str, Rule] = {
     "button": shape(
-        {"text": text(BUTTON_TEXT_MOST, plain=True)},
+        {"text": text(MAX_BUTTON_TEXT, plain=True)},
         action_id=ID,
         confirm=CONFIRM,
-        value=string(BUTTON_VALUE_MOST),
+        value=string(MAX_BUTTON_VALUE),
         url=URL,
         style=one_of("primary", "danger"),
-        accessibility_label=string(ACCESSIBILITY_LABEL_MOST),
+        accessibility_label=string(MAX_ACCESSIBILITY_LABEL),
     ),
-    "checkboxes": also(
-        shape(CHOICES, **COMMON, initial_options=items(CHOICE, CHOICES_MOST)), _initial_are_options
+    "checkboxes": then(
+        shape(BOX_OPTIONS, **ELEMENT_KEYS, initial_options=list_of(BOX_OPTION, MAX_BOX_OPTIONS)),
+        _initial_options_exist,
     ),
-    "radio_buttons": also(shape(CHOICES, **COMMON, initial_option=CHOICE), _initial_are_options),
+    "radio_buttons": then(
+        shape(BOX_OPTIONS, **ELEMENT_KEYS, initial_option=BOX_OPTION), _initial_options_exist
+    ),
     "overflow": shape(
-        {"options": items(_option(plain=True, url=URL), OVERFLOW_MOST)}, action_id=ID, confirm=CONFIRM
+        {"options": list_of(_option(plain=True, url=URL), MAX_OVERFLOW_OPTIONS)},
+        action_id=ID,
+        confirm=CONFIRM,
     ),
-    "static_select": also(shape({}, **MENU, **STATIC, **ONE_OPTION), _initial_are_options),
-    "multi_static_select": also(shape({}, **MENU, **STATIC, **MANY_OPTIONS), _initial_are_options),
-    "external_select": shape({}, **MENU, **EXTERNAL, **ONE_OPTION),
-    "multi_external_select": shape({}, **MENU, **EXTERNAL, **MANY_OPTIONS),
-    "users_select": shape({}, **MENU, initial_user=ID),
+    "static_select": then(shape({}, **MENU_KEYS, **STATIC_OPTIONS, **SINGLE_SELECT), _initial_options_exist),
+    "multi_static_select": then(
+        shape({}, **MENU_KEYS, **STATIC_OPTIONS, **MULTI_SELECT), _initial_options_exist
+    ),
+    "external_select": shape({}, **MENU_KEYS, **EXTERNAL_OPTIONS, **SINGLE_SELECT),
+    "multi_external_select": shape({}, **MENU_KEYS, **EXTERNAL_OPTIONS, **MULTI_SELECT),
+    "users_select": shape({}, **MENU_KEYS, initial_user=ID),
     "multi_users_select": shape(
-        {}, **MENU, initial_users=items(ID, 100), max_selected_items=integer(1, 1_000_000)
+        {}, **MENU_KEYS, initial_users=list_of(ID, 100), max_selected_items=integer(1, 1_000_000)
     ),
-    "datepicker": shape({}, **MENU, initial_date=iso_date),
-    "plain_text_input": also(
+    "datepicker": shape({}, **MENU_KEYS, initial_date=iso_date),
+    "plain_text_input": then(
         shape(
             {},
             action_id=ID,
-            focus_on_load=FLAG,
-            placeholder=text(PLACEHOLDER_MOST, plain=True),
-            multiline=FLAG,
-            initial_value=string(INPUT_MOST, 0),
-            min_length=integer(0, INPUT_MOST),
-            max_length=integer(1, INPUT_MOST),
-            dispatch_action_config=shape({}, trigger_actions_on=items(string(50), 2)),
+            focus_on_load=BOOLEAN,
+            placeholder=text(MAX_PLACEHOLDER, plain=True),
+            multiline=BOOLEAN,
+            initial_value=string(MAX_INPUT_TEXT, 0),
+            min_length=integer(0, MAX_INPUT_TEXT),
+            max_length=integer(1, MAX_INPUT_TEXT),
+            dispatch_action_config=shape({}, trigger_actions_on=list_of(string(50), 2)),
         ),
-        _lengths_fit,
+        _min_length_fits,
     ),
-    "image": shape({"image_url": URL, "alt_text": string(ALT_TEXT_MOST)}),
+    "image": shape({"image_url": URL, "alt_text": string(MAX_ALT_TEXT)}),
 }
 
 
-def _elements(*left_out: str) -> Rule:
-    return typed({kind: rule for kind, rule in ELEMENTS.items() if kind not in left_out})
+def _elements_except(*kinds: str) -> Rule:
+    return typed({kind: rule for kind, rule in ELEMENTS.items() if kind not in kinds})
 
 
 MULTI_SELECTS = ("multi_static_select", "multi_external_select", "multi_users_select")
-ACCESSORY = _elements("plain_text_input")
-ACTION = _elements("plain_text_input", "image", *MULTI_SELECTS)
-INPUT = _elements("button", "overflow", "image")
+ACCESSORY = _elements_except("plain_text_input")
+ACTION = _elements_except("plain_text_input", "image", *MULTI_SELECTS)
+INPUT = _elements_except("button", "overflow", "image")
 
-STYLE = shape({}, bold=FLAG, italic=FLAG, strike=FLAG, code=FLAG, underline=FLAG)
+STYLE = shape({}, bold=BOOLEAN, italic=BOOLEAN, strike=BOOLEAN, code=BOOLEAN, underline=BOOLEAN)
 RICH_TEXT_ELEMENT = typed(
     {
-        "text": shape({"text": string(TEXT_MOST)}, style=STYLE),
-        "link": shape({"url": URL}, text=string(TEXT_MOST), style=STYLE, unsafe=FLAG),
+        "text": shape({"text": string(MAX_TEXT)}, style=STYLE),
+        "link": shape({"url": URL}, text=string(MAX_TEXT), style=STYLE, unsafe=BOOLEAN),
         "user": shape({"user_id": ID}, style=STYLE),
         "usergroup": shape({"usergroup_id": ID}, style=STYLE),
         "channel": shape({"channel_id": ID}, style=STYLE),
         "broadcast": shape({"range": one_of("here", "channel", "everyone")}, style=STYLE),
         "emoji": shape({"name": ID}, unicode=ID, style=STYLE),
         "date": shape(
-            {"timestamp": integer(0, 10**11), "format": string(TEXT_MOST)},
+            {"timestamp": integer(0, 10**11), "format": string(MAX_TEXT)},
             url=URL,
-            fallback=string(TEXT_MOST),
+            fallback=string(MAX_TEXT),
             style=STYLE,
         ),
     }
 )
-INLINE = {"elements": items(RICH_TEXT_ELEMENT, 1_000)}
+INLINE_ELEMENTS = {"elements": list_of(RICH_TEXT_ELEMENT, 1_000)}
 BORDER = integer(0, 1)
-RICH_PARAGRAPHS: dict[str, Rule] = {
-    "rich_text_section": shape(INLINE),
-    "rich_text_quote": shape(INLINE, border=BORDER),
-    "rich_text_preformatted": shape(INLINE, border=BORDER),
+RICH_TEXT_PARAGRAPHS: dict[str, Rule] = {
+    "rich_text_section": shape(INLINE_ELEMENTS),
+    "rich_text_quote": shape(INLINE_ELEMENTS, border=BORDER),
+    "rich_text_preformatted": shape(INLINE_ELEMENTS, border=BORDER),
 }
 RICH_TEXT_LIST = shape(
     {
         "style": one_of("bullet", "ordered"),
-        "elements": items(typed({"rich_text_section": RICH_PARAGRAPHS["rich_text_section"]}), 1_000),
+        "elements": list_of(typed({"rich_text_section": RICH_TEXT_PARAGRAPHS["rich_text_section"]}), 1_000),
     },
     indent=integer(0, 8),
     offset=integer(0, 1_000_000),
@@ -411,58 +441,58 @@ RICH_TEXT_LIST = shape(
 
 CONTEXT_ELEMENT = typed(
     {
-        "plain_text": text(TEXT_MOST),
-        "mrkdwn": text(TEXT_MOST),
+        "plain_text": text(MAX_TEXT),
+        "mrkdwn": text(MAX_TEXT),
         "image": ELEMENTS["image"],
     }
 )
 BLOCK = typed(
     {
-        "header": shape({"text": text(HEADER_MOST, plain=True)}, block_id=ID),
+        "header": shape({"text": text(MAX_HEADER, plain=True)}, block_id=ID),
         "divider": shape({}, block_id=ID),
-        "section": also(
+        "section": then(
             shape(
                 {},
                 block_id=ID,
-                text=text(TEXT_MOST),
-                fields=items(text(SECTION_FIELD_MOST), SECTION_FIELDS_MOST),
+                text=text(MAX_TEXT),
+                fields=list_of(text(MAX_SECTION_FIELD), MAX_SECTION_FIELDS),
                 accessory=ACCESSORY,
-                expand=FLAG,
+                expand=BOOLEAN,
             ),
-            _section_says_something,
+            _section_has_content,
         ),
-        "context": shape({"elements": items(CONTEXT_ELEMENT, CONTEXT_ELEMENTS_MOST)}, block_id=ID),
-        "actions": shape({"elements": items(ACTION, ACTIONS_ELEMENTS_MOST)}, block_id=ID),
+        "context": shape({"elements": list_of(CONTEXT_ELEMENT, MAX_CONTEXT_ELEMENTS)}, block_id=ID),
+        "actions": shape({"elements": list_of(ACTION, MAX_ACTIONS_ELEMENTS)}, block_id=ID),
         "input": shape(
-            {"label": text(INPUT_LABEL_MOST, plain=True), "element": INPUT},
+            {"label": text(MAX_INPUT_LABEL, plain=True), "element": INPUT},
             block_id=ID,
-            hint=text(INPUT_HINT_MOST, plain=True),
-            optional=FLAG,
-            dispatch_action=FLAG,
+            hint=text(MAX_INPUT_HINT, plain=True),
+            optional=BOOLEAN,
+            dispatch_action=BOOLEAN,
         ),
         "image": shape(
-            {"image_url": URL, "alt_text": string(ALT_TEXT_MOST)},
+            {"image_url": URL, "alt_text": string(MAX_ALT_TEXT)},
             block_id=ID,
-            title=text(ALT_TEXT_MOST, plain=True),
+            title=text(MAX_ALT_TEXT, plain=True),
         ),
         "rich_text": shape(
-            {"elements": items(typed({**RICH_PARAGRAPHS, "rich_text_list": RICH_TEXT_LIST}), 1_000)},
+            {"elements": list_of(typed({**RICH_TEXT_PARAGRAPHS, "rich_text_list": RICH_TEXT_LIST}), 1_000)},
             block_id=ID,
         ),
     }
 )
-MESSAGE_BLOCKS = items(BLOCK, MESSAGE_BLOCKS_MOST)
+MESSAGE_BLOCKS = list_of(BLOCK, MAX_MESSAGE_BLOCKS)
 VIEW = typed(
     {
         "modal": shape(
-            {"title": text(MODAL_TITLE_MOST, plain=True), "blocks": items(BLOCK, MODAL_BLOCKS_MOST)},
-            submit=text(MODAL_TITLE_MOST, plain=True),
-            close=text(MODAL_TITLE_MOST, plain=True),
-            private_metadata=string(PRIVATE_METADATA_MOST, 0),
-            callback_id=string(ID_MOST, 0),
-            external_id=string(ID_MOST, 0),
-            clear_on_close=FLAG,
-            notify_on_close=FLAG,
+            {"title": text(MAX_MODAL_TITLE, plain=True), "blocks": list_of(BLOCK, MAX_MODAL_BLOCKS)},
+            submit=text(MAX_MODAL_TITLE, plain=True),
+            close=text(MAX_MODAL_TITLE, plain=True),
+            private_metadata=string(MAX_PRIVATE_METADATA, 0),
+            callback_id=string(MAX_ID, 0),
+            external_id=string(MAX_ID, 0),
+            clear_on_close=BOOLEAN,
+            notify_on_close=BOOLEAN,
         )
     }
 )

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sandbox.limits import (
-    MESSAGE_TEXT_MOST,
+    MAX_MESSAGE_TEXT,
     message_problems,
     metadata_is_kept,
     metadata_problems,
@@ -343,7 +343,7 @@ def content_of(arguments: Json) -> tuple[str, Blocks, Json | None]:
     text, blocks, metadata = (arguments.get(key) for key in ("text", "blocks", "metadata"))
     if not text and not blocks:
         raise ApiError("no_text")
-    if text and len(text) > MESSAGE_TEXT_MOST:
+    if text and len(text) > MAX_MESSAGE_TEXT:
         raise ApiError("msg_too_long")
     if problems := message_problems(text, blocks):
         raise ApiError("invalid_blocks", errors=problems, response_metadata={"messages": problems})

@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.limits import (
     BLOCK_TEXT_BUDGET,
-    BLOCK_TEXT_MOST,
+    MAX_BLOCK_TEXT,
     block_text_length,
     blocks_text,
     message_problems,
@@ -302,7 +302,7 @@ MESSAGES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "blocks not empty": (("x", numbered(1)), ("x", [])),
     "block_ids differ": (("x", numbered(2)), ("x", numbered(1) * 2)),
     "text 4000": (("x" * 4000, None), ("x" * 4001, None)),
-    "all text": ((None, texts(BLOCK_TEXT_MOST)), (None, texts(BLOCK_TEXT_MOST + 1))),
+    "all text": ((None, texts(MAX_BLOCK_TEXT)), (None, texts(MAX_BLOCK_TEXT + 1))),
     "metadata 1000": (
         ("x", None, {"event_type": "card", "event_payload": {"k": "x" * 991}}),
         ("x", None, {"event_type": "card", "event_payload": {"k": "x" * 992}}),

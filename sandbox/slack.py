@@ -214,7 +214,7 @@ class SlackStandIn(WebApi):
         self.link.stop()
 
     def _send_by_socket(self, call: str, request: Json) -> Answer:
-        exchange = self.arrived("WS", "/link", call, request)
+        exchange = self.record_arrival("WS", "/link", call, request)
         started = time.monotonic()
         kind = "slash_commands" if "command" in request else "interactive"
         answered = self.link.send(kind, request, ACK_SECONDS)
@@ -225,7 +225,7 @@ class SlackStandIn(WebApi):
     def _send(self, body: bytes, headers: Mapping[str, str], call: str, request: Any) -> Answer:
         if not self.app_url:
             return self._send_by_socket(call, request)
-        exchange = self.arrived("POST", "/slack/events", call, request)
+        exchange = self.record_arrival("POST", "/slack/events", call, request)
         started = time.monotonic()
         try:
             # The environment may name a proxy, which has no business on loopback.
@@ -250,7 +250,7 @@ class SlackStandIn(WebApi):
         with self.lock:
             self.answers.append(answer)
             del self.answers[:-KEPT_EXCHANGES]
-        self.finished(exchange, answer.status, answer.body or answer.error, answer.seconds)
+        self.record_answer(exchange, answer.status, answer.body or answer.error, answer.seconds)
         return answer
 
     def _head(self, kind: str, user_id: str) -> Json:

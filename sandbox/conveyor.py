@@ -1,10 +1,14 @@
-"""A stand-in for Conveyor's API v2, as far as the app uses it or might."""
+"""A stand-in for Conveyor's API v2: every call the app makes or might make, and what people do in Conveyor.
+
+It answers as Conveyor does, as far as that is known, and keeps everything in memory. Where the real behavior
+is unknown, a test can choose between the possibilities. It must not accept what Conveyor would refuse.
+"""
 
 import math
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
@@ -13,13 +17,13 @@ from sandbox.stand_in import Incoming, Reply, StandIn
 
 Item = dict[str, Any]
 
-ROOT = "/api/v2"
-OPEN = ("initial", "requested")
-PER_PAGE_MOST = 100
+API_PATH = "/api/v2"
+OPEN = ("initial", "requested")  # the statuses of a request that nobody has decided
+MAX_PER_PAGE = 100
 
 
-class Refusal(Exception):
-    """An answer that is an error."""
+class ApiError(Exception):
+    """The call fails with this status and this sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -28,7 +32,7 @@ class Refusal(Exception):
 
 @dataclass
 class Decision:
-    """A write that arrived, and whether it took effect."""
+    """A call that was to change something in Conveyor. `effective` is true if it did."""
 
     at: float
     call: str
@@ -41,7 +45,10 @@ class Decision:
 
 
 class ConveyorStandIn(StandIn):
-    """An account with one key. What people do in Conveyor itself are methods; the app comes by HTTP."""
+    """A Conveyor account with one API key, which the app uses over HTTP.
+
+    What people do in Conveyor's own pages, and not through the app, is a method such as `approve_here`.
+    """
 
     def __init__(self, api_key: str = "made-up-conveyor-key") -> None:
         super().__init__([api_key])
@@ -53,22 +60,23 @@ class ConveyorStandIn(StandIn):
         self.interactions: list[Item] = []
         self.decisions: list[Decision] = []
         self.key_revoked = False
-        self.key_forbids: set[str] = set()
-        self.refuse_reviewers = False
-        self.honours_page = True
-        self.approve_answers_groups = True
-        self.lists_ends = False  # no answer of the real one was seen to
-        self.handled_status = 409
-        self.lag = 0.0  # seconds by which what is read is behind what was written
+        self.key_forbids: set[str] = set()  # patterns for the names of calls that the key may not make
+        self.refuse_reviewers = False  # as if no reviewer_email belonged to a user who may decide
+        self.honors_page = True  # False: every page of a list is the first one
+        self.approve_returns_groups = True  # whether the answer to an approval names the access groups
+        self.returns_expires_at = False  # of an authorization; no real answer was seen to contain it
+        self.already_decided_status = 409  # the answer to a decision about a request that is already decided
+        self.lag = 0.0  # seconds until a reader sees what was written
         self._numbers = count(1)
-        self._copies: list[tuple[float, dict[str, Item], dict[str, Item]]] = []
+        # Each entry is a moment and the requests and authorizations as they were until then.
+        self._snapshots: list[tuple[float, dict[str, Item], dict[str, Item]]] = []
 
     @property
     def api_url(self) -> str:
-        """The app's CONVEYOR_API_URL."""
-        return self.url + ROOT
+        """The value for the app's setting CONVEYOR_API_URL."""
+        return self.url + API_PATH
 
-    # What people do in Conveyor.
+    # What customers do, and what people do in Conveyor's own pages.
 
     def ask(
         self,
@@ -80,10 +88,10 @@ class ConveyorStandIn(StandIn):
         links: bool = True,
         **overrides: Any,
     ) -> str:
-        """A customer asks for access; the request's id. `overrides` replaces any field."""
+        """Create a customer's request for access and return its id. `overrides` sets any other field."""
         with self.lock:
             request_id = request_id or self._new_id("req")
-            now = self._stamp()
+            now = self._timestamp()
             link = {"self": {"href": f"https://conveyor.example/requests/{request_id}"}}
             self.requests[request_id] = {
                 "id": request_id,
@@ -103,36 +111,36 @@ class ConveyorStandIn(StandIn):
         return request_id
 
     def ask_again(self, request_id: str) -> None:
-        """The customer of a closed request asks again, and Conveyor opens it under the same id."""
-        self._change(self.requests, request_id, status="requested", requested_at=self._stamp())
+        """Open a closed request again under the same id, as Conveyor does when the customer asks again."""
+        self._update(self.requests, request_id, status="requested", requested_at=self._timestamp())
 
     def approve_here(self, request_id: str, groups: Iterable[str] = ()) -> str:
-        """Somebody approves in Conveyor's own pages; the id of the authorization."""
+        """Approve a request in Conveyor's own pages, and return the id of the authorization."""
         with self.lock:
-            self._change(self.requests, request_id, status="approved")
-            granted = self._grant(self.requests[request_id], list(groups), "gated", "")
+            self._update(self.requests, request_id, status="approved")
+            granted = self._authorize(self.requests[request_id], list(groups), "gated", "")
         return str(granted["id"])
 
     def change_here(self, request_id: str, **changes: Any) -> None:
-        """Something about the request becomes another, such as its address."""
-        self._change(self.requests, request_id, **changes)
+        """Change fields of a request, such as its email address."""
+        self._update(self.requests, request_id, **changes)
 
     def ignore_here(self, request_id: str) -> None:
-        """Somebody ignores the request in Conveyor's own pages."""
-        self._change(self.requests, request_id, status="ignored")
+        """Ignore a request in Conveyor's own pages."""
+        self._update(self.requests, request_id, status="ignored")
 
     def remove(self, request_id: str) -> None:
-        """The request is gone: 404 from now on."""
+        """Delete a request, so that Conveyor answers 404 from now on."""
         with self.lock:
-            self._keep_copy()
+            self._save_snapshot()
             del self.requests[request_id]
         self.touch()
 
     def add_group(self, name: str, dataroom_id: str = "room-1", group_id: str | None = None) -> str:
-        """A new access group; its id."""
+        """Create an access group and return its id."""
         with self.lock:
             group_id = group_id or self._new_id("grp")
-            now = self._stamp()
+            now = self._timestamp()
             self.groups[group_id] = {
                 "id": group_id,
                 "name": name,
@@ -144,16 +152,16 @@ class ConveyorStandIn(StandIn):
         return group_id
 
     def rename_group(self, group_id: str, name: str) -> None:
-        """The group is called something else, in every authorization too."""
+        """Rename an access group, also in every authorization that lists it."""
         with self.lock:
-            self._change(self.groups, group_id, name=name)
+            self._update(self.groups, group_id, name=name)
             for listed in self._listed_groups():
                 for group in listed:
                     if group["id"] == group_id:
                         group["name"] = name
 
     def delete_group(self, group_id: str) -> None:
-        """The group is gone, from every authorization too."""
+        """Delete an access group, also from every authorization that lists it."""
         with self.lock:
             del self.groups[group_id]
             for listed in self._listed_groups():
@@ -164,11 +172,11 @@ class ConveyorStandIn(StandIn):
         return [grant["_embedded"]["access_groups"] for grant in self.authorizations.values()]
 
     def sign_nda(self, authorization_id: str) -> None:
-        """The customer signs, and gets in."""
-        self._change(self.authorizations, authorization_id, status="authorized")
+        """Sign the NDA as the customer, who gets in with that."""
+        self._update(self.authorizations, authorization_id, status="authorized")
 
     def revoke_here(self, authorization_id: str) -> None:
-        """Somebody takes the access back in Conveyor's own pages."""
+        """Revoke an authorization in Conveyor's own pages."""
         with self.lock:
             self._revoke(self.authorizations[authorization_id])
         self.touch()
@@ -180,12 +188,12 @@ class ConveyorStandIn(StandIn):
             )
             connection["authorizations_with_access_count"] -= 1
             connection["authorizations_removed_count"] += 1
-        authorization.update(status="revoked", updated_at=self._stamp())
+        authorization.update(status="revoked", updated_at=self._timestamp())
 
-    # What arrives by HTTP.
+    # What the app does over HTTP.
 
     def call_name(self, incoming: Incoming) -> str:
-        return f"{incoming.method} {incoming.path.removeprefix(ROOT)}"
+        return f"{incoming.method} {incoming.path.removeprefix(API_PATH)}"
 
     def work(self, incoming: Incoming) -> Reply:
         call = self.call_name(incoming)
@@ -194,19 +202,19 @@ class ConveyorStandIn(StandIn):
         if any(fnmatchcase(call, forbidden) for forbidden in self.key_forbids):
             return Reply({"error": "This API key does not have permission to do that"}, 403)
         try:
-            # A copy, since it is sent after the lock is released.
+            # Copied, because the answer is sent after the lock is released.
             return Reply(deepcopy(self._answer(incoming, call)))
-        except Refusal as refusal:
-            return refusal.reply
+        except ApiError as error:
+            return error.reply
 
     def _answer(self, incoming: Incoming, call: str) -> Item:
-        if not incoming.path.startswith(ROOT + "/"):
-            raise Refusal(404, "Not found")
+        if not incoming.path.startswith(API_PATH + "/"):
+            raise ApiError(404, "Not found")
         arguments = incoming.arguments
-        requests, authorizations = self._read()
-        for start, one in self._single_calls(requests, authorizations):
-            if call.startswith(start):
-                return one(call.removeprefix(start), arguments)
+        requests, authorizations = self._readable_items()
+        for prefix, handle in self._calls_with_id(requests, authorizations):
+            if call.startswith(prefix):
+                return handle(call.removeprefix(prefix), arguments)
         match call:
             case "GET /exchange/authorization_request_queue":
                 waiting = [request for request in requests.values() if request["status"] in OPEN]
@@ -222,94 +230,95 @@ class ConveyorStandIn(StandIn):
                 return self._list("connections", connections, arguments, "domain")
             case "POST /exchange/authorizations":
                 return self._approve(arguments)
-        raise Refusal(404, "Not found")
+        raise ApiError(404, "Not found")
 
-    def _read(self) -> tuple[dict[str, Item], dict[str, Item]]:
-        """Requests and authorizations as a reader sees them: as they were a while ago, if reads lag."""
-        then = self.now() - self.lag
-        # Each copy holds what was true until then; what came since was there from its beginning.
-        for until, requests, authorizations in self._copies if self.lag else []:
-            if until > then:
+    def _readable_items(self) -> tuple[dict[str, Item], dict[str, Item]]:
+        """Return the requests and authorizations that a reader sees: those of `lag` seconds ago."""
+        moment = self.now() - self.lag
+        # A request that is missing in the snapshot is newer than it, and a reader sees new requests at once.
+        for until, requests, authorizations in self._snapshots if self.lag else []:
+            if until > moment:
                 return {**self.requests, **requests}, authorizations
         return self.requests, self.authorizations
 
-    def _keep_copy(self) -> None:
-        """Remember everything as it is right before a change, for readers that lag behind."""
+    def _save_snapshot(self) -> None:
+        """Copy the requests and authorizations right before a change, for as long as readers lag behind."""
         if self.lag:
-            self._copies.append((self.now(), deepcopy(self.requests), deepcopy(self.authorizations)))
+            self._snapshots.append((self.now(), deepcopy(self.requests), deepcopy(self.authorizations)))
 
-    def _single_calls(
+    def _calls_with_id(
         self, requests: dict[str, Item], authorizations: dict[str, Item]
     ) -> list[tuple[str, Callable[[str, Item], Item]]]:
-        """The calls that end with an id."""
+        """Return the calls whose path ends with an id: the name up to that id, and what does the work."""
         return [
-            ("GET /exchange/authorization_requests/", lambda key, _: _found(requests, key)),
+            ("GET /exchange/authorization_requests/", lambda key, _: _get_or_404(requests, key)),
             ("PATCH /exchange/authorization_requests/", self._ignore),
-            ("GET /exchange/authorizations/", lambda key, _: _found(authorizations, key)),
-            ("PATCH /exchange/authorizations/", self._edit),
+            ("GET /exchange/authorizations/", lambda key, _: _get_or_404(authorizations, key)),
+            ("PATCH /exchange/authorizations/", self._edit_authorization),
             ("GET /interactions/connections/", self._interactions_of),
         ]
 
     def _approve(self, arguments: Item) -> Item:
-        decision = self._decision("POST /exchange/authorizations", arguments.get("request_id"), arguments)
+        decision = self._record("POST /exchange/authorizations", arguments.get("request_id"), arguments)
         self._check_reviewer()
         request = self._request_to_approve(arguments)
         self._check_groups(decision.groups, request["dataroom_id"])
         _check_expiry(arguments.get("expires_at"), self.now())
         if request.get("status", "requested") not in OPEN:
-            return self._handled_already(request, self._latest_grant(request))
+            return self._answer_already_decided(request, self._latest_authorization(request))
         status = "authorized" if decision.nda_bypass else "gated"
-        granted = self._grant(request, decision.groups, status, decision.expires_at)
+        granted = self._authorize(request, decision.groups, status, decision.expires_at)
         if request.get("id"):
-            self._change(self.requests, request["id"], status="approved")
+            self._update(self.requests, request["id"], status="approved")
         decision.effective = True
         return self._without_groups(granted)
 
     def _ignore(self, request_id: str, arguments: Item) -> Item:
         call = f"PATCH /exchange/authorization_requests/{request_id}"
-        decision = self._decision(call, request_id, arguments)
-        request = _found(self.requests, request_id)
+        decision = self._record(call, request_id, arguments)
+        request = _get_or_404(self.requests, request_id)
         if arguments.get("status") != "ignored":
-            raise Refusal(422, "status must be ignored")
+            raise ApiError(422, "status must be ignored")
         if not decision.reviewer_email:
-            raise Refusal(422, "reviewer_email is required")
+            raise ApiError(422, "reviewer_email is required")
         self._check_reviewer()
         if request["status"] not in OPEN:
-            return self._handled_already(request, request)
-        self._change(self.requests, request_id, status="ignored")
+            return self._answer_already_decided(request, request)
+        self._update(self.requests, request_id, status="ignored")
         decision.effective = True
         return request
 
-    def _edit(self, authorization_id: str, arguments: Item) -> Item:
-        """Replace the groups of an authorization, or revoke it."""
+    def _edit_authorization(self, authorization_id: str, arguments: Item) -> Item:
+        """Replace the access groups of an authorization, revoke it, or both."""
         call = f"PATCH /exchange/authorizations/{authorization_id}"
-        decision = self._decision(call, "", arguments)
-        authorization = _found(self.authorizations, authorization_id)
+        decision = self._record(call, "", arguments)
+        authorization = _get_or_404(self.authorizations, authorization_id)
         if arguments.get("status") not in (None, "revoked"):
-            raise Refusal(422, "status must be revoked")
+            raise ApiError(422, "status must be revoked")
         changes: Item = {}
         if "access_group_ids" in arguments or "access_group_ids[]" in arguments:
             self._check_groups(decision.groups, authorization["dataroom_id"])
-            changes["_embedded"] = self._embedded(decision.groups)
+            changes["_embedded"] = self._embedded_groups(decision.groups)
         revokes = bool(arguments.get("status")) and authorization["status"] != "revoked"
         decision.effective = revokes or any(authorization[key] != value for key, value in changes.items())
         if revokes:
             self._revoke(authorization)
-        self._change(self.authorizations, authorization_id, **changes)
+        self._update(self.authorizations, authorization_id, **changes)
         return authorization
 
     def _interactions_of(self, connection_id: str, arguments: Item) -> Item:
+        if not any(connection["id"] == connection_id for connection in self.connections):
+            raise ApiError(404, "Not found")
         start = str(arguments.get("created_at_start", ""))
-        known = {connection["id"]: connection for connection in self.connections}
-        _found(known, connection_id)
-        mine = [
+        found = [
             item
             for item in self.interactions
             if item["connection"]["id"] == connection_id and item["created_at"][: len(start)] >= start
         ]
-        return self._page("interactions", mine, arguments)
+        return self._page("interactions", found, arguments)
 
-    def _decision(self, call: str, request_id: Any, arguments: Item) -> Decision:
+    def _record(self, call: str, request_id: Any, arguments: Item) -> Decision:
+        """Add a decision that has arrived to `decisions`, before anything is checked, and return it."""
         groups = arguments.get("access_group_ids", arguments.get("access_group_ids[]", []))
         if not isinstance(groups, list):
             groups = [groups]
@@ -326,33 +335,37 @@ class ConveyorStandIn(StandIn):
         return decision
 
     def _request_to_approve(self, arguments: Item) -> Item:
-        """The request that is meant; for an e-mail address without one, what a grant needs."""
+        """Return the request to approve, or one made up from the email address if it has no open request."""
         if arguments.get("request_id"):
-            return _found(self.requests, str(arguments["request_id"]))
+            return _get_or_404(self.requests, str(arguments["request_id"]))
         email = arguments.get("email")
         if not email:
-            raise Refusal(422, "request_id or email is required")
-        asked = [item for item in self.requests.values() if item["email"] == email and item["status"] in OPEN]
-        return asked[-1] if asked else {"email": email, "dataroom_id": "room-1"}
+            raise ApiError(422, "request_id or email is required")
+        found = [item for item in self.requests.values() if item["email"] == email and item["status"] in OPEN]
+        return found[-1] if found else {"email": email, "dataroom_id": "room-1"}
 
     def _check_reviewer(self) -> None:
         if self.refuse_reviewers:
-            raise Refusal(422, "reviewer_email may not review this request")
+            raise ApiError(422, "reviewer_email may not review this request")
 
     def _check_groups(self, group_ids: list[str], dataroom_id: str) -> None:
         for group_id in group_ids:
             group = self.groups.get(group_id)
             if group is None or group["dataroom_id"] not in (None, "", dataroom_id):
-                raise Refusal(422, f"Access group {group_id} not found in this data room")
+                raise ApiError(422, f"Access group {group_id} not found in this data room")
 
-    def _handled_already(self, request: Item, answer: Item | None) -> Item:
-        """The refusal for a decided request, or a harmless answer: which one Conveyor gives is unknown."""
-        if self.handled_status == 200 and answer is not None:
+    def _answer_already_decided(self, request: Item, answer: Item | None) -> Item:
+        """Refuse a decision about a decided request, or return `answer` as if nothing were wrong.
+
+        What Conveyor does is not known, so `already_decided_status` chooses.
+        """
+        if self.already_decided_status == 200 and answer is not None:
             return answer
-        raise Refusal(max(self.handled_status, 400), f"This request has already been {request['status']}")
+        status = max(self.already_decided_status, 400)
+        raise ApiError(status, f"This request has already been {request['status']}")
 
-    def _grant(self, request: Item, group_ids: list[str], status: str, ends: str) -> Item:
-        now = self._stamp()
+    def _authorize(self, request: Item, group_ids: list[str], status: str, expires_at: str) -> Item:
+        now = self._timestamp()
         authorization = {
             "id": self._new_id("auth"),
             "_type": "Authorization",
@@ -361,29 +374,29 @@ class ConveyorStandIn(StandIn):
             "email": request["email"],
             "status": status,
             "dataroom_id": request["dataroom_id"],
-            "connection_id": self._connection(request["email"])["id"],
-            "_embedded": self._embedded(group_ids),
-            **({"expires_at": ends or None} if self.lists_ends else {}),
+            "connection_id": self._connection_for(request["email"])["id"],
+            "_embedded": self._embedded_groups(group_ids),
+            **({"expires_at": expires_at or None} if self.returns_expires_at else {}),
         }
-        self._keep_copy()
+        self._save_snapshot()
         self.authorizations[authorization["id"]] = authorization
         return authorization
 
-    def _latest_grant(self, request: Item) -> Item | None:
+    def _latest_authorization(self, request: Item) -> Item | None:
         grants = [item for item in self.authorizations.values() if item["email"] == request["email"]]
         return self._without_groups(grants[-1]) if grants else None
 
     def _without_groups(self, authorization: Item) -> Item:
-        if self.approve_answers_groups:
+        if self.approve_returns_groups:
             return authorization
         return {key: value for key, value in authorization.items() if key != "_embedded"}
 
-    def _embedded(self, group_ids: list[str]) -> Item:
+    def _embedded_groups(self, group_ids: list[str]) -> Item:
         listed = [{"id": group_id, "name": self.groups[group_id]["name"]} for group_id in group_ids]
         return {"access_groups": listed}
 
-    def _connection(self, email: str) -> Item:
-        """The connection of the address's company, with one more authorization."""
+    def _connection_for(self, email: str) -> Item:
+        """Count one more authorization for the company of this address, and return its connection."""
         domain = email.rpartition("@")[2].lower()
         connection = next((item for item in self.connections if item["domain"] == domain), None)
         if connection is None:
@@ -399,13 +412,13 @@ class ConveyorStandIn(StandIn):
             self.connections.append(connection)
         connection["authorizations_count"] += 1
         connection["authorizations_with_access_count"] += 1
-        connection["latest_activity_at"] = self._stamp()
+        connection["latest_activity_at"] = self._timestamp()
         return connection
 
-    def _change(self, items: dict[str, Item], key: str, **changes: Any) -> None:
+    def _update(self, items: dict[str, Item], key: str, **changes: Any) -> None:
         with self.lock:
-            self._keep_copy()
-            items[key].update(changes, updated_at=self._stamp())
+            self._save_snapshot()
+            items[key].update(changes, updated_at=self._timestamp())
         self.touch()
 
     def _list(self, name: str, items: dict[str, Item], arguments: Item, *filters: str) -> Item:
@@ -414,10 +427,10 @@ class ConveyorStandIn(StandIn):
         return self._page(name, found, arguments)
 
     def _page(self, name: str, items: list[Item], arguments: Item) -> Item:
-        page, per_page = _number(arguments, "page", 1), _number(arguments, "per_page", PER_PAGE_MOST)
-        if page < 1 or not 1 <= per_page <= PER_PAGE_MOST:
-            raise Refusal(422, "page starts at 1, per_page is 1 to 100")
-        if not self.honours_page:
+        page, per_page = _number(arguments, "page", 1), _number(arguments, "per_page", MAX_PER_PAGE)
+        if page < 1 or not 1 <= per_page <= MAX_PER_PAGE:
+            raise ApiError(422, "page starts at 1, per_page is 1 to 100")
+        if not self.honors_page:
             page = 1
         start = (page - 1) * per_page
         total = max(1, math.ceil(len(items) / per_page))
@@ -427,14 +440,14 @@ class ConveyorStandIn(StandIn):
     def _new_id(self, kind: str) -> str:
         return f"{kind}-{next(self._numbers)}"
 
-    def _stamp(self) -> str:
+    def _timestamp(self) -> str:
         moment = datetime.fromtimestamp(self.now(), UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _found(items: dict[str, Item], key: str) -> Item:
+def _get_or_404(items: dict[str, Item], key: str) -> Item:
     if key not in items:
-        raise Refusal(404, "Not found")
+        raise ApiError(404, "Not found")
     return items[key]
 
 
@@ -442,7 +455,7 @@ def _number(arguments: Item, key: str, default: int) -> int:
     try:
         return int(arguments.get(key, default))
     except (TypeError, ValueError):
-        raise Refusal(422, f"{key} must be a number") from None
+        raise ApiError(422, f"{key} must be a number") from None
 
 
 def _check_expiry(expires_at: Any, now: float) -> None:
@@ -451,10 +464,6 @@ def _check_expiry(expires_at: Any, now: float) -> None:
     try:
         day = datetime.strptime(str(expires_at), "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
-        raise Refusal(422, "expires_at must be YYYY-MM-DD") from None
-    if day < _today(now):
-        raise Refusal(422, "expires_at must not be in the past")
-
-
-def _today(now: float) -> date:
-    return datetime.fromtimestamp(now, UTC).date()
+        raise ApiError(422, "expires_at must be YYYY-MM-DD") from None
+    if day < datetime.fromtimestamp(now, UTC).date():
+        raise ApiError(422, "expires_at must not be in the past")

@@ -36,9 +36,9 @@ def answers(world: World, card: Message, **said: str | None) -> None:
 @pytest.mark.parametrize("lists_ends", [True, False])
 def test_an_end_is_one_only_if_conveyor_lists_it(town: World, lists_ends: bool) -> None:
     card = posted(town, f"jane@ends-{lists_ends}.example".lower())
-    town.conveyor.lists_ends = lists_ends
+    town.conveyor.returns_expires_at = lists_ends
     both = approved_with(town, card, ends="30")
-    town.conveyor.lists_ends = False
+    town.conveyor.returns_expires_at = False
     assert town.conveyor.calls(POST)[-1].request["expires_at"] == day(30)
     for said in both:
         assert (f"Access ends {written(30)}." in said) == lists_ends, said

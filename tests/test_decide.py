@@ -192,7 +192,7 @@ def test_what_somebody_else_granted_is_not_told_as_the_reviewers(scene: Scene, h
 
 @pytest.mark.parametrize("groups", ["same", "unlisted"])
 def test_what_was_granted_as_asked_is_the_reviewers(scene: Scene, groups: str) -> None:
-    scene.conveyor.approve_answers_groups = groups == "same"
+    scene.conveyor.approve_returns_groups = groups == "same"
     scene.claim()
     scene.conveyor.fail(POST, drop="after")
     scene.step()
@@ -239,7 +239,7 @@ def test_a_list_of_grants_that_lags_is_waited_for(scene: Scene) -> None:
 
 
 def test_the_card_keeps_what_conveyor_said_of_the_access(scene: Scene) -> None:
-    scene.conveyor.lists_ends = True
+    scene.conveyor.returns_expires_at = True
     scene.claim(expires_at="2999-12-31", nda_bypass=True)
     row = scene.step()
     assert (row.access_status, row.access_ends) == ("authorized", "2999-12-31")
@@ -417,7 +417,7 @@ def test_groups_that_a_damaged_row_does_not_name_are_not_none(scene: Scene) -> N
 
 
 def test_an_answer_without_groups_makes_us_ask_which_were_granted(scene: Scene) -> None:
-    scene.conveyor.approve_answers_groups = False
+    scene.conveyor.approve_returns_groups = False
     scene.claim()
     scene.conveyor.fail("GET /exchange/authorizations", status=500)
     assert scene.step().state == "approving"
@@ -460,7 +460,7 @@ def test_gone_while_deciding(scene: Scene) -> None:
 
 @pytest.mark.parametrize("status", [409, 422, 200])
 def test_a_write_to_a_closed_request_is_believed_by_its_status(scene: Scene, status: int) -> None:
-    scene.conveyor.handled_status = status
+    scene.conveyor.already_decided_status = status
     scene.claim(REJECT)
     scene.conveyor.fail(
         "PATCH *", delay=0.0, when=lambda _: bool(scene.conveyor.approve_here(scene.request_id))

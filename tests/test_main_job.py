@@ -532,7 +532,7 @@ def test_a_failing_second_page_closes_nothing_and_loses_nothing(world: World) ->
 def test_a_queue_that_does_not_honour_pages_closes_nothing(world: World) -> None:
     for number in range(150):
         world.conveyor.ask(f"p{number}@acme.com", "x")
-    world.conveyor.honours_page = False
+    world.conveyor.honors_page = False
     world.start()
     eventually(lambda: world.ledger("SELECT id FROM requests"))
     eventually(lambda: "repeats" in str(world.readiness()[1]["reasons"]))

@@ -105,7 +105,7 @@ def test_pages_can_be_ignored_and_must_be_numbers(conveyor: ConveyorStandIn) -> 
     conveyor.ask("john@acme.com")
     for params in ({"page": "x"}, {"page": 0}, {"per_page": 101}):
         assert call(conveyor, "GET", QUEUE, params=params).status_code == 422
-    conveyor.honours_page = False
+    conveyor.honors_page = False
     assert get(conveyor, QUEUE, page=2, per_page=1) == get(conveyor, QUEUE, page=1, per_page=1)
 
 
@@ -185,7 +185,7 @@ def test_an_approval_grants_the_groups(conveyor: ConveyorStandIn, send_as: str) 
 
 def test_the_ways_to_approve(conveyor: ConveyorStandIn) -> None:
     request_id = conveyor.ask("jane@acme.com")
-    conveyor.approve_answers_groups = False
+    conveyor.approve_returns_groups = False
     granted = approve(conveyor, request_id, nda_bypass=True, expires_at="2999-12-31").json()
     assert granted["status"] == "authorized"
     assert "_embedded" not in granted
@@ -250,7 +250,7 @@ def test_a_rejection_needs_a_reviewer_and_is_no_approval(conveyor: ConveyorStand
 
 @pytest.mark.parametrize("status", [200, 409, 422])
 def test_the_answer_for_a_handled_request_can_be_chosen(conveyor: ConveyorStandIn, status: int) -> None:
-    conveyor.handled_status = status
+    conveyor.already_decided_status = status
     request_id = conveyor.ask("jane@acme.com")
     assert approve(conveyor, request_id).status_code == 200
     assert approve(conveyor, request_id).status_code == status

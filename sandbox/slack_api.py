@@ -1,4 +1,7 @@
-"""Slack's Web API, as the app uses it and with Slack's limits."""
+"""Slack's Web API and response URLs: the methods that the app calls, with Slack's scopes, rates and limits.
+
+This module must not accept what Slack would refuse. What people do belongs to `slack`.
+"""
 
 import base64
 import json
@@ -29,9 +32,9 @@ SCOPE_OF = {
 }
 TRIGGER_SECONDS = 3.0
 RESPONSE_URL_SECONDS = 30 * 60
-RESPONSE_URL_USES = 5
-# How often a call may come: times, within seconds. Posts are counted for each channel.
-RATES = {
+MAX_RESPONSE_URL_USES = 5
+# How often a method may be called: how many times within how many seconds. Posts are counted by channel.
+RATE_LIMITS = {
     "chat.postMessage": (1, 1.0),
     "chat.update": (50, 60.0),
     "conversations.history": (50, 60.0),
@@ -40,11 +43,11 @@ RATES = {
     "views.open": (100, 60.0),
     "chat.postEphemeral": (100, 60.0),
 }
-HISTORY_MOST = 999
+MAX_HISTORY = 999
 
 
 class ApiError(Exception):
-    """An answer of the Web API that is an error."""
+    """The call fails with this error code."""
 
     def __init__(
         self, error: str, status: int = 200, headers: Mapping[str, str] | None = None, **more: Any
@@ -54,7 +57,7 @@ class ApiError(Exception):
 
 
 class WebApi(Workspace):
-    """Slack's Web API and response URLs. Each method `api_a_b` answers the call `a.b`."""
+    """Slack's Web API and response URLs. The method `api_chat_update` answers the call `chat.update`."""
 
     def call_name(self, incoming: Incoming) -> str:
         if incoming.path.startswith("/actions/"):
@@ -84,19 +87,20 @@ class WebApi(Workspace):
         if token != wanted and call != "api.test":
             raise ApiError("invalid_auth")
         if call in SCOPE_OF:
-            self._need(SCOPE_OF[call])
+            self._require_scope(SCOPE_OF[call])
         reads = not call.startswith(("chat.", "views.", "api."))
-        # Slack reads JSON bodies only in the methods that write.
+        # As in Slack, the methods that only read ignore a JSON body.
         arguments = incoming.query if reads and incoming.is_json else incoming.arguments
-        arguments = _decoded(arguments)
-        self._keep_rate(call, str(arguments.get("channel", "")) if call == "chat.postMessage" else "")
+        arguments = _parse_json_arguments(arguments)
+        channel = str(arguments.get("channel", "")) if call == "chat.postMessage" else ""
+        self._enforce_rate_limit(call, channel)
         answer: Json = method(arguments)
         return answer
 
-    def _keep_rate(self, call: str, channel: str) -> None:
-        if not self.limit_rates or call not in RATES:
+    def _enforce_rate_limit(self, call: str, channel: str) -> None:
+        if not self.limit_rates or call not in RATE_LIMITS:
             return
-        times, seconds = RATES[call]
+        times, seconds = RATE_LIMITS[call]
         now = self.now()
         recent = [at for at in self._calls_at.get((call, channel), []) if at > now - seconds]
         if len(recent) >= times:
@@ -104,7 +108,7 @@ class WebApi(Workspace):
             raise ApiError("ratelimited", 429, {"Retry-After": str(math.ceil(wait))})
         self._calls_at[call, channel] = [*recent, now]
 
-    def _need(self, scope: str) -> None:
+    def _require_scope(self, scope: str) -> None:
         if scope not in self.scopes:
             raise ApiError("missing_scope", needed=scope, provided=",".join(sorted(self.scopes)))
 
@@ -139,12 +143,12 @@ class WebApi(Workspace):
         }
 
     def api_chat_update(self, arguments: Json) -> Json:
-        channel = self._channel(arguments)
+        channel = self._find_channel(arguments)
         if channel.is_archived:
             raise ApiError("is_inactive")
-        message = self._own_message(arguments, channel, "cant_update_message")
+        message = self._own_message(arguments, channel)
         text, blocks, metadata = content_of(arguments)
-        self._show(message, text, blocks)
+        self._redraw(message, text, blocks)
         if "metadata" in arguments:
             message.metadata = metadata
         return {
@@ -165,32 +169,32 @@ class WebApi(Workspace):
 
     def api_conversations_history(self, arguments: Json) -> Json:
         channel = self._channel_to_read(arguments, "history")
-        limit = _number(arguments, "limit", 100, HISTORY_MOST)
+        limit = _int_argument(arguments, "limit", 100, MAX_HISTORY)
         oldest, latest = _timestamp(arguments, "oldest", 0), _timestamp(arguments, "latest", 10**12)
-        inclusive = _flag(arguments, "inclusive")
+        inclusive = _bool_argument(arguments, "inclusive")
         if cursor := arguments.get("cursor"):
-            # As Slack's cursors: the timestamp of the next message to show.
-            latest, inclusive = _timestamp({"latest": _uncursor(cursor)}, "latest", 0), True
+            # As in Slack, the cursor holds the timestamp of the next message to show.
+            latest, inclusive = _timestamp({"latest": _decode_cursor(cursor)}, "latest", 0), True
 
         def wanted(message: Message) -> bool:
             moment = Decimal(message.ts)
-            within = oldest < moment < latest or (inclusive and moment in (oldest, latest))
-            # Slack keeps the place of a deleted message as long as it has replies.
-            there = not message.deleted or message.reply_count > 0
-            return within and there and message.channel == channel.id and not message.thread_ts
+            in_range = oldest < moment < latest or (inclusive and moment in (oldest, latest))
+            # As in Slack, a tombstone takes the place of a deleted message that has replies.
+            is_listed = not message.deleted or message.reply_count > 0
+            return in_range and is_listed and message.channel == channel.id and not message.thread_ts
 
         found = sorted(filter(wanted, self.messages), key=lambda message: Decimal(message.ts), reverse=True)
         rest = found[limit:]
-        with_metadata = _flag(arguments, "include_all_metadata")
+        with_metadata = _bool_argument(arguments, "include_all_metadata")
         return {
             "messages": [self._message_json(message, with_metadata) for message in found[:limit]],
             "has_more": bool(rest),
-            "response_metadata": {"next_cursor": _cursor(rest[0].ts) if rest else ""},
+            "response_metadata": {"next_cursor": _encode_cursor(rest[0].ts) if rest else ""},
         }
 
     def api_conversations_info(self, arguments: Json) -> Json:
-        channel = self._channel(arguments)
-        self._need(f"{_kind(channel)}:read")
+        channel = self._find_channel(arguments)
+        self._require_scope(f"{_scope_prefix(channel)}:read")
         flags = ("is_private", "is_archived", "is_member", "is_ext_shared", "is_im")
         found = {"id": channel.id, "name": channel.name, "num_members": len(channel.members)}
         return {"channel": {**found, **{flag: getattr(channel, flag) for flag in flags}}}
@@ -214,11 +218,10 @@ class WebApi(Workspace):
         raise ApiError("users_not_found")
 
     def api_usergroups_list(self, arguments: Json) -> Json:
-        groups = self.user_groups.items()
         return {
             "usergroups": [
                 {"id": key, "team_id": self.team_id, "handle": group["handle"], "name": group["handle"]}
-                for key, group in groups
+                for key, group in self.user_groups.items()
             ]
         }
 
@@ -241,17 +244,17 @@ class WebApi(Workspace):
         opened = self._new_view(trigger.user, arguments["view"], arguments["trigger_id"])
         return {"view": self._view_json(opened)}
 
-    def _channel(self, arguments: Json) -> Channel:
+    def _find_channel(self, arguments: Json) -> Channel:
         wanted = str(arguments.get("channel"))
         if wanted in self.users:
-            return self._direct(wanted)
+            return self._direct_channel(wanted)
         channel = self.channels.get(wanted)
         if channel is None or (channel.is_private and not channel.is_member):
             raise ApiError("channel_not_found")
         return channel
 
     def _channel_to_write(self, arguments: Json) -> Channel:
-        channel = self._channel(arguments)
+        channel = self._find_channel(arguments)
         if channel.is_archived:
             raise ApiError("is_archived")
         if not channel.is_member:
@@ -259,23 +262,23 @@ class WebApi(Workspace):
         return channel
 
     def _channel_to_read(self, arguments: Json, right: str) -> Channel:
-        channel = self._channel(arguments)
-        self._need(f"{_kind(channel)}:{right}")
+        channel = self._find_channel(arguments)
+        self._require_scope(f"{_scope_prefix(channel)}:{right}")
         if not channel.is_member:
             raise ApiError("not_in_channel")
         return channel
 
-    def _direct(self, user: str) -> Channel:
-        """The direct messages with this person."""
+    def _direct_channel(self, user: str) -> Channel:
+        """Return the channel of direct messages with this person, which is created on first use."""
         new = Channel(f"D{user[1:]}", "directmessage", [user, self.bot_user_id], is_private=True, is_im=True)
         return self.channels.setdefault(new.id, new)
 
-    def _own_message(self, arguments: Json, channel: Channel, error: str) -> Message:
+    def _own_message(self, arguments: Json, channel: Channel) -> Message:
         message = self.find(str(arguments.get("ts")), channel.id)
         if message is None:
             raise ApiError("message_not_found")
         if message.bot_id != self.bot_id:
-            raise ApiError(error)
+            raise ApiError("cant_update_message")
         return message
 
     def _person_json(self, person: Person) -> Json:
@@ -299,17 +302,17 @@ class WebApi(Workspace):
     def _use_response_url(self, secret: str, content: Json) -> Reply:
         target = self.response_urls.get(secret)
         expired = target is None or self.now() - target.at > RESPONSE_URL_SECONDS
-        if target is None or expired or target.uses >= RESPONSE_URL_USES:
+        if target is None or expired or target.uses >= MAX_RESPONSE_URL_USES:
             return Reply({"ok": False, "error": "expired_url"}, 404)
         target.uses += 1
         try:
             text, blocks, _ = ("", [], None) if content.get("delete_original") else content_of(content)
         except ApiError as error:
             return Reply(error.reply.body, 400)
-        self._respond(target, content, text, blocks)
+        self._post_response(target, content, text, blocks)
         return Reply({"ok": True})
 
-    def _respond(self, target: ResponseUrl, content: Json, text: str, blocks: Blocks) -> None:
+    def _post_response(self, target: ResponseUrl, content: Json, text: str, blocks: Blocks) -> None:
         private = next((each for each in self.private if each.ts == target.ts), None)
         original = self.find(target.ts) or private
         if content.get("delete_original"):
@@ -318,16 +321,16 @@ class WebApi(Workspace):
             elif original:
                 self.private.remove(original)
         elif content.get("replace_original") and original:
-            self._show(original, text, blocks)
+            self._redraw(original, text, blocks)
         elif content.get("response_type") == "in_channel":
             self._post(target.channel, text, blocks, None, content.get("thread_ts") or target.thread_ts)
         else:
             thread = content.get("thread_ts")
-            target.said.append(self._add_private(target.user, target.channel, text, blocks, thread))
+            target.ephemerals.append(self._add_private(target.user, target.channel, text, blocks, thread))
 
 
-def _decoded(arguments: Json) -> Json:
-    """The arguments with JSON in strings read, as Slack does for some of them."""
+def _parse_json_arguments(arguments: Json) -> Json:
+    """Return the arguments, with those parsed that Slack accepts as a string of JSON."""
     decoded = dict(arguments)
     for key in ("blocks", "metadata", "view", "attachments"):
         if isinstance(decoded.get(key), str):
@@ -339,7 +342,7 @@ def _decoded(arguments: Json) -> Json:
 
 
 def content_of(arguments: Json) -> tuple[str, Blocks, Json | None]:
-    """Text, blocks and metadata of a message. Raises ApiError if Slack would not take them."""
+    """Return the text, blocks and metadata of a message. Raise ApiError if Slack would not accept them."""
     text, blocks, metadata = (arguments.get(key) for key in ("text", "blocks", "metadata"))
     if not text and not blocks:
         raise ApiError("no_text")
@@ -349,7 +352,7 @@ def content_of(arguments: Json) -> tuple[str, Blocks, Json | None]:
         raise ApiError("invalid_blocks", errors=problems, response_metadata={"messages": problems})
     if problems := metadata_problems(metadata):
         raise ApiError("metadata_too_large", response_metadata={"messages": problems})
-    # Slack says nothing about a bad event_type, it just loses the metadata.
+    # As in Slack, a bad event_type is no error: the metadata is dropped silently.
     kept = deepcopy(metadata) if metadata and metadata_is_kept(metadata) else None
     return text or "", blocks or [], kept
 
@@ -360,16 +363,16 @@ def _check_view(view: Any) -> None:
         raise ApiError("invalid_arguments", response_metadata={"messages": messages})
 
 
-def _kind(channel: Channel) -> str:
-    """The part of a scope before the colon."""
+def _scope_prefix(channel: Channel) -> str:
+    """Return the part before the colon of the scopes for this kind of channel."""
     return "im" if channel.is_im else "groups" if channel.is_private else "channels"
 
 
-def _flag(arguments: Json, key: str) -> bool:
+def _bool_argument(arguments: Json, key: str) -> bool:
     return str(arguments.get(key, "")).lower() in ("1", "true")
 
 
-def _number(arguments: Json, key: str, default: int, most: int) -> int:
+def _int_argument(arguments: Json, key: str, default: int, most: int) -> int:
     try:
         number = int(arguments.get(key, default))
     except ValueError:
@@ -386,28 +389,31 @@ def _timestamp(arguments: Json, key: str, default: int) -> Decimal:
         raise ApiError(f"invalid_ts_{key}") from None
 
 
-def _cursor(place: object) -> str:
-    return base64.b64encode(f"next:{place}".encode()).decode()
+def _encode_cursor(position: object) -> str:
+    return base64.b64encode(f"next:{position}".encode()).decode()
 
 
-def _uncursor(cursor: str) -> str:
+def _decode_cursor(cursor: str) -> str:
     try:
-        mark, _, place = base64.b64decode(cursor, validate=True).decode().partition(":")
+        prefix, _, position = base64.b64decode(cursor, validate=True).decode().partition(":")
     except ValueError:
-        mark, place = "", ""
-    if mark != "next":
+        prefix, position = "", ""
+    if prefix != "next":
         raise ApiError("invalid_cursor")
-    return place
+    return position
 
 
 def _page(items: list[Any], arguments: Json, most: int) -> tuple[list[Any], Json]:
-    """One page of a list that only grows at its end."""
+    """Return one page of a list, and the fields of the answer that lead to the next page.
+
+    The cursor is a position in the list, so items may only be added at its end.
+    """
     cursor = arguments.get("cursor")
-    place = _uncursor(cursor) if cursor else "0"
-    if not place.isdecimal():
+    position = _decode_cursor(cursor) if cursor else "0"
+    if not position.isdecimal():
         raise ApiError("invalid_cursor")
-    start = int(place)
-    end = start + _number(arguments, "limit", 100, most)
+    start = int(position)
+    end = start + _int_argument(arguments, "limit", 100, most)
     more = end < len(items)
-    next_cursor = _cursor(end) if more else ""
+    next_cursor = _encode_cursor(end) if more else ""
     return items[start:end], {"has_more": more, "response_metadata": {"next_cursor": next_cursor}}

@@ -1,4 +1,7 @@
-"""Socket Mode's other end: the app opens a WebSocket, and what people do goes down that."""
+"""Slack's end of Socket Mode: the app opens a WebSocket, and what people do is sent to it through that.
+
+It transports envelopes and their answers, and must not look into their payloads.
+"""
 
 import json
 import secrets
@@ -15,7 +18,7 @@ Json = dict[str, Any]
 
 
 class SocketLink:
-    """The sockets that the app has open: an envelope goes down one, and its answer comes up that one."""
+    """The WebSockets that the app has open. The answer to an envelope comes back through the same one."""
 
     def __init__(self) -> None:
         self._server: Server | None = None
@@ -25,12 +28,12 @@ class SocketLink:
         self._changed = threading.Condition()
 
     def open(self) -> str:
-        """The address of a new socket, good for one connection."""
+        """Return the address for a new WebSocket. It is good for one connection."""
         ticket = secrets.token_hex(16)
         with self._changed:
             self._tickets.add(ticket)
             if self._server is None:
-                self._server = serve(self._talk, "127.0.0.1", 0)
+                self._server = serve(self._handle_connection, "127.0.0.1", 0)
                 threading.Thread(target=self._server.serve_forever, daemon=True).start()
             port = self._server.socket.getsockname()[1]
         return f"ws://127.0.0.1:{port}/link/?ticket={ticket}"
@@ -43,7 +46,7 @@ class SocketLink:
             self.drop()
 
     def drop(self) -> None:
-        """The network loses every connection."""
+        """Break every connection without a closing handshake, as a failing network does."""
         with self._changed:
             lost, self._connections = self._connections, []
         for connection in lost:
@@ -51,7 +54,7 @@ class SocketLink:
                 connection.socket.shutdown(socket.SHUT_RDWR)
 
     def refresh(self) -> None:
-        """Slack asks the app to open another socket, as it does every few hours."""
+        """Ask the app to open another WebSocket, as Slack does every few hours."""
         with self._changed:
             connections = list(self._connections)
         for connection in connections:
@@ -62,9 +65,12 @@ class SocketLink:
             return bool(self._connections)
 
     def send(self, kind: str, payload: Json, seconds: float) -> Json | None:
-        """What the app answers to an envelope (`{}` if nothing but that), None if it does not in time."""
+        """Send an envelope and return the payload of its answer, or None if no answer comes in time.
+
+        The payload is `{}` if the app only acknowledges.
+        """
         envelope_id = secrets.token_hex(16)
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         with self._changed:
             if not self._changed.wait_for(lambda: self._connections, seconds):
                 return None
@@ -75,15 +81,17 @@ class SocketLink:
         except (ConnectionClosed, OSError):
             return None
         with self._changed:
-            self._changed.wait_for(lambda: envelope_id in self._answers, max(0.0, until - time.monotonic()))
+            remaining = max(0.0, deadline - time.monotonic())
+            self._changed.wait_for(lambda: envelope_id in self._answers, remaining)
             return self._answers.pop(envelope_id, None)
 
-    def _talk(self, connection: ServerConnection) -> None:
-        path = connection.request.path if connection.request else ""
+    def _handle_connection(self, connection: ServerConnection) -> None:
+        """Greet the app on a new connection, and collect its answers until the connection ends."""
+        ticket = connection.request.path.rpartition("=")[2] if connection.request else ""
         with self._changed:
-            if path.rpartition("=")[2] not in self._tickets:
+            if ticket not in self._tickets:
                 return
-            self._tickets.discard(path.rpartition("=")[2])
+            self._tickets.discard(ticket)
         connection.send(json.dumps({"type": "hello", "num_connections": 1}))
         with self._changed:
             self._connections.append(connection)

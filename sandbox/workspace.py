@@ -1,4 +1,8 @@
-"""What is in a Slack workspace: people, channels, messages, modals."""
+"""The state of the stand-in for Slack: people, channels, messages, modals, and what people have chosen.
+
+This module keeps and changes the state. It must not decide what is allowed: `slack_api` does that for the
+app, and `slack` for the people.
+"""
 
 import re
 import secrets
@@ -15,14 +19,15 @@ from sandbox.stand_in import StandIn
 
 Json = dict[str, Any]
 Blocks = list[Json]
-Key = tuple[str, str]  # block_id, action_id
-ANN, BOB, SAM = "U0ANN", "U0BOB", "U0SAM"
+ElementIds = tuple[str, str]  # block_id, action_id
+ANN, BOB, SAM = "U0ANN", "U0BOB", "U0SAM"  # ids of the people whom `_people` describes
 GUS, GIL, EVE = "U0GUS", "U0GIL", "U0EVE"
 ROBOT, DAN, NOEL, UNA = "U0ROBOT", "U0DAN", "U0NOEL", "U0UNA"
 TEAM, OTHER_TEAM = "T0SANDBOX", "T0ELSEWHERE"
 MANIFEST = Path(__file__).resolve().parent.parent / "manifest.yaml"
-# For each kind of input: its key in `state.values`, the key of its initial value, and what it is when empty.
-STATE: dict[str, tuple[str, str, Any]] = {
+# For each type of input element: the key of its value in `state.values`, the key of its initial value in the
+# element, and the value of an empty one.
+INPUT_STATE: dict[str, tuple[str, str, Any]] = {
     "checkboxes": ("selected_options", "initial_options", []),
     "multi_static_select": ("selected_options", "initial_options", []),
     "multi_external_select": ("selected_options", "initial_options", []),
@@ -66,7 +71,10 @@ class Channel:
 
 @dataclass
 class Message:
-    """A message in a channel; `history` keeps what it showed before each of its updates."""
+    """A message in a channel, seen by all members.
+
+    `edited` counts its updates, and `history` keeps the text, blocks and metadata from before each of them.
+    """
 
     channel: str
     ts: str
@@ -85,7 +93,7 @@ class Message:
 
 @dataclass
 class Private:
-    """A message that one person sees."""
+    """An ephemeral message, which only one person sees."""
 
     user: str
     channel: str
@@ -98,7 +106,12 @@ class Private:
 
 @dataclass
 class View:
-    """An open modal; `state` is what the person has entered, `errors` what the app said of it."""
+    """An open modal.
+
+    `state` is what the person has entered. `errors` come from the app, by block_id; `problem` is what Slack
+    itself says when the app fails to answer. `root` is the first modal of the stack, `previous` the next one
+    below.
+    """
 
     id: str
     user: str
@@ -106,10 +119,10 @@ class View:
     hash: str
     root: str
     previous: str | None = None
-    state: dict[Key, Any] = field(default_factory=dict)
+    state: dict[ElementIds, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     problem: str = ""
-    trigger_id: str = ""  # of the click that it, or the one below it, came of
+    trigger_id: str = ""  # of the click that opened it, or the first modal of its stack
 
     @property
     def blocks(self) -> Blocks:
@@ -118,6 +131,8 @@ class View:
 
 @dataclass
 class Trigger:
+    """The right to open one modal for this person, which every click and command gives for three seconds."""
+
     user: str
     at: float
     used: bool = False
@@ -125,18 +140,20 @@ class Trigger:
 
 @dataclass
 class ResponseUrl:
+    """The right to post in a channel, or to replace the message `ts`, which every click and command gives."""
+
     user: str
     channel: str
     ts: str | None
     thread_ts: str | None
     at: float
     uses: int = 0
-    said: list[Private] = field(default_factory=list)  # by it, to this person alone
+    ephemerals: list[Private] = field(default_factory=list)  # the ephemeral messages posted through it
 
 
 @dataclass
 class Answer:
-    """What the app answered, or did not within three seconds (`status` is None)."""
+    """What the app answered. `status` is None if it did not within three seconds; then `error` says why."""
 
     status: int | None
     body: Any
@@ -146,29 +163,29 @@ class Answer:
 
 
 def manifest_scopes() -> list[str]:
-    """What the app may do in Slack: the scopes that manifest.yaml asks for, no more."""
+    """Return the scopes that manifest.yaml asks for, which are all that the app has in this workspace."""
     return re.findall(r"^ {6}- (\S+)", MANIFEST.read_text(), re.MULTILINE)
 
 
 def _people() -> dict[str, Person]:
-    ours = "harbor.example"
+    company = "harbor.example"
     people = [
-        Person(ANN, "ann", "Ann Abbot", f"ann@{ours}"),
-        Person(BOB, "bob", "Bob Brown", f"bob@{ours}"),
-        Person(SAM, "sam", "Sam Sales", f"sam@{ours}", tz="America/New_York"),
-        Person(GUS, "gus", "Gus Guest", f"gus@{ours}", is_restricted=True),
-        Person(GIL, "gil", "Gil Guest", f"gil@{ours}", is_restricted=True, is_ultra_restricted=True),
+        Person(ANN, "ann", "Ann Abbot", f"ann@{company}"),
+        Person(BOB, "bob", "Bob Brown", f"bob@{company}"),
+        Person(SAM, "sam", "Sam Sales", f"sam@{company}", tz="America/New_York"),
+        Person(GUS, "gus", "Gus Guest", f"gus@{company}", is_restricted=True),
+        Person(GIL, "gil", "Gil Guest", f"gil@{company}", is_restricted=True, is_ultra_restricted=True),
         Person(EVE, "eve", "Eve Elsewhere", "eve@elsewhere.example", OTHER_TEAM, is_stranger=True),
         Person(ROBOT, "robot", "Robot", is_bot=True, is_email_confirmed=None),
-        Person(DAN, "dan", "Dan Departed", f"dan@{ours}", deleted=True),
+        Person(DAN, "dan", "Dan Departed", f"dan@{company}", deleted=True),
         Person(NOEL, "noel", "Noel Noaddress", None),
-        Person(UNA, "una", "Una Unconfirmed", f"una@{ours}", is_email_confirmed=False),
+        Person(UNA, "una", "Una Unconfirmed", f"una@{company}", is_email_confirmed=False),
     ]
     return {person.id: person for person in people}
 
 
 class Workspace(StandIn):
-    """The state of a workspace, and helpers to read it."""
+    """A workspace with one channel, whose state the tests and the page read and change."""
 
     def __init__(
         self,
@@ -180,10 +197,10 @@ class Workspace(StandIn):
         self.bot_token, self.signing_secret = bot_token, signing_secret
         self.scopes = set(manifest_scopes())
         self.limit_rates = limit_rates
-        self.allow_made_up_options = True
-        self.app_url = ""
+        self.allow_made_up_options = True  # a person may pick options that the app has not suggested
+        self.app_url = ""  # where the app listens; empty: it uses Socket Mode
         self.app_token = "xapp-made-up-token"  # noqa: S105 - made up
-        self.link = SocketLink()  # used while `app_url` is empty
+        self.link = SocketLink()  # the Socket Mode connections
         self.team_id, self.bot_user_id, self.bot_id, self.app_id = TEAM, "U0APP", "B0APP", "A0APP"
         self.channel_id = "C0REQUESTS"
         self.users = _people()
@@ -196,26 +213,26 @@ class Workspace(StandIn):
         self.trigger_ids: dict[str, Trigger] = {}
         self.response_urls: dict[str, ResponseUrl] = {}
         self.answers: list[Answer] = []
-        self.problems: list[str] = []  # what Slack would refuse without telling the app
+        self.problems: list[str] = []  # what Slack would not accept, without telling the app
         self._last_ts = 0
         self._calls_at: dict[tuple[str, str], list[float]] = {}
-        self._selections: dict[tuple[str, str], dict[Key, Any]] = {}  # by person and message
-        self._stale: set[tuple[str, str]] = set()
-        self._suggested: dict[str, dict[str, Json]] = {}
+        self._choices: dict[tuple[str, str], dict[ElementIds, Any]] = {}  # by person and ts of the message
+        self._redrawn: set[tuple[str, str]] = set()  # ts and block_id of blocks that ignore initial values
+        self._suggested: dict[str, dict[str, Json]] = {}  # options of external selects by action_id and value
 
     @property
     def api_url(self) -> str:
-        """The app's SLACK_API_URL."""
+        """The value for the app's setting SLACK_API_URL."""
         return self.url + "/api/"
 
     def find(self, ts: str | None, channel: str | None = None) -> Message | None:
-        """The message with this timestamp, unless it is deleted."""
+        """Return the message with this timestamp, or None if there is none or it is deleted."""
         with self.lock:
             found = (message for message in self.messages if message.ts == ts and not message.deleted)
             return next((message for message in found if channel in (None, message.channel)), None)
 
     def cards(self) -> list[Message]:
-        """The app's own messages in the channel, oldest first, without replies and deleted ones."""
+        """Return the app's own messages in the channel, oldest first, except replies and deleted ones."""
         with self.lock:
             mine = [message for message in self.messages if message.bot_id == self.bot_id]
             return [
@@ -225,50 +242,51 @@ class Workspace(StandIn):
             ]
 
     def replies(self, ts: str) -> list[Message]:
-        """The replies in the thread of this message, oldest first."""
+        """Return the replies in the thread of this message, oldest first."""
         with self.lock:
             return [message for message in self.messages if message.thread_ts == ts and not message.deleted]
 
     def search(self, query: str) -> list[Message]:
-        """The messages whose top-level text has all the words, as a person's search finds them."""
+        """Return the messages whose top-level text contains every word, as Slack's search finds them."""
         words = query.lower().split()
         with self.lock:
             shown = [message for message in self.messages if not message.deleted]
         return [message for message in shown if all(word in message.text.lower() for word in words)]
 
     def text_of(self, message: Message | Private | View) -> str:
-        """All text that is visible in it."""
+        """Return all text that a person sees in it."""
         if isinstance(message, View):
             titles = [message.view[key] for key in ("title", "submit", "close") if key in message.view]
             return blocks_text([*titles, *message.blocks])
         return blocks_text(message.blocks) if message.blocks else message.text
 
     def delete(self, ts: str) -> None:
-        """Somebody deletes a message."""
+        """Delete a message as a person."""
         with self.lock:
             if message := self.find(ts):
                 message.deleted = True
         self.touch()
 
     def post_as(self, user_id: str, text: str, thread_ts: str | None = None, channel: str = "") -> Message:
-        """Somebody writes in the channel, or in another."""
+        """Post a message as this person, in the channel unless another is given."""
         with self.lock:
             message = Message(channel or self.channel_id, self._new_ts(), user_id, text, thread_ts=thread_ts)
-            self._add(message)
+            self._add_message(message)
         self.touch()
         return message
 
     def open_view(self, user_id: str) -> View | None:
-        """The modal in front of this person."""
+        """Return the topmost modal that this person has open, or None."""
         with self.lock:
             mine = [view for view in self.views.values() if view.user == user_id]
         return mine[-1] if mine else None
 
     def _new_ts(self) -> str:
+        """Return a timestamp that no message has, even if the clock stands still."""
         self._last_ts = max(int(self.now() * 1e6), self._last_ts + 1)
         return f"{self._last_ts // 10**6}.{self._last_ts % 10**6:06d}"
 
-    def _add(self, message: Message) -> None:
+    def _add_message(self, message: Message) -> None:
         self.messages.append(message)
         if parent := self.find(message.thread_ts):
             parent.reply_count += 1
@@ -280,14 +298,17 @@ class Workspace(StandIn):
             channel, self._new_ts(), self.bot_user_id, text, _with_ids(blocks), metadata, thread,
             self.bot_id, self.app_id,
         )  # fmt: skip
-        self._add(message)
+        self._add_message(message)
         return message
 
-    def _show(self, message: Message | Private, text: str, blocks: Blocks) -> None:
-        """Draw the message anew. Blocks that are drawn under the same id lose their initial values."""
+    def _redraw(self, message: Message | Private, text: str, blocks: Blocks) -> None:
+        """Replace the text and blocks of a message.
+
+        As in Slack, a block that keeps its id ignores its initial values from now on.
+        """
         new = _with_ids(blocks)
         before = {block["block_id"] for block in message.blocks}
-        self._stale |= {(message.ts, block["block_id"]) for block in new if block["block_id"] in before}
+        self._redrawn |= {(message.ts, block["block_id"]) for block in new if block["block_id"] in before}
         if isinstance(message, Message):
             message.history.append((message.text, message.blocks, message.metadata))
             message.edited += 1
@@ -307,7 +328,7 @@ class Workspace(StandIn):
         return opened
 
     def _redraw_view(self, view: View, new: Json) -> None:
-        """Show something else in an open modal; what was entered stays where the ids stay."""
+        """Replace the content of an open modal. What the person entered stays where the ids are the same."""
         view.view, view.hash, view.errors = _with_view_ids(new), _new_hash(), {}
         keys = {(block["block_id"], element["action_id"]) for block, element in elements_in(view.blocks)}
         view.state = {key: value for key, value in view.state.items() if key in keys}
@@ -352,7 +373,7 @@ class Workspace(StandIn):
 
 
 def _with_ids(blocks: Blocks) -> Blocks:
-    """A copy in which every block and element has an id, as Slack gives them out."""
+    """Return a copy in which every block and element has an id: Slack adds the missing ones."""
     copied = deepcopy(blocks)
     for block in copied:
         block.setdefault("block_id", secrets.token_urlsafe(4))
@@ -370,18 +391,21 @@ def _new_hash() -> str:
 
 
 def elements_in(blocks: Blocks) -> Iterator[tuple[Json, Json]]:
-    """Every button, menu and input, with its block."""
+    """Return every button, menu and input, each with its block."""
     return ((block, element) for block in blocks for element in elements_of(block))
 
 
-def state_of(blocks: Blocks, chosen: Mapping[Key, Any], stale: Collection[str]) -> Json:
-    """`state.values`: what was chosen, else the initial value unless the block is stale."""
+def state_of(blocks: Blocks, chosen: Mapping[ElementIds, Any], stale: Collection[str]) -> Json:
+    """Return `state.values` as Slack sends it.
+
+    An element without a choice has its initial value, except in the blocks of `stale`, where it is empty.
+    """
     values: Json = {}
     for block, element in elements_in(blocks):
-        if element["type"] in STATE:
-            key, initial, empty = STATE[element["type"]]
-            place = block["block_id"], element["action_id"]
-            untouched = empty if place[0] in stale else element.get(initial, empty)
-            value = deepcopy(chosen.get(place, untouched))
-            values.setdefault(place[0], {})[place[1]] = {"type": element["type"], key: value}
+        if element["type"] in INPUT_STATE:
+            value_key, initial_key, empty = INPUT_STATE[element["type"]]
+            block_id, action_id = block["block_id"], element["action_id"]
+            untouched = empty if block_id in stale else element.get(initial_key, empty)
+            value = deepcopy(chosen.get((block_id, action_id), untouched))
+            values.setdefault(block_id, {})[action_id] = {"type": element["type"], value_key: value}
     return values

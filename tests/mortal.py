@@ -219,7 +219,7 @@ class MortalWorld(World):
 
     def said_about(self, deed: Deed) -> list[Private]:
         """What was said by the address that Slack sent for answers; it grows."""
-        return self.slack.response_urls[deed.sent["response_url"].rpartition("/")[2]].said
+        return self.slack.response_urls[deed.sent["response_url"].rpartition("/")[2]].ephemerals
 
 
 def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:

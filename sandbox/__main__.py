@@ -1,4 +1,8 @@
-"""`python -m sandbox`: the whole product on this computer, with no Slack and no Conveyor account."""
+"""`python -m sandbox`: the whole product on this computer, with no Slack and no Conveyor account.
+
+It starts both stand-ins, the page and the app, prints what they send to each other, and stops all of them on
+a signal. It must not read anybody's real settings, nor listen on another address than 127.0.0.1.
+"""
 
 import argparse
 import io
@@ -15,26 +19,29 @@ from types import FrameType
 
 from sandbox.app_process import AppProcess
 from sandbox.conveyor import ConveyorStandIn
-from sandbox.page import EXAMPLES, Page, is_routine, outcome, who_to_whom
+from sandbox.page import EXAMPLES, Page, is_routine, outcome, sender_and_receiver
 from sandbox.page_server import PageServer
 from sandbox.slack import SlackStandIn
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, BOB
 
+DESCRIPTION = (
+    "`python -m sandbox`: the whole product on this computer, with no Slack and no Conveyor account."
+)
 FIRST_CARD_SECONDS = 60.0
-LOOK_SECONDS = 0.02
-REMIND_SECONDS = 60.0  # for a newcomer, who does not wait for a day
+POLL_SECONDS = 0.02
+REMIND_SECONDS = 60.0  # short, so that somebody who tries the app sees a reminder
 GROUPS = ("SOC 2 report", "Penetration test", "ISO 27001 certificate", "Architecture overview")
 COLLEAGUES = ("raj@acme.example", "mia@acme.example")  # have access already; their company is in the CRM
 
 
 def main() -> int:
-    """Run until interrupted; the exit status."""
+    """Run until a signal arrives, and return the exit status."""
     started = time.monotonic()
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")  # not every terminal can show every letter
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+            output.reconfigure(errors="backslashreplace")  # not every terminal can show every character
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=DESCRIPTION)
     parser.add_argument(
         "--port", type=int, default=8800, help="of the page; the app, Slack and Conveyor take the next three"
     )
@@ -54,8 +61,9 @@ def main() -> int:
         others = f"{sys.executable} -m sandbox --port {port + 10}"
         print(f"Port {taken} is in use. Stop what uses it, or take others: {others}", file=sys.stderr)
         return 1
-    # A list, which is looked at again and again. The system may give a signal to any thread, and then does
-    # not wake the main one, which alone runs the handler; and an event's lock may be held at that moment.
+    # The main thread polls a list instead of waiting for an Event. The system may deliver a signal to any
+    # thread without waking the main thread, which alone runs the handler; and the handler may run while the
+    # main thread holds the Event's lock.
     signals: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -68,14 +76,14 @@ def main() -> int:
     return 0
 
 
-def run(port: int, remind: float, folder: Path, started: float, signals: list[int]) -> None:
-    """Start everything, say when the first card is there, wait for a signal, and stop everything."""
+def run(port: int, remind_after: float, folder: Path, started: float, signals: list[int]) -> None:
+    """Start everything, print when the first card is there, wait for a signal, and stop everything."""
     slack, conveyor = SlackStandIn(limit_rates=True), ConveyorStandIn()
     slack.app_url = f"http://127.0.0.1:{port + 1}"
     slack.serve(port + 2)
     conveyor.serve(port + 3)
-    slack.on_exchange.append(teller("Slack"))
-    conveyor.on_exchange.append(teller("Conveyor"))
+    slack.on_exchange.append(exchange_printer("Slack"))
+    conveyor.on_exchange.append(exchange_printer("Conveyor"))
     for name in GROUPS:
         conveyor.add_group(name)
     for email in COLLEAGUES:
@@ -84,28 +92,30 @@ def run(port: int, remind: float, folder: Path, started: float, signals: list[in
     for example in ("ordinary", "ordinary", "silent"):
         conveyor.ask(*EXAMPLES[example]())
 
-    def tell_and_show(sentence: str) -> None:
-        tell(sentence)
-        slack.touch()  # the page shows it as well
+    def print_and_show(sentence: str) -> None:
+        print_line(sentence)
+        slack.touch()  # so that the page shows it as well
 
-    app = AppProcess(settings(port, remind, folder, slack, conveyor), tell_and_show)
+    app = AppProcess(app_settings(port, remind_after, folder, slack, conveyor), print_and_show)
     server = PageServer(Page(slack, conveyor, app))
     server.serve(port)
     app.start()
     try:
-        until = started + FIRST_CARD_SECONDS
-        while not slack.cards() and time.monotonic() < until and not signals:
-            time.sleep(LOOK_SECONDS)
+        deadline = started + FIRST_CARD_SECONDS
+        while not slack.cards() and time.monotonic() < deadline and not signals:
+            time.sleep(POLL_SECONDS)
         if slack.cards():
             seconds = time.monotonic() - started
-            tell(
+            print_line(
                 f"Ready after {seconds:.1f} s. Open {server.url} in a browser; Ctrl-C here stops everything."
             )
         elif not signals:
-            tell(f"No card yet, which is odd; what the app says above may tell why. The page: {server.url}")
+            print_line(
+                f"No card yet, which is odd; what the app says above may tell why. The page: {server.url}"
+            )
         while not signals:
-            time.sleep(LOOK_SECONDS)
-        tell("Stopping.")
+            time.sleep(POLL_SECONDS)
+        print_line("Stopping.")
     finally:
         app.stop()
         server.stop()
@@ -113,12 +123,12 @@ def run(port: int, remind: float, folder: Path, started: float, signals: list[in
         conveyor.stop()
 
 
-def settings(
-    port: int, remind: float, folder: Path, slack: SlackStandIn, conveyor: ConveyorStandIn
+def app_settings(
+    port: int, remind_after: float, folder: Path, slack: SlackStandIn, conveyor: ConveyorStandIn
 ) -> dict[str, str]:
-    """What the app is told: where the stand-ins are, who may decide, and to stay on loopback."""
+    """Return the app's environment: where the stand-ins are, who may decide, and to listen on 127.0.0.1."""
     return {
-        "ENV_FILE": os.devnull,  # what somebody has set up for real is not for the sandbox
+        "ENV_FILE": os.devnull,  # do not read a real .env file
         "CONVEYOR_KEY": conveyor.api_key,
         "CONVEYOR_API_URL": conveyor.api_url,
         "SLACK_BOT_TOKEN": slack.bot_token,
@@ -130,40 +140,40 @@ def settings(
         "POLL_SECONDS": "1",
         "REVIEWERS": f"{ANN},{BOB}",
         "REJECTION_REASON": "required",
-        "REMIND_AFTER_HOURS": str(remind / 3600),
+        "REMIND_AFTER_HOURS": str(remind_after / 3600),
         "RETENTION_DAYS": "0",
         "LOG_LEVEL": "WARNING",
         "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port + 1}",
     }
 
 
-def tell(sentence: str) -> None:
-    with suppress(OSError):  # nobody reads it any more
-        print(f"{sentence}\n", end="", flush=True)  # in one piece: several threads tell
+def print_line(sentence: str) -> None:
+    with suppress(OSError):  # nobody reads the output anymore
+        print(f"{sentence}\n", end="", flush=True)  # in one write, because several threads print
 
 
-def teller(side: str) -> Callable[[Exchange], None]:
-    """Prints each exchange of one side in a line; of the routine ones only the first of each kind."""
-    told: set[str] = set()
+def exchange_printer(side: str) -> Callable[[Exchange], None]:
+    """Return a function that prints an exchange of this stand-in, but each routine call only once."""
+    printed: set[str] = set()
 
-    def tell_exchange(exchange: Exchange) -> None:
-        again = ""
+    def print_exchange(exchange: Exchange) -> None:
+        note = ""
         if is_routine(exchange):
-            if exchange.call in told:
+            if exchange.call in printed:
                 return
-            told.add(exchange.call)
-            again = "  (and again and again, not listed)"
-        sender, receiver = who_to_whom(side, exchange)
+            printed.add(exchange.call)
+            note = "  (and again and again, not listed)"
+        sender, receiver = sender_and_receiver(side, exchange)
         at = time.strftime("%H:%M:%S", time.localtime(exchange.at))
         call = exchange.call.removeprefix("→ app: ")
-        tell(f"{at}  {sender:>8} → {receiver:<8}  {call}  {outcome(exchange)}{again}")
+        print_line(f"{at}  {sender:>8} → {receiver:<8}  {call}  {outcome(exchange)}{note}")
 
-    return tell_exchange
+    return print_exchange
 
 
 def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: the ends of old connections do not count.
+        # As servers do, so that a port with connections that are just closing counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -1,4 +1,8 @@
-"""The real app in a process of its own, started again whenever one of its files changes."""
+"""Runs the real app in a process of its own, and starts it again whenever one of its files changes.
+
+The app must get nothing from this process's environment but `KEPT_VARIABLES`, so that no real settings or
+secrets reach the sandbox.
+"""
 
 import os
 import signal
@@ -11,17 +15,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ledger", "listeners", "operations", "worker", "workspace")
-LOOK_SECONDS = 0.5
+WATCH_SECONDS = 0.5
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
-HAND_OVER_SECONDS = 30.0  # an app that is killed hands over nothing, and the next one waits for its lease
+# A restart waits longer: an app that is killed keeps its lease, and the next one has to wait until it ends.
+RESTART_SECONDS = 30.0
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
 class AppProcess:
-    """`python app.py` with these settings and nothing else of our environment; `tell` hears its fate.
+    """A process that runs `python app.py` with these settings as its environment.
 
-    `problem` tells that it has ended by itself, until it starts again.
+    `tell` is called with a sentence whenever the app is started again or has ended by itself. In the latter
+    case, `problem` holds that sentence until the app is started again.
     """
 
     def __init__(self, settings: Mapping[str, str], tell: Callable[[str], None]) -> None:
@@ -38,36 +44,40 @@ class AppProcess:
         self._watcher.start()
 
     def stop(self) -> None:
-        """Ask it to stop, and insist after a few seconds."""
+        """Ask the app to stop, and kill it if it has not after a few seconds."""
         self._stopping.set()
         if self._watcher.is_alive():
             self._watcher.join()
         self._end()
 
     def _launch(self) -> None:
-        # A session of its own: Ctrl-C in the terminal is for us, and we pass it on.
+        # In a session of its own: Ctrl-C in the terminal then reaches only the sandbox, which stops the app.
         self._process = subprocess.Popen(
             [sys.executable, "app.py"], cwd=ROOT, env=self._environment, start_new_session=True
         )
 
     def _end(self) -> None:
-        process, asked = self._process, time.monotonic()
+        process, asked_at = self._process, time.monotonic()
         if process is None:
             return
         process.terminate()
         while process.poll() is None:
-            patience = STOP_SECONDS if self._stopping.is_set() else HAND_OVER_SECONDS
-            if time.monotonic() - asked > patience:
+            allowed = STOP_SECONDS if self._stopping.is_set() else RESTART_SECONDS
+            if time.monotonic() - asked_at > allowed:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             time.sleep(POLL_SECONDS)
         self._process = None
 
     def _watch(self) -> None:
-        """gunicorn's --reload would not do: its master has the modules loaded, and workers get those."""
-        before = _stamps()
-        while not self._stopping.wait(LOOK_SECONDS):
-            now = _stamps()
+        """Start the app again when a file changes, and notice when it ends by itself.
+
+        gunicorn's --reload is not enough: its master process has already loaded the modules, and every new
+        worker inherits them.
+        """
+        before = _modification_times()
+        while not self._stopping.wait(WATCH_SECONDS):
+            now = _modification_times()
             if now != before:
                 names = ", ".join(sorted({path.name for path, _ in now.items() ^ before.items()}))
                 before, self.problem = now, ""
@@ -82,16 +92,16 @@ class AppProcess:
 
 
 def app_files() -> list[Path]:
-    """Every file of Python that the app consists of."""
+    """Return the path of every Python file of the app."""
     return sorted([*ROOT.glob("*.py"), *(file for name in PACKAGES for file in (ROOT / name).rglob("*.py"))])
 
 
-def _stamps() -> dict[Path, int]:
-    """When each file of the app was changed last."""
+def _modification_times() -> dict[Path, int]:
+    """Return the time of the last change of each file of the app, in nanoseconds."""
     found = {}
     for path in app_files():
         try:
             found[path] = path.stat().st_mtime_ns
-        except FileNotFoundError:  # an editor is just replacing it
+        except FileNotFoundError:  # an editor is replacing it at this moment
             continue
     return found

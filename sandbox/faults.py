@@ -1,4 +1,7 @@
-"""Switches for what can go wrong on either side."""
+"""The page's switches for what can go wrong with Slack and Conveyor.
+
+A switch only sets what the stand-ins already offer; what a fault does is implemented there.
+"""
 
 import threading
 from dataclasses import dataclass, field
@@ -21,14 +24,15 @@ SWITCHES = {
 
 @dataclass
 class Faults:
-    """What is switched on, and its effect on the stand-ins."""
+    """Switches faults of the stand-ins on and off. `on` holds the names of those that are on."""
 
     slack: SlackStandIn
     conveyor: ConveyorStandIn
     on: set[str] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)  # one after the other, however quick
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # for clicks at the same time
 
     def switch(self, name: str, on: bool) -> None:
+        """Switch this fault on or off, unless it already is."""
         with self._lock:
             if on != (name in self.on):
                 self._switch(name, on)
@@ -43,6 +47,7 @@ class Faults:
         self._apply()
 
     def _apply(self) -> None:
+        """Make both stand-ins behave as the switches say."""
         slack, conveyor = self.slack, self.conveyor
         slack.clear_faults()
         conveyor.clear_faults()

@@ -1,4 +1,7 @@
-"""What the page shows of the two stand-ins, and what people do there."""
+"""The content of the sandbox's page: what it shows of the two stand-ins, and the actions that it offers.
+
+The browser reaches it through `page_server`. It must not keep a second copy of what the stand-ins know.
+"""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -11,9 +14,8 @@ from sandbox.conveyor import OPEN, ConveyorStandIn
 from sandbox.faults import SWITCHES, Faults
 from sandbox.slack import Refused, SlackStandIn
 from sandbox.stand_in import Exchange, StandIn
-from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Answer, Message, Private, View
+from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Answer, Json, Message, Private, View
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
 PEOPLE = {
@@ -24,6 +26,7 @@ PEOPLE = {
     EVE: "from another company",
 }
 COMMANDS = ("/rooms",)
+# Calls that the app makes again and again. The page hides them as long as they succeed.
 ROUTINE = (
     "GET /exchange/access_groups",
     "GET /exchange/authorization_request_queue",
@@ -31,8 +34,8 @@ ROUTINE = (
     "usergroups.list",
     "usergroups.users.list",
 )
-SHOWN_EXCHANGES = 200  # of each side, beside the routine ones
-SHOWN_LATEST = 50
+SHOWN_EXCHANGES = 200  # of each stand-in, without the routine ones
+SHOWN_LATEST = 50  # of each stand-in, with the routine ones
 
 ORDINARY = cycle(
     [
@@ -60,18 +63,18 @@ EXAMPLES: dict[str, Callable[[], tuple[str, str | None]]] = {
 }
 
 
-def who_to_whom(side: str, exchange: Exchange) -> tuple[str, str]:
-    """Who calls whom in this exchange, which the stand-in of this side has listed."""
+def sender_and_receiver(side: str, exchange: Exchange) -> tuple[str, str]:
+    """Return the sender and the receiver of an exchange in the log of `side`, "Slack" or "Conveyor"."""
     return ("Slack", "app") if exchange.call.startswith("→ app") else ("app", side)
 
 
 def is_routine(exchange: Exchange) -> bool:
-    """Whether it is one of the looks that come again and again, and nothing was wrong with it."""
+    """Return whether this is one of the routine calls and nothing went wrong with it."""
     return exchange.call in ROUTINE and outcome(exchange) in ("200", "…") and not exchange.fault
 
 
 def outcome(exchange: Exchange) -> str:
-    """The status of the answer, and what Slack, whose refusals are a 200 as well, says of it."""
+    """Return the status of the answer, and the error code if Slack refused, which it does with status 200."""
     if not exchange.done:
         return "…"
     answer = exchange.response
@@ -80,22 +83,28 @@ def outcome(exchange: Exchange) -> str:
 
 
 class Page:
-    """What the page shows and does. `act_x` answers `/act/x`; its `problem` is a sentence for the person."""
+    """What the page shows and does.
+
+    `act_say` answers `/act/say`, and so on. If the result has a `problem`, the page shows that sentence.
+    """
 
     def __init__(self, slack: SlackStandIn, conveyor: ConveyorStandIn, app: AppProcess) -> None:
         self.slack, self.conveyor, self.app = slack, conveyor, app
         self.faults = Faults(slack, conveyor)
-        self._windows: dict[str, str] = {}  # in which window each trigger was made
+        self._windows: dict[str, str] = {}  # the browser window in which each trigger_id was created
         self._sides: list[tuple[str, StandIn]] = [("Slack", slack), ("Conveyor", conveyor)]
         self._interesting: dict[str, deque[Exchange]] = {}
         for side, stand_in in self._sides:
             self._interesting[side] = deque(maxlen=SHOWN_EXCHANGES)
-            stand_in.on_exchange.append(partial(self._keep, side))
+            stand_in.on_exchange.append(partial(self._keep_unless_routine, side))
 
-    # What is seen
+    # What the page shows
 
     def snapshot(self, person: str, window: str, since: float) -> dict[str, Json]:
-        """All that this window shows, loaded by this person then, by keys that stay."""
+        """Return everything that this window shows to this person, each thing under a key that never changes.
+
+        `since` is the time at which the window was loaded: older ephemeral messages are gone, as in Slack.
+        """
         app = {"app": {"problem": self.app.problem}}
         slack = self._slack(person, window, since)
         return {**app, **slack, **self._conveyor(), **self._wire(), **self._faults()}
@@ -115,7 +124,7 @@ class Page:
             shown |= {
                 f"message/{message.ts}": _message(message)
                 for message in slack.messages
-                if not message.deleted and self._sees(person, message.channel)
+                if not message.deleted and self._can_see(person, message.channel)
             }
             shown |= {
                 f"message/{each.ts}": _private(each)
@@ -134,7 +143,7 @@ class Page:
             ]
         return {**shown, **({"view": _view(views[-1])} if views else {})}
 
-    def _sees(self, person: str, channel: str) -> bool:
+    def _can_see(self, person: str, channel: str) -> bool:
         known = self.slack.channels.get(channel)
         return known is not None and person in known.members
 
@@ -166,12 +175,12 @@ class Page:
             for name, label in reversed(SWITCHES.items())  # the page puts the last one first
         }
 
-    def _keep(self, side: str, exchange: Exchange) -> None:
+    def _keep_unless_routine(self, side: str, exchange: Exchange) -> None:
         if not is_routine(exchange):
             self._interesting[side].append(exchange)
 
     def _exchanges(self) -> list[tuple[str, str, Exchange]]:
-        """The latest exchanges of both sides in their order, the interesting ones longer than the routine."""
+        """Return the recent exchanges of both stand-ins, oldest first. Routine ones are dropped sooner."""
         found = {}
         for side, stand_in in self._sides:
             with stand_in.lock:
@@ -182,16 +191,16 @@ class Page:
         return [(key, side, each) for key, (side, each) in ordered]
 
     def bodies(self, key: str) -> Json:
-        """What was sent and answered in one exchange."""
+        """Return what was sent and answered in this exchange."""
         for found, _, exchange in self._exchanges():
             if found == key:
                 return {"path": exchange.path, "request": exchange.request, "response": exchange.response}
         return {"problem": "This exchange is not kept any more."}
 
     def search(self, person: str, query: str) -> list[str]:
-        """The timestamps of the messages that this person finds, newest first."""
+        """Return the timestamps of the messages that this person finds, newest first."""
         found = self.slack.search(_escaped(query)) if query.strip() else []
-        return [message.ts for message in reversed(found) if self._sees(person, message.channel)]
+        return [message.ts for message in reversed(found) if self._can_see(person, message.channel)]
 
     # What people do in Slack
 
@@ -206,13 +215,13 @@ class Page:
         value: Any = None,
         seen: int = 0,
     ) -> Json:
-        """`seen` is the number of the picture that was clicked, which may be an old one."""
+        """Click in a message. `seen` is the value of its `edited` on the screen, which may be outdated."""
         slack = self.slack
         with slack.lock:
             private = next((each for each in slack.private if (each.ts, each.user) == (ts, person)), None)
             message = self._message(person, ts) if private is None else None
             behind = message.edited - seen if message else 0
-            slack.forget_choices(person, ts)  # what counts is what this window shows
+            slack.forget_choices(person, ts)  # only what this window shows counts
             payload = slack.click_payload(
                 person,
                 ts,
@@ -238,8 +247,8 @@ class Page:
         return {"options": [option for group in groups for option in group.get("options", [])]}
 
     def act_submit(self, person: str, view_id: str, values: Mapping[str, Any]) -> Json:
-        self.slack.forget_choices(person, view_id)  # what counts is what this window shows
-        self.slack.submit(person, view_id, values)  # what comes of it is in the modal
+        self.slack.forget_choices(person, view_id)  # only what this window shows counts
+        self.slack.submit(person, view_id, values)  # the modal itself shows the outcome
         return {}
 
     def act_close(self, person: str, view_id: str) -> Json:
@@ -247,7 +256,7 @@ class Page:
         return {}
 
     def act_say(self, person: str, channel: str, text: str) -> Json:
-        if not self._sees(person, channel):
+        if not self._can_see(person, channel):
             raise Refused("you are not in this channel")
         command, _, rest = text.partition(" ")
         if not command.startswith("/"):
@@ -264,23 +273,23 @@ class Page:
 
     def _message(self, person: str, ts: str) -> Message:
         message = self.slack.find(ts)
-        if message is None or not self._sees(person, message.channel):
+        if message is None or not self._can_see(person, message.channel):
             raise Refused("there is no such message")
         return message
 
-    # What customers do, and people in Conveyor's own pages
+    # What customers do, and what people do in Conveyor's own pages
 
     def act_ask(self, email: str, message: str) -> Json:
         self.conveyor.ask(email, message)
         return {}
 
     def act_example(self, name: str) -> Json:
-        self.conveyor.ask(*_known(EXAMPLES, name)())
+        self.conveyor.ask(*_get_or_refuse(EXAMPLES, name)())
         return {}
 
     def act_approve_here(self, id: str) -> Json:
         with self.conveyor.lock:
-            if self._is_open(id):  # not a second time, by the second of two clicks
+            if self._is_open(id):  # the second of two quick clicks does nothing
                 self.conveyor.approve_here(id)
         return {}
 
@@ -297,7 +306,7 @@ class Page:
         return {}
 
     def _is_open(self, id: str) -> bool:
-        return _known(self.conveyor.requests, id)["status"] in OPEN
+        return _get_or_refuse(self.conveyor.requests, id)["status"] in OPEN
 
     def act_add_groups(self, names: list[str]) -> Json:
         for name in filter(str.strip, names):
@@ -305,33 +314,33 @@ class Page:
         return {}
 
     def act_rename_group(self, id: str, name: str) -> Json:
-        _known(self.conveyor.groups, id)
+        _get_or_refuse(self.conveyor.groups, id)
         self.conveyor.rename_group(id, name)
         return {}
 
     def act_delete_group(self, id: str) -> Json:
-        _known(self.conveyor.groups, id)
+        _get_or_refuse(self.conveyor.groups, id)
         self.conveyor.delete_group(id)
         return {}
 
     def act_fault(self, name: str, on: bool) -> Json:
-        _known(SWITCHES, name)
+        _get_or_refuse(SWITCHES, name)
         self.faults.switch(name, on)
         return {}
 
 
-def _known(things: Mapping[str, T], key: str) -> T:
+def _get_or_refuse(things: Mapping[str, T], key: str) -> T:
     if key not in things:
         raise Refused("that is not there any more")
     return things[key]
 
 
 def _problem(answer: Answer) -> Json:
-    """What Slack says under a button when the app fails it; nothing if all is well."""
+    """Return what Slack says under a button when the app fails to answer, or an empty object."""
     if answer.status == 200:
         return {}
-    said = "did not respond" if answer.status is None else f"responded with status {answer.status}"
-    return {"problem": f"⚠️ Slack says: the app {said}."}
+    failure = "did not respond" if answer.status is None else f"responded with status {answer.status}"
+    return {"problem": f"⚠️ Slack says: the app {failure}."}
 
 
 def _message(message: Message) -> Json:
@@ -351,7 +360,7 @@ def _view(view: View) -> Json:
 
 
 def _exchange(key: str, side: str, exchange: Exchange) -> Json:
-    sender, receiver = who_to_whom(side, exchange)
+    sender, receiver = sender_and_receiver(side, exchange)
     return {
         "key": key,
         "at": exchange.at,
@@ -367,5 +376,5 @@ def _exchange(key: str, side: str, exchange: Exchange) -> Json:
 
 
 def _escaped(text: str) -> str:
-    """As Slack keeps what a person types."""
+    """Return this text as Slack stores what a person types."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

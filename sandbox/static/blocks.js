@@ -1,11 +1,11 @@
-/** Block Kit, as far as the app uses it. What is not known here says so. */
+/** Draws the blocks that the app uses. In the place of any other block stands a note that it is not drawn. */
 import { h, newId } from "./dom.js";
 import { element } from "./elements.js";
 import { notDrawn, richText } from "./richtext.js";
 import { text } from "./text.js";
 
 const LONG = { characters: 700, lines: 8 };
-const opened = new Set(); // the texts whose rest somebody wanted to see
+const opened = new Set(); // the long texts that the person has opened with “See more”
 
 const DRAW = {
   __proto__: null,
@@ -19,7 +19,7 @@ const DRAW = {
   divider: () => h("hr"),
 };
 
-/** The blocks as nodes; `place` knows what was chosen in them and what a click does. */
+/** Return the blocks as nodes. `place` holds what was chosen in them and what a click does. */
 export function draw(blocks, place) {
   return blocks.map((block) => {
     const drawn = (DRAW[block.type] || ((unknown) => h("p", {}, notDrawn(unknown.type))))(block, place);
@@ -38,7 +38,7 @@ function section(block, place) {
   return h("div", { class: "section" }, body, block.accessory && element(block.accessory, block, place));
 }
 
-/** The text; a long one hides behind “See more”, as in Slack, unless the block says `expand`. */
+/** Return the text of a section. As in Slack, a long one is cut off with “See more” unless `expand` is set. */
 function paragraph(block) {
   const shown = h("p", {}, text(block.text));
   const { characters, lines } = LONG;

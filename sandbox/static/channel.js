@@ -1,4 +1,4 @@
-/** The messages of the channel that is shown, with their threads and what is only for this person. */
+/** Shows the messages of one channel, with their threads and the ephemeral messages for this person. */
 import { draw } from "./blocks.js";
 import { choicesOf, forgetChoices } from "./choices.js";
 import { announce, at, h, swap } from "./dom.js";
@@ -9,12 +9,12 @@ const messages = at("messages");
 const drawn = new Map(); // the list item of each message, by its ts
 const dismissed = new Set();
 let person;
-let shown; // the address of what is on the screen
+let shown; // the address of the channel on the screen
 
 export function showChannel() {
   watch("message/", (keys, whole) => {
     const place = addressOf(here.person, here.channel, here.ts || "");
-    const again = place === shown; // a window that was out of sight for a while
+    const again = place === shown; // this window was hidden and is visible again
     const { scrollTop } = messages;
     const atEnd = messages.scrollHeight - scrollTop - messages.clientHeight < 80;
     if (whole) startAfresh();
@@ -33,7 +33,7 @@ function startAfresh() {
   messages.replaceChildren();
 }
 
-/** Bring a message into sight. */
+/** Scroll to a message and give it the focus. */
 export function goTo(ts) {
   dispatchEvent(new Event("show-channel"));
   const article = drawn.get(ts)?.querySelector("article");

@@ -1,4 +1,4 @@
-/** What a person has ticked, picked and typed and not sent yet, by message or modal. */
+/** What a person has chosen or typed and not sent yet, by message or modal. */
 const places = new Map();
 
 const INITIAL = {
@@ -19,7 +19,7 @@ const elementsOf = (block) =>
 
 const nameOf = (block, element) => `${block.block_id} ${element.action_id}`;
 
-/** As in Slack, a choice belongs to its block's id: a block drawn under a new id starts afresh. */
+/** The choices in one message or modal. As in Slack, they belong to a block_id: a new id starts without any. */
 export function choicesOf(place) {
   if (!places.has(place)) places.set(place, new Map());
   const chosen = places.get(place);
@@ -29,7 +29,7 @@ export function choicesOf(place) {
       return chosen.has(name) ? chosen.get(name) : INITIAL[element.type]?.(element);
     },
     set: (block, element, value) => chosen.set(nameOf(block, element), value),
-    /** What was chosen in these blocks, by action id; all else is as it came. */
+    /** Return what the person has chosen in these blocks, by action_id, without untouched elements. */
     made: (blocks) =>
       Object.fromEntries(
         blocks.flatMap((block) =>
@@ -41,5 +41,5 @@ export function choicesOf(place) {
   };
 }
 
-/** Somebody else acts in this window now. */
+/** Drop every choice, because another person acts in this window now. */
 export const forgetChoices = () => places.clear();

@@ -1,4 +1,4 @@
-/** A box in which one types to find options, and picks one or many of them. */
+/** An input in which a person types to find options, and picks one or several of them. */
 import { h, newId } from "./dom.js";
 
 const PAUSE = 150;

@@ -16,11 +16,11 @@ export function listenToComposer() {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const text = input.value;
-    input.value = ""; // what is typed while this is on its way is the next message
+    input.value = ""; // what the person types while this is being sent belongs to the next message
     const { problem } = await act("say", { person: here.person, channel: here.channel, text });
     form.querySelector(".problem").textContent = problem || "";
     if (problem) input.value ||= text;
-    else at("messages").scrollTop = at("messages").scrollHeight; // where the answer will be
+    else at("messages").scrollTop = at("messages").scrollHeight; // the answer will appear there
   });
 }
 
@@ -35,7 +35,7 @@ export function listenToSearch() {
     const address = `/search?${new URLSearchParams({ person: here.person, query })}`;
     const found = await ask(address);
     if (query !== input.value.trim()) return null;
-    return found.problem ? close() : show(found, query); // what is wrong is told for the whole page
+    return found.problem ? close() : show(found, query); // the notice above the page already shows the problem
   };
   input.addEventListener("input", () => {
     clearTimeout(timer);
@@ -84,7 +84,7 @@ function result(message) {
       "a",
       { href: addressOf(here.person, message.channel, message.ts), onclick: lead },
       h("span", { class: "quiet" }, date(message.ts, "{date_short_pretty} at {time}")),
-      // Links within a link would not work, so this is the bare text.
+      // A link cannot contain other links, so this is only the text.
       h("span", {}, h("span", {}, mrkdwn(message.text)).textContent),
     ),
   );

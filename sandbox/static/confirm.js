@@ -2,7 +2,7 @@
 import { at, h } from "./dom.js";
 import { text } from "./text.js";
 
-/** Whether the person confirms. */
+/** Ask the person, and resolve to whether they confirm. */
 export function confirm({ title, text: words, confirm: yes, deny: no, style }) {
   const dialog = at("confirm");
   return new Promise((resolve) => {

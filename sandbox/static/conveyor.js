@@ -1,4 +1,4 @@
-/** What one sees and does in Conveyor itself, and what can go wrong on either side. */
+/** Shows Conveyor's own pages, and the switches for what can go wrong with Slack and Conveyor. */
 import { at, h } from "./dom.js";
 import { act, list } from "./store.js";
 

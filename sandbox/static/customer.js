@@ -1,4 +1,4 @@
-/** The form on the trust center's public page, and examples of what arrives there. */
+/** The form on the trust center's public page, and examples of requests. */
 import { announce, at, h } from "./dom.js";
 import { act } from "./store.js";
 

@@ -1,4 +1,4 @@
-/** An element; text among its children is only ever text, whatever it says. */
+/** Create an element. A string among its children becomes a text node, and never HTML. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,19 +13,19 @@ export function h(tag, attributes = {}, ...children) {
 
 export const at = (id) => document.getElementById(id);
 
-/** Let a screen reader say it. */
+/** Make a screen reader say this sentence. */
 export function announce(sentence) {
   at("live").textContent = sentence;
 }
 
 let numbers = 0;
 
-/** An id that no other element has. */
+/** Return an id that no other element has. */
 export const newId = () => `id-${(numbers += 1)}`;
 
 /**
- * Put `fresh` where `old` is. The focus goes to the part of the same name (data-name), or else to `fresh`
- * itself, so that whoever uses the keyboard is not thrown back to the top.
+ * Replace `old` with `fresh`. If the focus was in `old`, it goes to the part with the same data-name, or else
+ * to `fresh` itself. Otherwise, somebody who uses the keyboard would have to start again at the top of the page.
  */
 export function swap(old, fresh) {
   const focused = old.contains(document.activeElement) ? document.activeElement : null;

@@ -1,4 +1,4 @@
-/** Buttons, menus and inputs. */
+/** Draws buttons, menus and inputs. */
 import { combobox } from "./combobox.js";
 import { confirm } from "./confirm.js";
 import { h } from "./dom.js";
@@ -26,7 +26,7 @@ const DRAW = {
   plain_text_input: textInput,
 };
 
-/** An element; `labelled` are the attributes that tie it to the label of its input block. */
+/** Draw an element. `labelled` are the attributes that connect it with the label of its input block. */
 export function element(element, block, place, labelled = {}) {
   const drawn = DRAW[element.type]?.(element, block, place, labelled) || notDrawn(element.type);
   const focusable = "a, button, input, select, textarea";
@@ -35,7 +35,7 @@ export function element(element, block, place, labelled = {}) {
   return drawn;
 }
 
-/** Remember a choice; outside of an input block each choice is a click of its own. */
+/** Remember a choice. Outside of an input block, each choice is also sent as a click. */
 function changed(element, block, place, value) {
   place.choices.set(block, element, value);
   if (block.type !== "input") press(element, block, place, value);
@@ -118,7 +118,7 @@ function select(element, block, place, labelled) {
   );
 }
 
-/** A menu in which one types to find the options: with the app's help, or among those that are there. */
+/** A menu in which a person types to find options: the app's suggestions, or those in the element. */
 function found(many, element, block, place, labelled) {
   const listed = [...(element.options || []), ...(element.option_groups || []).flatMap((group) => group.options)];
   const matching = (typed) =>

@@ -1,4 +1,4 @@
-/** The page: one window of one person, with a look behind the scenes. */
+/** Starts the page: Slack as one person sees it, the customer's and Conveyor's side, and the exchanges. */
 import { showChannel } from "./channel.js";
 import { listenToComposer, listenToSearch } from "./composer.js";
 import { showConveyor } from "./conveyor.js";
@@ -15,7 +15,7 @@ function show(pane) {
 }
 
 at("tabs").addEventListener("click", ({ target }) => target.dataset.pane && show(target.dataset.pane));
-// Where there is room for the channel and a pane, it is always in sight.
+// On a wide screen the channel is always visible, beside one of the panes.
 const wide = matchMedia("(min-width: 961px)");
 const start = () => show(wide.matches ? "customer" : "slack");
 
@@ -25,7 +25,7 @@ addEventListener("show-request", ({ detail }) => {
   document.querySelector(`[data-request="${CSS.escape(detail)}"]`)?.focus();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address says who acts here
+  event.preventDefault(); // the part after # in the address must keep saying who acts in this window
   dispatchEvent(new Event("show-channel"));
   at("messages").focus();
 });

@@ -1,4 +1,4 @@
-/** The modal in front of this person, if the app has opened one. */
+/** Shows the modal that the app has opened for this person, if any. */
 import { draw } from "./blocks.js";
 import { choicesOf } from "./choices.js";
 import { at, h } from "./dom.js";
@@ -6,7 +6,7 @@ import { act, get, here, watch } from "./store.js";
 import { text } from "./text.js";
 
 const dialog = at("modal");
-let opener; // the message that was clicked, to go back to
+let opener; // the ts of the clicked message, which gets the focus back
 let shown; // the id of the modal on the screen
 
 export function showModals() {
@@ -25,7 +25,7 @@ function hide() {
   if (!dialog.open) return;
   shown = null;
   dialog.close();
-  // The button that opened it may be gone; its message is not.
+  // The button that opened the modal may be gone by now, but its message is still there.
   const focused = document.activeElement;
   if (opener && (focused === document.body || dialog.contains(focused))) {
     document.querySelector(`[data-ts="${opener}"] article`)?.focus();
@@ -82,12 +82,12 @@ async function submit(event, view, place) {
   const values = place.choices.made(view.blocks);
   const { problem } = await act("submit", { person: here.person, view_id: view.id, values });
   const now = get("view");
-  // The same errors as before are no news from the server, but they are to be seen again.
+  // The server sends nothing if the errors are the same as before, so they are shown again here.
   if (now?.id === view.id) show(now, now.errors, problem || now.problem);
   return null;
 }
 
-/** What Slack's client checks by itself: what is required, and lengths. White space counts as text. */
+/** Return the errors that Slack's client finds by itself: required inputs and lengths. White space counts as text. */
 function problems(blocks, choices) {
   const found = {};
   for (const { type, block_id: id, optional, element } of blocks) {

@@ -1,4 +1,4 @@
-/** rich_text blocks, as nodes. */
+/** Draws rich_text blocks. */
 import { h } from "./dom.js";
 import { date, emoji, link, mention } from "./text.js";
 

@@ -1,9 +1,9 @@
-/** Who acts in this window, and the places in Slack that this person sees. */
+/** Shows who acts in this window, and the channels and direct messages that this person can open. */
 import { at, h } from "./dom.js";
 import { addressOf, all, get, here, watch } from "./store.js";
 
 const unread = new Map();
-let drawn; // what the list of places was drawn from
+let drawn; // the data from which the list of channels was last drawn
 
 export function showSidebar() {
   watch("person/", drawPeople);
@@ -40,7 +40,7 @@ function drawPlaces() {
   const places = [...all("place/")];
   const current = get(`place/${here.channel}`);
   if (places.length && !current) return location.replace(addressOf(here.person));
-  // What has not changed stays, with the focus that it may have.
+  // If nothing has changed, keep the list, because one of its links may have the focus.
   const fresh = JSON.stringify([here, places, [...unread]]);
   if (fresh === drawn) return null;
   drawn = fresh;

@@ -1,4 +1,4 @@
-/** What the server has told this window, by key; and who looks at it, and where. */
+/** Keeps what the server has sent to this window, by key, and tells the other modules what has changed. */
 import { h, swap } from "./dom.js";
 
 const values = new Map();
@@ -7,7 +7,7 @@ let source;
 
 const SILENT = "The sandbox does not answer. Is it still running?";
 
-/** Who acts in this window, which channel it shows, and which message it should lead to: the address says. */
+/** Who acts in this window, which channel it shows, and to which message it scrolls. The address says all three. */
 export const here = { person: "U0ANN", channel: "C0REQUESTS", ts: null, window: crypto.randomUUID() };
 
 function readAddress() {
@@ -26,7 +26,7 @@ export function* all(prefix) {
   for (const [key, value] of values) if (key.startsWith(prefix)) yield value;
 }
 
-/** Call `draw` with the changed keys that start with `prefix`; `whole` if everything is new. */
+/** Call `draw` with the changed keys that start with `prefix`. `whole` is true if the server sent everything. */
 export function watch(prefix, draw) {
   watchers.push({ prefix, draw });
 }
@@ -43,11 +43,11 @@ function take({ whole, changed }) {
   }
 }
 
-/** Follow the server, and the address. `say` hears what is wrong with the connection, or "". */
+/** Receive what the server sends for the current address. `say` is called with a problem of the connection, or "". */
 export function connect(say) {
   const follow = () => {
     source?.close();
-    // A browser has few connections to one server for all its windows: those out of sight keep none.
+    // All windows of a browser share a few connections to one server, so hidden windows keep none.
     if (document.hidden) return;
     readAddress();
     const since = performance.timeOrigin / 1000;
@@ -61,7 +61,7 @@ export function connect(say) {
   follow();
 }
 
-/** One element per key in `container`, redrawn when its value changes; newest first. */
+/** Show one element per key in `container`, newest first, and redraw it when its value changes. */
 export function list(container, prefix, draw, empty) {
   const drawn = new Map();
   const none = h("li", { class: "quiet" }, empty);
@@ -83,7 +83,7 @@ export function list(container, prefix, draw, empty) {
   });
 }
 
-/** Ask the server; the answer's `problem` is a sentence for the person. */
+/** Send a request to the server and return its answer. A `problem` in it is a sentence for the person. */
 export async function ask(path, how) {
   try {
     return await (await fetch(path, how)).json();
@@ -92,7 +92,7 @@ export async function ask(path, how) {
   }
 }
 
-/** Do something; answered as by `ask`. */
+/** Make the server do something, and return its answer as `ask` does. */
 export const act = (name, body) =>
   ask(`/act/${name}`, {
     method: "POST",

@@ -1,4 +1,4 @@
-/** Slack's kinds of text, as nodes. What outsiders wrote never becomes anything but text nodes. */
+/** Draws Slack's text objects. Text from outsiders must never become HTML. */
 import { h } from "./dom.js";
 import { addressOf, get, here } from "./store.js";
 
@@ -34,17 +34,17 @@ const DATES = {
 
 const unescaped = (text) => text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]);
 
-/** The character of an emoji's short name; names that are not known stay as they are. */
+/** Return the character for the short name of an emoji, or :name: if it is unknown. */
 export const emoji = (name) => EMOJI[name] || `:${name}:`;
 
-/** A text object: plain_text as it is, except for emoji if it says so, or mrkdwn. */
+/** Draw a text object: mrkdwn with its formatting, plain_text only with emoji, unless `emoji` is false. */
 export function text(object) {
   if (!object) return [];
   if (object.type === "mrkdwn") return mrkdwn(object.text);
   return [object.emoji === false ? object.text : object.text.replace(/:([a-z0-9_+-]+):/g, (_, name) => emoji(name))];
 }
 
-/** Lines that start with > are a quote, escaped or not. */
+/** Draw mrkdwn. Lines that start with > or &gt; become a quote. */
 export function mrkdwn(source) {
   const parts = source.split(/((?:^(?:&gt;|>).*(?:\n|$))+)/m);
   return parts.map((part, index) =>
@@ -72,7 +72,7 @@ function marked(source) {
   return [...nodes, unescaped(rest)];
 }
 
-/** What stands between < and >. */
+/** Draw what is written between < and >: a mention, a date or a link. */
 function reference(inside) {
   const [target, label] = inside.split(/\|(.*)/s);
   if (target.startsWith("@")) return mention(target.slice(1));
@@ -91,7 +91,7 @@ export function mention(userId) {
   return h("span", { class: `mention${mine}` }, `@${person ? person.handle : userId}`);
 }
 
-/** A link; those to messages lead to them in this page, those to Conveyor to its pane. */
+/** Draw a link. A link to a message opens it in this page, and a link to a request opens Conveyor's pane. */
 export function link(url, label) {
   const known = URL.canParse(url) ? new URL(url) : { protocol: "", pathname: "" };
   if (!["http:", "https:", "mailto:"].includes(known.protocol)) return label;
@@ -105,7 +105,7 @@ export function link(url, label) {
   return h("a", { href: url, target: "_blank", rel: "noopener noreferrer", ...(show ? { onclick: show } : {}) }, label);
 }
 
-/** A moment in the reader's own time zone. */
+/** Draw a time in the reader's own time zone. */
 export function date(timestamp, format, fallback, url) {
   const moment = new Date(Number(timestamp) * 1000);
   if (Number.isNaN(moment.getTime())) return fallback || "";

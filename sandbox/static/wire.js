@@ -1,4 +1,4 @@
-/** Each HTTP exchange between the app, Slack and Conveyor. */
+/** Shows each exchange between the app, Slack and Conveyor. */
 import { at, h } from "./dom.js";
 import { ask, list } from "./store.js";
 
@@ -39,7 +39,7 @@ async function fill(details, key) {
   );
 }
 
-/** JSON as it reads best; JSON within strings (forms carry it) is opened up as well. */
+/** Return JSON with indentation. JSON inside of strings, as in forms, is parsed and indented too. */
 function pretty(value) {
   const opened = (_, part) => {
     if (typeof part !== "string" || !/^[[{]/.test(part)) return part;

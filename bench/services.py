@@ -1,7 +1,8 @@
-"""Slack and Conveyor, lean: every call is answered after a pause that can be set, and remembered.
+"""Fast stand-ins for Slack and Conveyor, which answer every call after a pause and remember it.
 
-The stand-ins in `sandbox/` check everything, which takes more time than the app itself does. These run in a
-process of their own: `python -m bench.services` prints its port.
+The stand-ins in `sandbox/` check everything, which takes more time than the app itself needs. These must do
+as little as possible for each call, and check nothing. `python -m bench.services` runs them in a process of
+their own and prints their port.
 """
 
 import asyncio
@@ -24,31 +25,37 @@ CONVEYOR = "/api/v2/exchange"
 KEPT_CALLS = 1_000
 
 
-class Answers:
-    """What both services know: who asks in Conveyor, and what was called when."""
+class FakeServices:
+    """Both services: the requests that are open in Conveyor, and which calls came when."""
 
     def __init__(self) -> None:
-        self.waiting: dict[int, dict[str, Any]] = {}
-        self.pauses: dict[str, float] = {}
+        self.waiting: dict[int, dict[str, Any]] = {}  # the open requests in Conveyor, by number
+        self.pauses: dict[str, float] = {}  # seconds before an answer, by call or by service
         self.counts: Counter[str] = Counter()
         self.calls: list[tuple[str, str, float]] = []
         self._queue: list[dict[str, Any]] | None = None
         self._messages = 0
 
     def name(self, method: str, path: str) -> str:
-        """What a call is called: `users.info`, `GET queue`, `PATCH request`."""
+        """Return the short name of a call, such as `users.info`, `GET queue` or `PATCH request`."""
         if not path.startswith(CONVEYOR):
             return path.rpartition("/")[2]
-        what, _, one = path.removeprefix(CONVEYOR + "/").partition("/")
+        collection, _, item_id = path.removeprefix(CONVEYOR + "/").partition("/")
         short = {"authorization_request_queue": "queue", "access_groups": "groups"}
-        return f"{method} {'request' if one else short.get(what, what)}"
+        return f"{method} {'request' if item_id else short.get(collection, collection)}"
 
     def pause(self, name: str) -> float:
-        """Seconds before the answer: its own, or those of its service."""
-        service = "Conveyor" if " " in name else "Slack"
+        """Return the seconds before the answer to this call: those set for the call, or for its service."""
+        service = "Conveyor" if _is_conveyor(name) else "Slack"
         return self.pauses.get(name, self.pauses.get(service, 0.0))
 
     def answer(self, name: str, path: str, fields: dict[str, str]) -> Any:
+        """Return the body of the answer to this call."""
+        if _is_conveyor(name):
+            return self._conveyor_answer(name, path, fields)
+        return self._slack_answer(name, fields)
+
+    def _slack_answer(self, name: str, fields: dict[str, str]) -> Any:
         match name:
             case "auth.test":
                 return {"ok": True, "url": "https://x/", "team_id": TEAM, "user_id": "UBOT", "bot_id": "BBOT"}
@@ -64,6 +71,10 @@ class Answers:
                 self._messages += 1
                 ts = fields.get("ts") or f"{time.time():.0f}.{self._messages % 1_000_000:06d}"
                 return {"ok": True, "channel": CHANNEL, "ts": ts}
+        return {"ok": True}
+
+    def _conveyor_answer(self, name: str, path: str, fields: dict[str, str]) -> Any:
+        match name:
             case "GET groups":
                 groups = [vars(group) for group in GROUPS]
                 return {"access_groups": groups, "page": 1, "per_page": 100, "total_pages": 1}
@@ -78,10 +89,11 @@ class Answers:
                 return conveyor_request(_number(path.rpartition("/")[2]))
             case "PATCH request":
                 request = conveyor_request(_number(path.rpartition("/")[2]))
-                self._decided(request["id"])
+                self._close(request["id"])
                 return {**request, "status": "ignored"}
             case "POST authorizations":
-                request = conveyor_request(_number(self._decided(fields["request_id"])))
+                self._close(fields["request_id"])
+                request = conveyor_request(_number(fields["request_id"]))
                 granted = {"id": f"auth-{request['id']}", "email": request["email"], "status": "authorized"}
                 return {**granted, "dataroom_id": "room-1", "_embedded": {"access_groups": []}}
         return {"ok": True}
@@ -94,10 +106,9 @@ class Answers:
         self.waiting[number] = conveyor_request(number)
         self._queue = None
 
-    def _decided(self, request_id: str) -> str:
+    def _close(self, request_id: str) -> None:
         self.waiting.pop(_number(request_id), None)
         self._queue = None
-        return request_id
 
     def _page(self, page: int, per_page: int) -> dict[str, Any]:
         if self._queue is None:
@@ -107,20 +118,20 @@ class Answers:
         return {"authorization_requests": shown, "page": page, "per_page": per_page, "total_pages": total}
 
     def control(self, fields: dict[str, Any]) -> Any:
-        """What the bench itself asks for; the calls since it asked last."""
+        """Set what the bench asks for, and return the calls and their counts since it last said `forget`."""
         if "pauses" in fields:
             self.pauses = fields["pauses"]
         if "waiting" in fields:
             self.set_waiting(range(*fields["waiting"]))
         if "ask" in fields:
             self.ask(fields["ask"])
-        told = {"calls": self.calls, "counts": self.counts}
+        seen = {"calls": self.calls, "counts": self.counts}
         if fields.get("forget"):
             self.calls, self.counts = [], Counter()
-        return told
+        return seen
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request and its answer."""
+        """Read one HTTP request from a connection, answer it and close the connection."""
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, target, _ = head.split(" ", 2)
@@ -138,7 +149,7 @@ class Answers:
                     await asyncio.sleep(pause)
                 answer = self.answer(name, path, fields)
                 self.counts[name] += 1
-                self.calls.append((name, _shown(fields), time.time()))
+                self.calls.append((name, _card_state(fields), time.time()))
                 del self.calls[:-KEPT_CALLS]
             content = json.dumps(answer).encode()
             writer.write(
@@ -149,25 +160,30 @@ class Answers:
         writer.close()
 
 
+def _is_conveyor(name: str) -> bool:
+    """Return whether this call is Conveyor's: only its names have an HTTP method, before a space."""
+    return " " in name
+
+
 def _number(request_id: str) -> int:
     return int(request_id.removeprefix("req-"))
 
 
-def _shown(fields: dict[str, Any]) -> str:
-    """The state that a card shows, for a call that draws one."""
+def _card_state(fields: dict[str, Any]) -> str:
+    """Return the state of the card that this call posts or updates, or an empty string."""
     metadata = fields.get("metadata")
     return str(metadata["event_payload"]["state"]) if isinstance(metadata, dict) else ""
 
 
 def _fields(body: bytes) -> dict[str, Any]:
     if body.startswith(b"{"):
-        found: dict[str, Any] = json.loads(body)
-        return found
+        fields: dict[str, Any] = json.loads(body)
+        return fields
     return {name: values[0] for name, values in parse_qs(body.decode()).items()}
 
 
 class Services:
-    """Both services in their process, for as long as the `with` block lasts."""
+    """The process of both services, which runs for as long as the `with` block lasts."""
 
     def __enter__(self) -> "Services":
         self._process = subprocess.Popen([sys.executable, "-m", "bench.services"], stdout=subprocess.PIPE)
@@ -180,14 +196,19 @@ class Services:
         self._process.wait()
 
     def set(self, **fields: Any) -> dict[str, Any]:
-        """Change what is given (`pauses`, `waiting`, `ask`, `forget`); the calls up to now."""
+        """Change what the services do, and return the calls and their counts since the last `forget`.
+
+        `pauses` are the seconds before an answer, by call or by service. `waiting` is the first number of the
+        open requests and the number after the last one, `ask` the number of one more open request. `forget`
+        drops the calls after they are returned.
+        """
         with urlopen(self.url + "/bench", json.dumps(fields).encode(), timeout=30) as answer:
-            told: dict[str, Any] = json.load(answer)
-            return told
+            seen: dict[str, Any] = json.load(answer)
+            return seen
 
 
 async def _main() -> None:
-    server = await asyncio.start_server(Answers().serve, "127.0.0.1", 0, backlog=1000)
+    server = await asyncio.start_server(FakeServices().serve, "127.0.0.1", 0, backlog=1000)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

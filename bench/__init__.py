@@ -1,1 +1,1 @@
-"""How fast the app is, beside two floors: `make bench`."""
+"""Measures how fast the app is, compared with two floors: `make bench`."""

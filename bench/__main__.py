@@ -1,4 +1,7 @@
-"""`python -m bench`: every experiment, a table of each; after a whole run they are in `bench/results.md`."""
+"""`python -m bench`: runs every experiment and prints a table for each.
+
+A full run writes all tables into `bench/results.md`; a quick one (QUICK=1) must not.
+"""
 
 import os
 import platform
@@ -22,7 +25,7 @@ SYNCS = 200
 
 
 def main() -> int:
-    """Run everything; the exit status. A slow machine is no error."""
+    """Run every experiment, and return the exit status. A promise that is not kept is no error."""
     if not sys.platform.startswith("linux"):
         print("The figures are read from /proc: please run this on Linux.", file=sys.stderr)
         return 1
@@ -42,16 +45,16 @@ def main() -> int:
             print(section.markdown(), flush=True)
             sections.append(section)
     promises = targets_table(sections)
-    took = f"All of this took {time.monotonic() - started:.0f} s.\n"
-    print(promises, took, sep="\n")
-    parts = [head, promises, *(section.markdown() for section in sections), took]
+    duration = f"All of this took {time.monotonic() - started:.0f} s.\n"
+    print(promises, duration, sep="\n")
+    parts = [head, promises, *(section.markdown() for section in sections), duration]
     if not quick:
         RESULTS.write_text("\n".join(parts), encoding="utf-8")
     return 0
 
 
 def _head(setting: Setting) -> str:
-    """Where and how this was measured."""
+    """Return the head of the report: on which computer and how everything was measured."""
     busy = os.getloadavg()[0]
     lines = [
         "# How fast it is",
@@ -72,6 +75,7 @@ def _head(setting: Setting) -> str:
 
 
 def _sync_seconds(folder: Path) -> float:
+    """Return how long it takes to write 4 kB and sync it to disk, which every decision has to wait for."""
     seconds = []
     with (folder / "sync").open("wb", buffering=0) as file:
         for _ in range(SYNCS):

@@ -1,10 +1,10 @@
-"""How long a click waits for its answer, and how many are answered in a second."""
+"""Measures how long a click waits for its answer, and how many clicks are answered in a second."""
 
 from collections import defaultdict
 from statistics import median
 
 from bench import servers
-from bench.load import Volley
+from bench.load import LoadResult
 from bench.report import Section, Target, milliseconds
 from bench.setting import Setting
 
@@ -18,24 +18,24 @@ FLOORS = {"bare Flask": "bare_flask", "bare Bolt": "bare_bolt"}
 
 
 def measure(setting: Setting) -> Section:
-    """Clicks on the app and the floors in turn, again and again; then with either service hanging."""
+    """Measure clicks on the floors and the app in turn, also while one of the services hangs."""
     counts = {1: 60, 10: 200, 100: 300} if setting.quick else {1: 200, 10: 500, 100: 500}
-    volleys: dict[tuple[str, int], list[Volley]] = defaultdict(list)
-    unproven = 0
+    results: dict[tuple[str, int], list[LoadResult]] = defaultdict(list)
+    unidentified = 0
     for _ in range(setting.runs):
         for name, function in FLOORS.items():
             with servers.floor(function, setting.log) as floor:
                 setting.fire(floor.port, 1, setting.clicks(0, WARM_UP))
                 for at_once in AT_ONCE:
-                    volley = setting.fire(floor.port, at_once, setting.clicks(0, counts[at_once]))
-                    volleys[name, at_once].append(volley)
-        _measure_app(setting, counts, volleys)
-        unproven += _measure_hanging_slack(setting, volleys)
-    return _section(volleys, unproven)
+                    result = setting.fire(floor.port, at_once, setting.clicks(0, counts[at_once]))
+                    results[name, at_once].append(result)
+        _measure_app(setting, counts, results)
+        unidentified += _measure_hanging_slack(setting, results)
+    return _section(results, unidentified)
 
 
 def _measure_app(
-    setting: Setting, counts: dict[int, int], volleys: dict[tuple[str, int], list[Volley]]
+    setting: Setting, counts: dict[int, int], results: dict[tuple[str, int], list[LoadResult]]
 ) -> None:
     database = setting.new_ledger(WARM_UP + sum(counts.values()) + counts[10])
     setting.services.set(pauses=USERS_INFO)
@@ -46,42 +46,45 @@ def _measure_app(
         for at_once in AT_ONCE:
             setting.wait_until_quiet()
             clicks = setting.clicks(first, counts[at_once])
-            volleys["the app", at_once].append(setting.fire(app.port, at_once, clicks))
+            results["the app", at_once].append(setting.fire(app.port, at_once, clicks))
             first += counts[at_once]
         setting.wait_until_quiet()
         setting.services.set(pauses={**USERS_INFO, "Conveyor": HANG_SECONDS})
-        volleys["Conveyor hangs", 10].append(setting.fire(app.port, 10, setting.clicks(first, counts[10])))
+        results["Conveyor hangs", 10].append(setting.fire(app.port, 10, setting.clicks(first, counts[10])))
 
 
-def _measure_hanging_slack(setting: Setting, volleys: dict[tuple[str, int], list[Volley]]) -> int:
-    """How many requests were claimed although Slack did not say who clicked."""
+def _measure_hanging_slack(setting: Setting, results: dict[tuple[str, int], list[LoadResult]]) -> int:
+    """Measure clicks while Slack hangs, and return how many requests were claimed all the same.
+
+    Without Slack, the app cannot know who clicked, and must claim nothing.
+    """
     database = setting.new_ledger(110)
     setting.services.set(pauses={})
     with setting.app(database) as app:
         servers.wait_until(app.is_ready)
         setting.services.set(pauses={"Slack": HANG_SECONDS})
-        volleys["Slack hangs", 10].append(setting.fire(app.port, 10, setting.clicks(0, 10)))
-        volleys["Slack hangs", 100].append(setting.fire(app.port, 100, setting.clicks(10, 100)))
+        results["Slack hangs", 10].append(setting.fire(app.port, 10, setting.clicks(0, 10)))
+        results["Slack hangs", 100].append(setting.fire(app.port, 100, setting.clicks(10, 100)))
         return setting.ledger("SELECT count(*) FROM requests WHERE state != 'pending'")
 
 
-def _section(volleys: dict[tuple[str, int], list[Volley]], unproven: int) -> Section:
+def _section(results: dict[tuple[str, int], list[LoadResult]], unidentified: int) -> Section:
     section = Section(TITLE, ("", "at once", "p50", "p99", "a second", "unanswered", "client busy"))
     p99: dict[tuple[str, int], float] = {}
-    for (name, at_once), runs in volleys.items():
-        p99[name, at_once] = median(volley.percentile(99) for volley in runs)
+    for (name, at_once), runs in results.items():
+        p99[name, at_once] = median(result.percentile(99) for result in runs)
         section.rows.append(
             (
                 name,
                 str(at_once),
-                milliseconds(median(volley.percentile(50) for volley in runs)),
+                milliseconds(median(result.percentile(50) for result in runs)),
                 milliseconds(p99[name, at_once]),
-                f"{median(volley.rate for volley in runs):.0f}",
-                str(sum(volley.unanswered for volley in runs)),
-                f"{100 * median(volley.client_cpu / volley.seconds for volley in runs):.0f} %",
+                f"{median(result.rate for result in runs):.0f}",
+                str(sum(result.unanswered for result in runs)),
+                f"{100 * median(result.client_cpu / result.seconds for result in runs):.0f} %",
             )
         )
-    counts = {at_once: len(volleys["the app", at_once][0].latencies) for at_once in AT_ONCE}
+    counts = {at_once: len(results["the app", at_once][0].latencies) for at_once in AT_ONCE}
     clicks = ", ".join(f"{count} at {at_once} at once" for at_once, count in counts.items())
     section.remarks = [
         f"Each run clicks {clicks}; whoever has an answer clicks again at once. Each click is an approval by "
@@ -91,18 +94,18 @@ def _section(volleys: dict[tuple[str, int], list[Volley]], unproven: int) -> Sec
         "*Unanswered* counts, over all runs, what got no 200 within Slack's three seconds. *Client busy* is "
         "the share of a processor that the client used: far below 100 % it does not hold up the servers.",
         f"*Hangs* means that every answer takes {HANG_SECONDS:.0f} s. When it is Slack, nobody knows who "
-        f"clicked: nothing may be claimed. Claimed all the same: {unproven}.",
+        f"clicked: nothing may be claimed. Claimed all the same: {unidentified}.",
     ]
     ten, floor = p99["the app", 10] * 1000, p99["bare Bolt", 10] * 1000
     slowest = max(
-        volley.latencies[-1] for key, runs in volleys.items() if key[0] == "Slack hangs" for volley in runs
+        result.latencies[-1] for key, runs in results.items() if key[0] == "Slack hangs" for result in runs
     )
-    lost = sum(volley.unanswered for volley in volleys["the app", 100])
+    lost = sum(result.unanswered for result in results["the app", 100])
     section.targets = [
         Target("Ack, p99 at 10 at once: 2 × bare Bolt + 30 ms", ten, 2 * floor + 30, "ms"),
         Target("… with Conveyor hanging: 1.5 × of that", p99["Conveyor hangs", 10] * 1000, 1.5 * ten, "ms"),
         Target("… with Slack hanging, the slowest of all", slowest, ALLOWED_HANGING, "s"),
-        Target("Claimed without knowing who clicked", unproven, 0, ""),
+        Target("Claimed without knowing who clicked", unidentified, 0, ""),
         Target("Unanswered at 100 at once", lost, 0, ""),
     ]
     return section

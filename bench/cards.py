@@ -1,4 +1,4 @@
-"""How long a request takes to its card, and a click to the decided card."""
+"""Measures how long it takes from a request to its card, and from a click to the decided card."""
 
 import random
 import time
@@ -17,7 +17,7 @@ CALL_SECONDS = 0.1
 ALLOWED_BEYOND_CALLS = 0.1
 PACE_SECONDS = 1.1  # the app posts one card a second
 
-# The calls of an approval in the order in which they are made, and why each is needed.
+# The calls of an approval in their order, and why each is needed.
 WHY = {
     "users.info": "who clicked and whether they may decide; the answer is kept for 60 s",
     "GET request": "is it still open? Somebody may have decided it in Conveyor itself",
@@ -27,7 +27,7 @@ WHY = {
 
 
 def measure(setting: Setting) -> Section:
-    """Single requests at any moment between two looks; single clicks with every call taking 100 ms."""
+    """Measure single requests at any moment between two polls, and single clicks with calls of 100 ms."""
     trials = 3 if setting.quick else 5
     to_card: list[list[float]] = []
     to_decided: list[list[float]] = []
@@ -44,13 +44,13 @@ def measure(setting: Setting) -> Section:
                 seconds, called = _decide(setting, app.port, number)
                 to_decided[-1].append(seconds)
                 calls.append(called)
-    # A decision that takes longer than the app hopes for is shown on its way as well.
+    # If a decision takes long, the app updates the card in between too. The shortest list has no such call.
     return _section(to_card, to_decided, min(calls, key=len))
 
 
 def _ask(setting: Setting, number: int) -> float:
-    """Seconds from a request in Conveyor to its card in Slack."""
-    time.sleep(PACE_SECONDS + random.uniform(0, POLL_SECONDS))  # noqa: S311 - any moment between two looks
+    """Return the seconds from a request in Conveyor to its card in Slack."""
+    time.sleep(PACE_SECONDS + random.uniform(0, POLL_SECONDS))  # noqa: S311 - any moment between two polls
     setting.services.set(forget=True)
     asked_at = time.time()
     setting.services.set(ask=number)
@@ -58,7 +58,7 @@ def _ask(setting: Setting, number: int) -> float:
 
 
 def _decide(setting: Setting, port: int, number: int) -> tuple[float, list[str]]:
-    """Seconds from a click to the decided card, and the calls in between."""
+    """Return the seconds from a click to the decided card, and the calls in between."""
     click = setting.clicks(number, 1)
     setting.services.set(forget=True)
     clicked_at = time.time()
@@ -68,7 +68,7 @@ def _decide(setting: Setting, port: int, number: int) -> tuple[float, list[str]]
 
 
 def _until(setting: Setting, call: str, state: str) -> tuple[float, list[str]]:
-    """When a card in this state was drawn by this call, and all calls up to then."""
+    """Wait until this call has drawn a card in this state. Return when it came, and all calls until now."""
     found: list[list[Any]] = []
 
     def is_there() -> bool:

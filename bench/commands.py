@@ -1,4 +1,4 @@
-"""How long somebody waits for an answer to the slash command, with many decided requests in the ledger."""
+"""Measures how long the answer to a slash command takes, with many decided requests in the ledger."""
 
 import time
 from statistics import median
@@ -10,7 +10,7 @@ from bench.setting import Setting
 TITLE = "The slash command: from asking to the answer"
 DECIDED = 100_000
 ALLOWED_SECONDS = 1.0
-TYPED = {
+TYPED = {  # what a person types after the command, by how the table names it
     "what waits": "",
     "one person": f"person{DECIDED}@customer{DECIDED % 5000}.com",
     "a company of 20 requests": "customer7.com",
@@ -19,16 +19,17 @@ TYPED = {
 
 
 def measure(setting: Setting) -> Section:
+    """Measure the answers to several commands, with every call of the app to a service taking 100 ms."""
     section = Section(TITLE, ("asked for", "median", "slowest"))
     database = setting.new_ledger(10, DECIDED)
     setting.services.set(pauses={"Conveyor": 0.1, "Slack": 0.1})
     slowest = 0.0
     with setting.app(database) as app:
         servers.wait_until(app.is_ready)
-        for what, typed in TYPED.items():
+        for name, typed in TYPED.items():
             seconds = [_ask(setting, app.port, typed) for _ in range(3 * setting.runs)]
             slowest = max(slowest, *seconds)
-            section.rows.append((what, milliseconds(median(seconds)), milliseconds(max(seconds))))
+            section.rows.append((name, milliseconds(median(seconds)), milliseconds(max(seconds))))
     section.remarks = [
         f"{DECIDED:,} decided requests are in the ledger; every call to Slack and Conveyor takes 100 ms. The "
         "time is from Slack's request to the arrival of the answer; in it is who is in the channel (kept "
@@ -39,6 +40,7 @@ def measure(setting: Setting) -> Section:
 
 
 def _ask(setting: Setting, port: int, typed: str) -> float:
+    """Return the seconds from a command to the arrival of its answer at the response_url."""
     form = {
         "command": "/rooms",
         "text": typed,

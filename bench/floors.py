@@ -1,6 +1,7 @@
-"""The two floors: the least that any app behind Flask, and behind Bolt, does with a click from Slack.
+"""The two floors: the least that any app with Flask, and any app with Bolt, does for a click in Slack.
 
-Each imports what it needs and no more, so that memory and start-up are its own.
+No such app can be faster, so the bench compares the app with them. Each floor must import only what it needs,
+so that its memory and its start are not those of the other.
 """
 
 import os
@@ -9,7 +10,7 @@ from flask import Flask, Response, request
 
 
 def bare_flask() -> Flask:
-    """A route that checks Slack's signature, and nothing else."""
+    """Return an app with one route, which only checks Slack's signature."""
     from slack_sdk.signature import SignatureVerifier
 
     app = Flask(__name__)
@@ -24,7 +25,7 @@ def bare_flask() -> Flask:
 
 
 def bare_bolt() -> Flask:
-    """A listener that acknowledges, and nothing else."""
+    """Return an app with one Bolt listener, which only acknowledges."""
     from slack_bolt import Ack, App
     from slack_bolt.adapter.flask import SlackRequestHandler
     from slack_bolt.authorization import AuthorizeResult

@@ -1,4 +1,4 @@
-"""Memory, and how long a start takes."""
+"""Measures how much memory the app uses, and how long its start takes."""
 
 from statistics import median
 
@@ -14,7 +14,7 @@ ALLOWED_GROWTH_MB = 5.0
 
 
 def measure(setting: Setting) -> Section:
-    """Starts of the app and the floors; then one app that carries out 10,000 decisions."""
+    """Measure starts of the floors and the app, and then one app that carries out 10,000 decisions."""
     section = Section(TITLE, ("", "start to first answer", "memory idle"))
     database = setting.new_ledger(0)
     setting.services.set(pauses={})
@@ -33,7 +33,10 @@ def measure(setting: Setting) -> Section:
 
 
 def _decide_many(setting: Setting, section: Section) -> None:
-    """Five times as many decisions in one process: after the first time, nothing is to grow."""
+    """Measure the memory of one process after each of five rounds of decisions.
+
+    It may grow in the first round, but not after that.
+    """
     rounds, each = (5, 60) if setting.quick else (5, 2_000)
     database = setting.new_ledger(rounds * each)
     sizes = []

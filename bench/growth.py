@@ -1,4 +1,7 @@
-"""What one look at Conveyor costs, with many open requests and with many decided ones in the ledger."""
+"""Measures what one poll of Conveyor costs, with many open requests and with many decided ones in the ledger.
+
+Each case runs in a process of its own, `python -m bench.growth`, so that it has its own peak of memory.
+"""
 
 import json
 import os
@@ -26,7 +29,7 @@ ALLOWED_GROWTH = 1.5
 
 @dataclass(frozen=True)
 class Look:
-    """One look at Conveyor: Conveyor calls, CPU seconds, and the peak of memory in megabytes."""
+    """The cost of one poll of Conveyor: its calls, its CPU seconds, and the peak of memory in megabytes."""
 
     calls: int
     cpu: float
@@ -34,7 +37,7 @@ class Look:
 
 
 def measure(setting: Setting) -> Section:
-    """Looks with every number of open requests, then with every number of decided ones beside 1,000 open."""
+    """Measure a poll with each number of open requests, then with 1,000 and each number of decided ones."""
     cases = [(waiting, 0) for waiting in OPEN] + [(OPEN[1], decided) for decided in DECIDED[1:]]
     found = {case: _measure_case(setting, *case) for case in cases}
     section = Section(
@@ -83,7 +86,7 @@ def _measure_case(setting: Setting, waiting: int, decided: int) -> Look:
 
 
 def _look(times: int) -> None:
-    """Look so often, and print what each look took."""
+    """Poll `times` times after one poll that does not count, and print what each poll took."""
     settings = load()
     conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
     ledger = Ledger(settings.database_url)

@@ -1,4 +1,7 @@
-"""The settings of gunicorn.conf.py for the floors, without what it does for the app itself."""
+"""The gunicorn configuration of the floors: the plain settings of gunicorn.conf.py, without its functions.
+
+The functions do work for the app itself, so they must not run for a floor.
+"""
 
 import ast
 from pathlib import Path

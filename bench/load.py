@@ -1,4 +1,7 @@
-"""Many clicks at once, from one thread over raw sockets: far less work than any server has."""
+"""Sends many HTTP requests at once, from one thread over raw sockets.
+
+The client must need far less CPU time than any server, so that it never limits what is measured.
+"""
 
 import selectors
 import socket
@@ -10,8 +13,8 @@ ANSWER_SECONDS = 3.0  # Slack waits no longer
 
 
 @dataclass(frozen=True)
-class Volley:
-    """What came of a number of requests. Times are in seconds, those of the requests in rising order."""
+class LoadResult:
+    """The outcome of a number of requests. Times are in seconds, and `latencies` are sorted."""
 
     latencies: list[float]
     unanswered: int
@@ -19,18 +22,20 @@ class Volley:
     client_cpu: float
 
     def percentile(self, percent: int) -> float:
+        """Return the latency that this percentage of the requests stayed below."""
         return self.latencies[min(len(self.latencies) - 1, len(self.latencies) * percent // 100)]
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return len(self.latencies) / self.seconds
 
 
-def fire(port: int, at_once: int, requests: Sequence[bytes]) -> Volley:
-    """Send all requests, so many at once, each over a connection of its own; a status other than 200 is none.
+def fire(port: int, at_once: int, requests: Sequence[bytes]) -> LoadResult:
+    """Send all requests, `at_once` at a time, each over a connection of its own.
 
-    To be called in a process of its own.
+    A request counts as unanswered if no status 200 comes within ANSWER_SECONDS. Call this in a process of its
+    own, since the CPU time is that of the whole process.
     """
     selector = selectors.DefaultSelector()
     waiting = iter(requests)
@@ -65,4 +70,4 @@ def fire(port: int, at_once: int, requests: Sequence[bytes]) -> Volley:
                 selector.unregister(connection)
                 connection.close()
                 send_next()
-    return Volley(sorted(latencies), unanswered, time.perf_counter() - started, time.process_time() - cpu)
+    return LoadResult(sorted(latencies), unanswered, time.perf_counter() - started, time.process_time() - cpu)

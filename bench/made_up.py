@@ -1,4 +1,7 @@
-"""Made-up requests: as Conveyor lists them, as the ledger keeps them, and as Slack sends clicks."""
+"""Made-up access requests, as Conveyor returns them and the ledger keeps them, and the clicks on their cards.
+
+The same number always gives the same request, so that all sides agree on it.
+"""
 
 import hashlib
 import hmac
@@ -27,7 +30,7 @@ STARTED = 1_700_000_000.0
 
 
 def conveyor_request(number: int) -> dict[str, Any]:
-    """An open request in Conveyor's own words."""
+    """Return an open request as Conveyor's API returns it."""
     return {
         "id": f"req-{number}",
         "_type": "AuthorizationRequest",
@@ -44,7 +47,7 @@ def conveyor_request(number: int) -> dict[str, Any]:
 
 
 def row(number: int, state: str = State.PENDING) -> dict[str, Any]:
-    """The same request in the ledger, its card posted and up to date."""
+    """Return the same request as a row of the ledger, whose card is posted and up to date."""
     at = STARTED + number
     values: dict[str, Any] = {
         "id": f"req-{number}",
@@ -77,7 +80,7 @@ def row(number: int, state: str = State.PENDING) -> dict[str, Any]:
 
 
 def fill(database_url: str, waiting: int, decided: int) -> None:
-    """A ledger with requests 0 … waiting - 1 open, and as many decided ones after them, trail included."""
+    """Make a ledger with `waiting` open requests from number 0 on, then `decided` decided ones."""
     ledger = Ledger(database_url)
     ledger.database.prepare()
     ledger.database.close()
@@ -130,8 +133,8 @@ def _event(number: int, what: str) -> dict[str, Any]:
 
 
 def click(number: int, user_id: str, response_url: str) -> bytes:
-    """Somebody approves: the whole HTTP request, signed now."""
-    found_by = ("address", "domain")  # which is no part of the picture
+    """Return the HTTP request that Slack sends when this person approves, signed with the current time."""
+    found_by = ("address", "domain")  # columns for searching, which a card does not need
     shown = Row(**{name: value for name, value in row(number).items() if name not in found_by})
     value = f"1 {shown.subject} req-{number}"
     message = blocks.card(shown, GROUPS)
@@ -153,7 +156,7 @@ def click(number: int, user_id: str, response_url: str) -> bytes:
 
 
 def signed(form: dict[str, str]) -> bytes:
-    """A whole HTTP request from Slack with this form, signed now. It is good for five minutes."""
+    """Return an HTTP request from Slack with this form. Its signature is good for five minutes from now."""
     body = urlencode(form).encode()
     moment = int(time.time())
     text = b"v0:%d:%s" % (moment, body)

@@ -1,4 +1,4 @@
-"""What an experiment hands back, and how it is printed."""
+"""What an experiment returns, and how that is printed as Markdown. Nothing is measured here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Target:
-    """A promise, and what was measured; `limit` and `figure` in the same unit."""
+    """A promise, and the figure that was measured for it, in the same unit as the limit."""
 
     promise: str
     figure: float
@@ -20,7 +20,7 @@ class Target:
 
 @dataclass
 class Section:
-    """One experiment: a table, remarks below it, and the promises that it puts to the test."""
+    """The outcome of one experiment: a table, remarks below it, and the promises that it tests."""
 
     title: str
     columns: Sequence[str]
@@ -34,7 +34,7 @@ class Section:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table: Markdown whose columns are even in a terminal as well."""
+    """Return the lines of a Markdown table whose columns are also aligned in a terminal."""
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
@@ -49,7 +49,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def targets_table(sections: Sequence[Section]) -> str:
-    """Every promise in one table."""
+    """Return one table with every promise, in Markdown."""
     rows = [
         (
             target.promise,

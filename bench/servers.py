@@ -1,4 +1,7 @@
-"""The app and the floors, each behind a gunicorn of its own with the same settings."""
+"""Starts the app or a floor behind gunicorn, and reads the memory and CPU time of its process.
+
+All of them must run with the same gunicorn settings, or the comparison means nothing.
+"""
 
 import http.client
 import os
@@ -16,12 +19,15 @@ from urllib.request import urlopen
 from bench.made_up import API_KEY, BOT_TOKEN, CHANNEL, SIGNING_SECRET
 
 ROOT = Path(__file__).resolve().parent.parent
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 START_SECONDS = 60.0
 
 
 class Server:
-    """A gunicorn for as long as the `with` block lasts; its first answer came after `started_in` seconds."""
+    """A gunicorn that runs for as long as the `with` block lasts.
+
+    `started_in` is how many seconds passed from its start to its first answer.
+    """
 
     def __init__(self, command: list[str], settings: dict[str, str], log: Path) -> None:
         self.port = _free_port()
@@ -43,22 +49,22 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        # Not asked to stop: it would finish its calls first, and some of them hang.
+        # Killed, not asked to stop: it would finish its calls first, and some of them hang.
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     @property
     def resident(self) -> float:
-        """Megabytes of resident memory of the process that answers."""
+        """The resident memory of the process that answers, in megabytes."""
         return _resident(self._worker)
 
     def cpu(self) -> float:
-        """CPU seconds spent by the process that answers."""
+        """Return the CPU seconds that the process that answers has used."""
         fields = Path(f"/proc/{self._worker}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def is_ready(self) -> bool:
-        """Whether the app knows Slack and has looked at Conveyor."""
+        """Return whether the app is ready: it has reached Slack and read Conveyor's queue."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
                 return True
@@ -71,7 +77,7 @@ class Server:
         return int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
 
     def _answers(self) -> bool:
-        """Whether there is an answer to anything, be it a 404."""
+        """Return whether the server answers at all, even with 404: a floor has no /healthz."""
         if self._process.poll() is not None:
             raise RuntimeError(f"the server has ended, see {self._log}")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -85,13 +91,13 @@ class Server:
 
 
 def floor(name: str, log: Path) -> Server:
-    """A function of bench/floors.py, served."""
+    """Return a server for this function of bench/floors.py."""
     secrets = {"SLACK_SIGNING_SECRET": SIGNING_SECRET, "SLACK_BOT_TOKEN": BOT_TOKEN}
     return Server(["-c", "bench/gunicorn_floor.py", f"bench.floors:{name}()"], secrets, log)
 
 
 def app(database_url: str, services: str, log: Path, **settings: str) -> Server:
-    """The app itself, between the services at this address."""
+    """Return a server for the app itself, which uses the services at this address."""
     own = {
         "CONVEYOR_KEY": API_KEY,
         "SLACK_BOT_TOKEN": BOT_TOKEN,
@@ -106,16 +112,18 @@ def app(database_url: str, services: str, log: Path, **settings: str) -> Server:
 
 
 def wait_until(
-    check: Callable[[], bool], seconds: float = START_SECONDS, every: float = LOOK_SECONDS
+    check: Callable[[], bool], seconds: float = START_SECONDS, every: float = POLL_SECONDS
 ) -> None:
-    until = time.monotonic() + seconds
+    """Wait until the check is true. Raise TimeoutError after `seconds`."""
+    deadline = time.monotonic() + seconds
     while not check():
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:.0f} s")
         time.sleep(every)
 
 
 def _resident(pid: int) -> float:
+    """Return the resident memory of a process in megabytes, as Linux counts it."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

@@ -1,4 +1,7 @@
-"""What every experiment is given: how often to repeat, a folder for ledgers, the two services, a client."""
+"""What every experiment works with: how often to repeat, a folder for ledgers, both services and a client.
+
+It must not measure anything itself.
+"""
 
 import sqlite3
 from collections.abc import Sequence
@@ -10,14 +13,16 @@ from bench import load, made_up, servers
 from bench.services import Services
 
 QUIET_SECONDS = 900.0
-# The made-up requests are old, and reminders would come between.
-QUIET = {"LOG_LEVEL": "WARNING", "REMIND_AFTER_HOURS": "0"}
+# Without reminders: the made-up requests are so old that all of them would get one.
+APP_SETTINGS = {"LOG_LEVEL": "WARNING", "REMIND_AFTER_HOURS": "0"}
 
 
 @dataclass(frozen=True)
 class Setting:
-    runs: int
-    quick: bool
+    """What an experiment works with. `client` is the one process that sends requests to the servers."""
+
+    runs: int  # how often an experiment is repeated
+    quick: bool  # measure less, for a first look
     folder: Path
     services: Services
     client: ProcessPoolExecutor
@@ -27,7 +32,10 @@ class Setting:
         return self.folder / "servers.log"
 
     def new_ledger(self, waiting: int, decided: int = 0) -> str:
-        """The address of a new ledger; its open requests are open in Conveyor as well."""
+        """Make a ledger with this many requests, replacing the previous one, and return its URL.
+
+        Its open requests are open in Conveyor as well.
+        """
         for file in self.folder.glob("ledger.db*"):
             file.unlink()
         url = f"sqlite:///{self.folder}/ledger.db"
@@ -36,20 +44,23 @@ class Setting:
         return url
 
     def app(self, database_url: str, **settings: str) -> servers.Server:
-        return servers.app(database_url, self.services.url, self.log, **QUIET, **settings)
+        return servers.app(database_url, self.services.url, self.log, **APP_SETTINGS, **settings)
 
-    def fire(self, port: int, at_once: int, requests: Sequence[bytes]) -> load.Volley:
-        """Send requests from the client's own process."""
+    def fire(self, port: int, at_once: int, requests: Sequence[bytes]) -> load.LoadResult:
+        """Send requests from the client's own process, `at_once` at a time."""
         return self.client.submit(load.fire, port, at_once, list(requests)).result()
 
     def clicks(self, first: int, count: int, people: int = 1_000_000) -> list[bytes]:
-        """Approvals of so many requests, by so many people in turn, or each by somebody else."""
+        """Return HTTP requests that approve `count` requests, beginning with number `first`.
+
+        `people` different people click in turn; by default, every click is by somebody else.
+        """
         address = self.services.url + "/respond"
         numbers = range(first, first + count)
         return [made_up.click(number, f"U0N{number % people}", address) for number in numbers]
 
     def ledger(self, query: str) -> int:
-        """The number that a query of the ledger answers, read beside the app."""
+        """Run a query on the ledger while the app uses it, and return the number that it answers."""
         with sqlite3.connect(self.folder / "ledger.db") as db:
             found = db.execute(query).fetchone()[0]
         db.close()

@@ -44,7 +44,7 @@ class AppProcess:
         self._watcher.start()
 
     def stop(self) -> None:
-        """Ask the app to stop, and kill it if it has not after a few seconds."""
+        """Stop the app for good, and the watcher of its files."""
         self._stopping.set()
         if self._watcher.is_alive():
             self._watcher.join()
@@ -57,6 +57,7 @@ class AppProcess:
         )
 
     def _end(self) -> None:
+        """Stop the app's process, and kill it if that takes too long."""
         process, asked_at = self._process, time.monotonic()
         if process is None:
             return

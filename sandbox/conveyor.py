@@ -172,7 +172,7 @@ class ConveyorStandIn(StandIn):
         return [grant["_embedded"]["access_groups"] for grant in self.authorizations.values()]
 
     def sign_nda(self, authorization_id: str) -> None:
-        """Sign the NDA as the customer, who gets in with that."""
+        """Sign the NDA as the customer, who has access from then on."""
         self._update(self.authorizations, authorization_id, status="authorized")
 
     def revoke_here(self, authorization_id: str) -> None:
@@ -182,6 +182,7 @@ class ConveyorStandIn(StandIn):
         self.touch()
 
     def _revoke(self, authorization: Item) -> None:
+        """Revoke an authorization, and count that for the connection unless it was revoked before."""
         if authorization["status"] != "revoked":
             connection = next(
                 item for item in self.connections if item["id"] == authorization["connection_id"]
@@ -208,6 +209,7 @@ class ConveyorStandIn(StandIn):
             return error.reply
 
     def _answer(self, incoming: Incoming, call: str) -> Item:
+        """Do what this call asks, and return the JSON of the answer. Raise ApiError if it fails."""
         if not incoming.path.startswith(API_PATH + "/"):
             raise ApiError(404, "Not found")
         arguments = incoming.arguments
@@ -249,7 +251,7 @@ class ConveyorStandIn(StandIn):
     def _calls_with_id(
         self, requests: dict[str, Item], authorizations: dict[str, Item]
     ) -> list[tuple[str, Callable[[str, Item], Item]]]:
-        """Return the calls whose path ends with an id: the name up to that id, and what does the work."""
+        """Return the calls whose path ends with an id: the start of the name, and what answers them."""
         return [
             ("GET /exchange/authorization_requests/", lambda key, _: _get_or_404(requests, key)),
             ("PATCH /exchange/authorization_requests/", self._ignore),
@@ -259,6 +261,7 @@ class ConveyorStandIn(StandIn):
         ]
 
     def _approve(self, arguments: Item) -> Item:
+        """Approve a request or an email address, and return the authorization."""
         decision = self._record("POST /exchange/authorizations", arguments.get("request_id"), arguments)
         self._check_reviewer()
         request = self._request_to_approve(arguments)
@@ -274,6 +277,7 @@ class ConveyorStandIn(StandIn):
         return self._without_groups(granted)
 
     def _ignore(self, request_id: str, arguments: Item) -> Item:
+        """Ignore a request, which is how Conveyor rejects, and return it."""
         call = f"PATCH /exchange/authorization_requests/{request_id}"
         decision = self._record(call, request_id, arguments)
         request = _get_or_404(self.requests, request_id)
@@ -307,6 +311,7 @@ class ConveyorStandIn(StandIn):
         return authorization
 
     def _interactions_of(self, connection_id: str, arguments: Item) -> Item:
+        """Return a page of the interactions of one connection, from `created_at_start` on."""
         if not any(connection["id"] == connection_id for connection in self.connections):
             raise ApiError(404, "Not found")
         start = str(arguments.get("created_at_start", ""))

@@ -238,6 +238,7 @@ class Page:
     def act_suggest(
         self, person: str, action_id: str, typed: str, ts: str | None = None, view_id: str | None = None
     ) -> Json:
+        """Return the options that the app suggests for what a person has typed in an external select."""
         if ts:
             self._message(person, ts)
         answer = self.slack.suggest(person, action_id, typed, ts=ts, view_id=view_id)
@@ -256,6 +257,7 @@ class Page:
         return {}
 
     def act_say(self, person: str, channel: str, text: str) -> Json:
+        """Post a message, or use a slash command if the text starts with one."""
         if not self._can_see(person, channel):
             raise Refused("you are not in this channel")
         command, _, rest = text.partition(" ")
@@ -360,6 +362,7 @@ def _view(view: View) -> Json:
 
 
 def _exchange(key: str, side: str, exchange: Exchange) -> Json:
+    """Return what the page lists for an exchange, without the bodies, which it loads on demand."""
     sender, receiver = sender_and_receiver(side, exchange)
     return {
         "key": key,

@@ -99,6 +99,7 @@ class PageServer:
         return flask.jsonify(self._page.search(arguments["person"], arguments["query"]))
 
     def _act(self, name: str) -> tuple[Json, int]:
+        """Call this action of the page, with the fields of the JSON object as its arguments."""
         act = getattr(self._page, f"act_{name}", None)
         if act is None:
             return {"problem": f"There is no “{name}”."}, 404

@@ -126,7 +126,7 @@ class SlackStandIn(WebApi):
         *,
         enforce: bool = True,
     ) -> Answer:
-        """Fill in a modal (`{action_id: value}`), submit it, and do with it what the answer says."""
+        """Fill in a modal (`{action_id: value}`), submit it, and change or close it as the answer says."""
         view = self._view_of(user_id, view_id)
         answer = self.send_payload(self.submit_payload(user_id, view.id, values, enforce=enforce))
         with self.lock:
@@ -212,7 +212,7 @@ class SlackStandIn(WebApi):
         return self._send(body, headers, "→ app: send", body)
 
     def replay(self, answer: Answer | None = None) -> Answer:
-        """Send the same bytes and headers again that got this answer, or that were sent last."""
+        """Send the bytes and headers that got this answer once more, or those that were sent last."""
         body, headers = (answer or self.answers[-1]).sent
         return self._send(body, headers, "→ app: replay", parse_qs(body.decode(errors="replace")))
 
@@ -221,6 +221,7 @@ class SlackStandIn(WebApi):
         self.link.stop()
 
     def _send_by_socket(self, call: str, request: Json) -> Answer:
+        """Send a payload or a command to the app by Socket Mode, and record its answer."""
         exchange = self.record_arrival("WS", "/link", call, request)
         started = time.monotonic()
         kind = "slash_commands" if "command" in request else "interactive"
@@ -230,6 +231,7 @@ class SlackStandIn(WebApi):
         return self._record_app_answer(exchange, Answer(status, answered or "", seconds, error))
 
     def _send(self, body: bytes, headers: Mapping[str, str], call: str, request: Any) -> Answer:
+        """Send bytes to the app by HTTP, or `request` by Socket Mode if it uses that; record its answer."""
         if not self.app_url:
             return self._send_by_socket(call, request)
         exchange = self.record_arrival("POST", "/slack/events", call, request)
@@ -282,6 +284,7 @@ class SlackStandIn(WebApi):
     def _click_json(
         self, user_id: str, message: Message | Private, blocks: Blocks, action: Json, values: Json
     ) -> Json:
+        """Return the payload of a click in a message whose content on the person's screen is `blocks`."""
         target = ResponseUrl(user_id, message.channel, message.ts, message.thread_ts, self.now())
         payload = {
             **self._common_fields("block_actions", user_id),
@@ -394,7 +397,7 @@ class SlackStandIn(WebApi):
                 self._suggested.setdefault(action_id, {}).update(options)
 
     def _apply_submit_answer(self, view: View, answer: Answer) -> None:
-        """Do with the modal what the answer says: close, show errors, update, push, or clear the stack."""
+        """Close the modal, show errors, update it, push another or clear the stack, as the answer says."""
         view.errors, view.problem = {}, ""
         body = answer.body if isinstance(answer.body, dict) else {}
         action = body.get("response_action")
@@ -416,6 +419,7 @@ class SlackStandIn(WebApi):
             self.problems.append(f"response_action: {action} is not known")
 
     def _push_view(self, view: View, pushed: Json) -> None:
+        """Open a modal above this one, unless the stack is full."""
         if sum(each.root == view.root for each in self.views.values()) >= MAX_STACKED_VIEWS:
             self.problems.append(f"response_action push: more than {MAX_STACKED_VIEWS} modals")
         else:
@@ -430,6 +434,7 @@ class SlackStandIn(WebApi):
             view.errors = {key: str(sentence) for key, sentence in errors.items()}
 
     def _show_command_answer(self, target: ResponseUrl, answer: Answer) -> None:
+        """Post the answer to a slash command if it has text or blocks."""
         content = answer.body if isinstance(answer.body, dict) else {"text": answer.body}
         if answer.status != 200 or not (content.get("text") or content.get("blocks")):
             return

@@ -76,6 +76,7 @@ class WebApi(Workspace):
         return Reply(reply.body, reply.status, {**scopes, **reply.headers})
 
     def _call(self, call: str, incoming: Incoming) -> Json:
+        """Check token, scope and rate of a call, and return the fields of its answer. Raise ApiError."""
         method = getattr(self, f"api_{call.replace('.', '_')}", None)
         if method is None or not incoming.path.startswith("/api/"):
             raise ApiError("unknown_method", req_method=call)
@@ -98,6 +99,7 @@ class WebApi(Workspace):
         return answer
 
     def _enforce_rate_limit(self, call: str, channel: str) -> None:
+        """Count this call. Raise ApiError if there were too many within the time of its limit."""
         if not self.limit_rates or call not in RATE_LIMITS:
             return
         times, seconds = RATE_LIMITS[call]
@@ -245,6 +247,7 @@ class WebApi(Workspace):
         return {"view": self._view_json(opened)}
 
     def _find_channel(self, arguments: Json) -> Channel:
+        """Return the channel of this call. The id of a person stands for the direct messages with them."""
         wanted = str(arguments.get("channel"))
         if wanted in self.users:
             return self._direct_channel(wanted)
@@ -274,6 +277,7 @@ class WebApi(Workspace):
         return self.channels.setdefault(new.id, new)
 
     def _own_message(self, arguments: Json, channel: Channel) -> Message:
+        """Return the message of this call. Raise ApiError if there is none or another app posted it."""
         message = self.find(str(arguments.get("ts")), channel.id)
         if message is None:
             raise ApiError("message_not_found")
@@ -300,6 +304,7 @@ class WebApi(Workspace):
         }
 
     def _use_response_url(self, secret: str, content: Json) -> Reply:
+        """Do what the app posts to a response_url, unless that is unknown, too old or used too often."""
         target = self.response_urls.get(secret)
         expired = target is None or self.now() - target.at > RESPONSE_URL_SECONDS
         if target is None or expired or target.uses >= MAX_RESPONSE_URL_USES:
@@ -313,6 +318,7 @@ class WebApi(Workspace):
         return Reply({"ok": True})
 
     def _post_response(self, target: ResponseUrl, content: Json, text: str, blocks: Blocks) -> None:
+        """Delete or replace the original message, or post a new one: for everybody or for one person."""
         private = next((each for each in self.private if each.ts == target.ts), None)
         original = self.find(target.ts) or private
         if content.get("delete_original"):

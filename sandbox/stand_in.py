@@ -80,7 +80,7 @@ class Exchange:
 class Fault:
     """What goes wrong with the next calls that match. Times are in seconds."""
 
-    call: str = "*"  # a pattern for the name of the call, as for file names
+    call: str = "*"  # the name of the call, in which * and ? match as in file names
     times: int | None = 1  # how many calls it affects; None: all until it is cleared
     status: int | None = None  # replaces the status of the answer
     body: Any = None  # replaces the body of the answer
@@ -257,7 +257,7 @@ class StandIn:
         return exchange
 
     def record_answer(self, exchange: Exchange, status: int | None, response: Any, seconds: float) -> None:
-        """Note the answer of an exchange and call every observer in `on_exchange`."""
+        """Add the answer to an exchange, and call every observer in `on_exchange`."""
         with self.lock:
             exchange.status, exchange.response = status, self.mask_secrets(response)
             exchange.seconds, exchange.done = seconds, True

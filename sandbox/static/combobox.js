@@ -94,7 +94,7 @@ export function combobox({ many, labelled, place, placeholder, known, chosen, le
     );
   }
 
-  async function look() {
+  async function showOptions() {
     const typed = input.value;
     if (typed.length < least) return close();
     const mine = (asked += 1);
@@ -108,17 +108,17 @@ export function combobox({ many, labelled, place, placeholder, known, chosen, le
 
   input.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(look, PAUSE);
+    timer = setTimeout(showOptions, PAUSE);
   });
-  input.addEventListener("focus", look);
-  input.addEventListener("click", () => listbox.hidden && look());
+  input.addEventListener("focus", showOptions);
+  input.addEventListener("click", () => listbox.hidden && showOptions());
   input.addEventListener("blur", () => {
     input.value = "";
     close();
   });
   input.addEventListener("keydown", (event) => {
     const last = options().length - 1;
-    if (event.key === "ArrowDown") listbox.hidden ? look() : activate(Math.min(active + 1, last));
+    if (event.key === "ArrowDown") listbox.hidden ? showOptions() : activate(Math.min(active + 1, last));
     else if (event.key === "ArrowUp") activate(Math.max(active - 1, 0));
     else if (event.key === "Enter" && active >= 0) options()[active].click();
     else if (event.key === "Escape" && !listbox.hidden) close();

@@ -28,7 +28,7 @@ export function listenToSearch() {
   const form = at("search");
   const input = form.elements.query;
   let timer;
-  const look = async () => {
+  const search = async () => {
     clearTimeout(timer);
     const query = input.value.trim();
     if (!query) return close();
@@ -39,11 +39,11 @@ export function listenToSearch() {
   };
   input.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(look, PAUSE);
+    timer = setTimeout(search, PAUSE);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    look();
+    search();
   });
   const leave = ({ target }) => form.contains(target) || close();
   document.addEventListener("pointerdown", leave);

@@ -1,0 +1,80 @@
+"""What is written beside a change: a line in the audit trail, and notes to whoever has to hear of it."""
+
+from typing import Any
+
+from sqlalchemy import Connection, literal, select
+from sqlalchemy.exc import IntegrityError
+
+from ledger.rows import NOBODY, Reviewer, Row
+from ledger.states import REVOKE
+from ledger.tables import NOTES, TRAIL, WATCHERS
+
+# Kinds of notes that are no answer to a decision: a message about missing requests, an answer to somebody who
+# wanted to be told, a reminder.
+OUTAGE, OUTCOME, REMINDER = "outage", "outcome", "reminder"
+
+LOG = TRAIL.insert()
+
+
+class Repeated(Exception):
+    """The trail has this click already."""
+
+
+def log_event(
+    db: Connection,
+    now: float,
+    event: str,
+    request_id: str = "",
+    round: int = 0,
+    by: Reviewer = NOBODY,
+    detail: str = "",
+    trigger_id: str = "",
+) -> None:
+    """Add a line to the trail. Raises Repeated if it has one about this very click."""
+    try:
+        db.execute(LOG, line(now, event, request_id, round, by, detail, trigger_id))
+    except IntegrityError as error:
+        raise Repeated from error
+
+
+def line(
+    now: float,
+    event: str,
+    request_id: str,
+    round: int,
+    by: Reviewer = NOBODY,
+    detail: str = "",
+    trigger_id: str = "",
+) -> dict[str, Any]:
+    """Return the values of a line of the trail."""
+    return {
+        "at": now,
+        "event": event,
+        "request_id": request_id,
+        "round": round,
+        "person_id": by.id,
+        "person_email": by.email,
+        "detail": detail,
+        "trigger_id": trigger_id or None,
+    }
+
+
+def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:
+    """Let a reply to whoever decided be sent into the thread of the card."""
+    values = {
+        "request_id": row.id,
+        "kind": f"revoke {kind}" if row.state == REVOKE.runs_as else kind,
+        "person_id": row.decider.id,
+        "detail": detail,
+        "send_at": now,
+    }
+    db.execute(NOTES.insert().values(**values))
+
+
+def tell_watchers(db: Connection, row: Row, now: float) -> None:
+    """Let everybody be told who wanted to know when this request is decided."""
+    of_this = WATCHERS.c.request_id == row.id
+    told = select(WATCHERS.c.request_id, literal(OUTCOME), WATCHERS.c.person_id, literal(""), literal(now))
+    names = ("request_id", "kind", "person_id", "detail", "send_at")
+    db.execute(NOTES.insert().from_select(names, told.where(of_this)))
+    db.execute(WATCHERS.delete().where(of_this))

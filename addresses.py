@@ -2,6 +2,8 @@
 
 from hashlib import sha256
 
+from text import printable
+
 ADDRESS_CHARS = 320  # RFC 3696: 64 before the @ and 255 after it
 LABEL_CHARS = 63  # RFC 1035: a longer one is in no domain
 
@@ -12,7 +14,7 @@ def bounded(email: str) -> str:
     One that is longer than any real one is cut, and says so; its end tells it from others that begin alike.
     """
     email = email.strip()
-    spelled = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in email)
+    spelled = printable(email)
     if len(spelled) <= ADDRESS_CHARS:
         return spelled
     ending = f"… ({len(email)} characters, {sha256(spelled.encode()).hexdigest()[:8]})"

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import addresses
 from deadline import Answer, CallFailed, Calls
+from text import clean
 
 CALL_SECONDS = 10.0  # for a whole call
 PER_PAGE = 100  # Conveyor: 1 to 100
@@ -329,11 +330,6 @@ class ConveyorClient:
         if not isinstance(answer, dict):
             raise Unavailable(f"{name}: {status} without a JSON object")
         return answer
-
-
-def clean(text: str) -> str:
-    """Text without NUL and lone surrogates, which JSON can carry and neither HTTP nor databases take."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _text(value: object) -> str:

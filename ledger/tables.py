@@ -3,7 +3,7 @@
 from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
-from conveyor_client import clean
+from text import clean
 
 
 class CleanText(TypeDecorator[str]):

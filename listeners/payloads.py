@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import blocks
-from conveyor_client import clean
+from text import clean
 from ledger.rows import Row
 from listeners.errors import Refusal
 

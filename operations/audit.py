@@ -14,6 +14,7 @@ from conveyor_client import ConveyorClient
 from ledger.database import Database
 from ledger.states import State
 from ledger.tables import REQUESTS, TRAIL
+from text import printable
 
 COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
 AT_A_TIME = 500
@@ -60,7 +61,7 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
             elif state == State.REJECTED and request_id not in ignored:
                 found.append(f"{address} was rejected here ({request_id}), but is not ignored in Conveyor.")
     for difference in found:
-        out.write("".join(char if char.isprintable() else "?" for char in difference) + "\n")
+        out.write(printable(difference) + "\n")
     out.write(f"{len(found)} differences.\n" if found else "Conveyor and the ledger agree.\n")
     return 1 if found else 0
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, NotFound, Refused
 from operations.health import EVERYBODY_MAY_DECIDE
 from settings import Settings, SettingsError, load
+from text import printable
 from workspace.reviewers import slack_error
 from workspace.slack_client import SlackClient
 
@@ -59,8 +60,7 @@ def run(out: TextIO) -> int:
     """Write a line for each thing looked at; the exit status is 1 if one of them is ✗."""
     status = 0
     for mark, line in _findings():
-        printable = "".join(char if char.isprintable() else "?" for char in line)
-        print(f"{mark} {printable}", file=out, flush=True)
+        print(f"{mark} {printable(line)}", file=out, flush=True)
         status = max(status, int(mark == BAD))
     return status
 

@@ -2,6 +2,8 @@
 
 import logging
 
+from text import printable
+
 FORMAT = "%(asctime)s level=%(levelname)s at=%(name)s %(message)s"
 # Libraries that write bodies and addresses, with customers in them, or what is logged here with its cause.
 CHATTY = {
@@ -18,8 +20,7 @@ class OneLine(logging.Formatter):
     """Puts each record on one line of visible characters, so that no text can pass for another record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+        return printable(super().format(record))
 
 
 def log_to_stderr(level: str) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 
 import addresses
 import blocks
-from conveyor_client import clean
 from ledger.cards import Cards
 from ledger.changes import addressed, fresh
 from ledger.rows import Reviewer, Row, person
 from ledger.states import IN_FLIGHT, REVOKE, State
+from text import clean
 from workspace.channel import Channel, FoundCard
 
 log = logging.getLogger(__name__)

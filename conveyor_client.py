@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import addresses
-from deadline import Answer, CallFailed, Calls
+from deadline import Answer, CallFailed, Calls, retry_after
 from text import clean
 
 CALL_SECONDS = 10.0  # for a whole call
@@ -322,7 +322,7 @@ class ConveyorClient:
         if 400 <= status < 500 and status not in (408, 425, 429):
             raise Refused(f"{name}: {status}", _reason(response), status)
         if not 200 <= status < 300:
-            raise Unavailable(f"{name}: {status}", _retry_after(response))
+            raise Unavailable(f"{name}: {status}", retry_after(response.headers, 0.0))
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -468,8 +468,3 @@ def _reason(response: Answer) -> str:
     if not isinstance(found, str) or "<" in found:
         return ""
     return " ".join(found.split())[:REASON_CHARS]
-
-
-def _retry_after(response: Answer) -> float:
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), 300.0) if text.isascii() and text.isdigit() else 0.0

@@ -28,6 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 SILENCE_SECONDS = 5.0  # for each read within a call
 CHUNK_BYTES = 65_536
+RETRY_SECONDS_MOST = 300.0
 
 
 class CallFailed(Exception):
@@ -48,6 +49,15 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def retry_after(headers: Mapping[str, object], default: float) -> float:
+    """Return the seconds that the header Retry-After asks to wait, up to RETRY_SECONDS_MOST.
+
+    Return `default` if the header is missing or is no whole number.
+    """
+    found = {name.lower(): str(value) for name, value in headers.items()}.get("retry-after", "")
+    return min(float(found), RETRY_SECONDS_MOST) if found.isascii() and found.isdigit() else default
 
 
 class Calls:

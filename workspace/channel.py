@@ -20,7 +20,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
 
 from conveyor_client import ID_CHARS
-from deadline import CallFailed
+from deadline import CallFailed, retry_after
 from ledger.rows import Row
 from workspace.block_kit import Message
 
@@ -299,10 +299,7 @@ def _error(name: str, answer: Any) -> ChannelError:
     details = "; ".join(map(str, messages)) if isinstance(messages, list) else ""
     text = f"{name}: {status} {error}{f' ({details})' if details else ''}"
     if status == 429 or error in ("ratelimited", "rate_limited"):
-        headers = {key.lower(): value for key, value in (getattr(answer, "headers", None) or {}).items()}
-        retry_after = str(headers.get("retry-after", "1"))
-        is_number = retry_after.isascii() and retry_after.isdigit()
-        return SlackDown(text, retry_after=min(float(retry_after), 300.0) if is_number else 1.0)
+        return SlackDown(text, retry_after(getattr(answer, "headers", None) or {}, 1.0))
     # What is not a word of Slack's (the SDK puts a page that is no JSON there) says nothing about the work.
     if not error.replace("_", "").isalnum() or status >= 500 or error in MAYBE_DONE:
         return SlackSilent(text, maybe_done=True)

@@ -25,7 +25,8 @@ from listeners.forms import CardForm, GroupSearch, OptionsForm, RejectForm
 from listeners.payloads import Click, card_of
 from workspace.block_kit import Block
 from workspace.channel import Channel, Identity
-from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, slack_error
+from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
+from workspace.slack_client import slack_error
 
 log = logging.getLogger(__name__)
 

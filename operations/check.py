@@ -18,8 +18,7 @@ from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, NotFound,
 from operations.health import EVERYBODY_MAY_DECIDE
 from settings import Settings, SettingsError, load
 from text import printable
-from workspace.reviewers import slack_error
-from workspace.slack_client import SlackClient
+from workspace.slack_client import SlackClient, slack_error
 
 CLOCK_SECONDS = 300  # Slack: how old a signed request may be
 CLOCK_WARN_SECONDS = 30

@@ -8,8 +8,8 @@ from typing import Any
 from slack_sdk import WebClient
 
 import addresses
-from deadline import CallFailed
 from ledger.rows import Reviewer
+from workspace.slack_client import slack_error
 
 log = logging.getLogger(__name__)
 
@@ -124,11 +124,3 @@ class Reviewers:
             self._people.clear()
         self._people[user_id] = (now, user)
         return user
-
-
-def slack_error(error: Exception) -> str:
-    """What Slack calls it, or what kind of error it is where Slack gave no answer."""
-    if isinstance(error, CallFailed):
-        return str(error)
-    answer = getattr(error, "response", None)
-    return str(answer.get("error")) if answer is not None else type(error).__name__

@@ -7,7 +7,7 @@ from urllib.request import Request
 
 from slack_sdk import WebClient
 
-from deadline import Calls
+from deadline import CallFailed, Calls
 
 
 class SlackClient(WebClient):
@@ -43,3 +43,11 @@ class SlackClient(WebClient):
         if not isinstance(parsed, dict):
             parsed = {"ok": False, "error": "<no JSON object>"}
         return {"status": answer.status, "headers": answer.headers, "body": text, "parsed_body": parsed}
+
+
+def slack_error(error: Exception) -> str:
+    """Return Slack's own name of an error, or the kind of error where Slack gave no answer."""
+    if isinstance(error, CallFailed):
+        return str(error)
+    answer = getattr(error, "response", None)
+    return str(answer.get("error")) if answer is not None else type(error).__name__

@@ -18,6 +18,7 @@ from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, NotFound,
 from operations.health import EVERYBODY_MAY_DECIDE
 from settings import Settings, SettingsError, load
 from text import printable
+from workspace.reviewers import Bar, barred
 from workspace.slack_client import SlackClient, slack_error
 
 CLOCK_SECONDS = 300  # Slack: how old a signed request may be
@@ -46,6 +47,13 @@ CONVEYOR_CALLS = (
     ("PATCH", "/exchange/authorization_requests" + NOTHING, "reject"),
     ("PATCH", "/exchange/authorizations" + NOTHING, "revoke"),
 )
+BARS = {
+    Bar.DEACTIVATED: "is deactivated",
+    Bar.BOT: "is a bot, which may never decide",
+    Bar.GUEST: "is a guest, who may never decide",
+    Bar.OTHER_WORKSPACE: "is of another workspace",
+    Bar.NO_ADDRESS: "has no confirmed e-mail address, which Conveyor wants",
+}
 GOOD, ODD, BAD = "✓", "!", "✗"
 
 Finding = tuple[str, str]
@@ -199,22 +207,12 @@ def _group(client: WebClient, group_id: str, team: str) -> Iterator[Finding]:
 def _person(part: str, asked: tuple[Any, str], team: str) -> Iterator[Finding]:
     answer, problem = asked
     user = (answer.get("user") or {}) if answer is not None else {}
-    profile = user.get("profile") or {}
-    flags = {
-        "is deactivated": user.get("deleted"),
-        "is a bot, which may never decide": user.get("is_bot"),
-        "is a guest, who may never decide": any(
-            user.get(flag) for flag in ("is_restricted", "is_ultra_restricted", "is_stranger")
-        ),
-        "is of another workspace": user.get("team_id") != team,
-        "has no confirmed e-mail address, which Conveyor wants": not profile.get("email")
-        or user.get("is_email_confirmed") is False,
-    }
     if not user:
         yield BAD, f"Reviewers: Slack does not find {part} ({problem or 'no user'})."
-    elif wrong := [flag for flag, is_so in flags.items() if is_so]:
-        yield BAD, f"Reviewers: {part} {wrong[0]}."
+    elif bar := barred(user, team):
+        yield BAD, f"Reviewers: {part} {BARS[bar]}."
     else:
+        profile = user.get("profile") or {}
         yield GOOD, f"Reviewers: {part} is {profile.get('real_name') or user.get('name')}."
 
 

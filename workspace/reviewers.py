@@ -1,8 +1,16 @@
-"""Who may decide."""
+"""Who may decide: the setting REVIEWERS, applied to people as Slack describes them.
+
+MayNot          this person may not decide
+├── NotAMember  a guest, a bot, somebody deactivated or from another workspace
+├── NotListed   a member whom REVIEWERS does not name
+├── NoAddress   a member without a confirmed email address that the app can see
+└── Unknown     Slack did not say who this is, or who is in a user group that may decide
+"""
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
 from typing import Any
 
 from slack_sdk import WebClient
@@ -14,6 +22,17 @@ from workspace.slack_client import slack_error
 log = logging.getLogger(__name__)
 
 CACHED_SECONDS = 60.0
+PEOPLE_MOST = 1000  # so many are remembered at once
+
+
+class Bar(Enum):
+    """What keeps a person from deciding, whomever REVIEWERS names."""
+
+    DEACTIVATED = auto()
+    BOT = auto()
+    GUEST = auto()
+    OTHER_WORKSPACE = auto()
+    NO_ADDRESS = auto()
 
 
 class MayNot(Exception):
@@ -29,15 +48,28 @@ class NotListed(MayNot):
 
 
 class NoAddress(MayNot):
-    """A member without a confirmed e-mail address that the app can see."""
+    """A member without a confirmed email address that the app can see."""
 
 
 class Unknown(MayNot):
     """Slack did not say who this is, or who is in a user group that may decide."""
 
 
+def barred(user: Mapping[str, Any], team_id: str) -> Bar | None:
+    """Return what keeps this person from deciding, or None. `user` is what Slack's users.info says."""
+    if user.get("deleted"):
+        return Bar.DEACTIVATED
+    if user.get("is_bot") or user.get("id") == "USLACKBOT":
+        return Bar.BOT
+    if any(user.get(flag) for flag in ("is_restricted", "is_ultra_restricted", "is_stranger")):
+        return Bar.GUEST
+    if not team_id or user.get("team_id") != team_id:
+        return Bar.OTHER_WORKSPACE
+    return None if _confirmed_address(user) else Bar.NO_ADDRESS
+
+
 class Reviewers:
-    """The setting REVIEWERS, applied to people as Slack describes them."""
+    """Tells who may decide. What Slack says of a person is remembered for CACHED_SECONDS."""
 
     def __init__(
         self,
@@ -46,7 +78,10 @@ class Reviewers:
         allowed: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`client` is for a person who waits; `patient` for lists that are too long for that."""
+        """Remember whom `allowed`, the setting REVIEWERS, names.
+
+        `client` is for calls that a person waits for, `patient` for lists that take longer.
+        """
         self._client = client
         self._patient = patient
         self._clock = clock
@@ -61,28 +96,20 @@ class Reviewers:
         self._members: dict[str, tuple[float, frozenset[str]]] = {}
 
     def check(self, user_id: str, team_id: str) -> Reviewer:
-        """The reviewer behind a Slack user id, if it is a full member of our team. Raises MayNot."""
+        """Return the reviewer with this Slack user id. Raises MayNot if this person may not decide."""
         user = self._user(user_id)
-        profile = user.get("profile")
-        if not isinstance(profile, dict):
-            profile = {}
-        barred = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
-        if user.get("id") != user_id or any(user.get(flag) for flag in barred) or user_id == "USLACKBOT":
-            raise NotAMember
-        if not team_id or user.get("team_id") != team_id:
-            raise NotAMember
-        address = str(profile.get("email") or "").strip()
-        if user.get("is_email_confirmed") is False:
-            address = ""
-        if not address:
-            raise NoAddress
+        if user.get("id") != user_id:
+            raise NotAMember  # the answer is about somebody else
+        if bar := barred(user, team_id):
+            raise NoAddress if bar is Bar.NO_ADDRESS else NotAMember
+        address = _confirmed_address(user)
         if not self._is_listed(user_id, addresses.folded(address)):
             raise NotListed if self._fresh_groups().keys() >= self._group_ids else Unknown
-        name = profile.get("real_name") or user.get("real_name") or user.get("name") or user_id
+        name = _profile(user).get("real_name") or user.get("real_name") or user.get("name") or user_id
         return Reviewer(user_id, str(name), address)
 
     def refresh(self) -> None:
-        """Read who is in the listed user groups: too slow to be asked during a click."""
+        """Read who is in the user groups that REVIEWERS names. This is too slow to be done during a click."""
         for group_id in self._group_ids:
             asked_at = self._clock()
             try:
@@ -97,6 +124,7 @@ class Reviewers:
             self._members[group_id] = (asked_at, members)
 
     def _is_listed(self, user_id: str, address: str) -> bool:
+        """Return whether REVIEWERS names this person; the address is folded (see addresses.py)."""
         if self._everybody or user_id in self._user_ids:
             return True
         if address in self._addresses or addresses.domain(address) in self._domains:
@@ -104,10 +132,12 @@ class Reviewers:
         return any(user_id in members for members in self._fresh_groups().values())
 
     def _fresh_groups(self) -> dict[str, frozenset[str]]:
+        """Return the members of each user group that was read within CACHED_SECONDS."""
         oldest = self._clock() - CACHED_SECONDS
         return {group: members for group, (read_at, members) in self._members.items() if read_at >= oldest}
 
     def _user(self, user_id: str) -> dict[str, Any]:
+        """Return what Slack says of this person. Raises Unknown."""
         now = self._clock()
         known = self._people.get(user_id)
         if known and known[0] > now - CACHED_SECONDS:
@@ -120,7 +150,19 @@ class Reviewers:
             raise Unknown from error
         if not isinstance(user, dict):
             raise Unknown
-        if len(self._people) > 1000:
+        if len(self._people) > PEOPLE_MOST:
             self._people.clear()
         self._people[user_id] = (now, user)
         return user
+
+
+def _confirmed_address(user: Mapping[str, Any]) -> str:
+    """Return the email address that Slack has confirmed for this person; empty if there is none."""
+    if user.get("is_email_confirmed") is False:
+        return ""
+    return str(_profile(user).get("email") or "").strip()
+
+
+def _profile(user: Mapping[str, Any]) -> Mapping[str, Any]:
+    profile = user.get("profile")
+    return profile if isinstance(profile, Mapping) else {}

@@ -1,16 +1,19 @@
-"""Who let whom in: the trail for other programs, and a comparison with what Conveyor lists."""
+"""Who let whom in: the audit trail for other programs, and a comparison with what Conveyor lists.
+
+This module only reads, from the ledger and from Conveyor.
+"""
 
 import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from sqlalchemy import select
 
 import addresses
-from conveyor_client import ConveyorClient
+from conveyor_client import Authorization, ConveyorClient
 from ledger.database import Database
 from ledger.states import State
 from ledger.tables import REQUESTS, TRAIL
@@ -21,8 +24,17 @@ AT_A_TIME = 500
 MAY_HAVE_ACCESS = {State.APPROVING, State.APPROVED, State.REVOKING}
 
 
+class Decided(NamedTuple):
+    """A decision in the ledger. `expires_at` is the last day of access (YYYY-MM-DD), or empty."""
+
+    dataroom_id: str
+    request_id: str
+    state: str
+    expires_at: str
+
+
 def export(ledger: Database, format: str, since: float, out: TextIO) -> None:
-    """Write every line of the trail from then on, oldest first, as CSV or as a JSON array."""
+    """Write each line of the trail since then, oldest first, as CSV or as a JSON array."""
     if format == "csv":
         writer = csv.DictWriter(out, COLUMNS)
         writer.writeheader()
@@ -37,38 +49,40 @@ def export(ledger: Database, format: str, since: float, out: TextIO) -> None:
 
 
 def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
-    """Write what Conveyor and the ledger do not agree on; the exit status is 1 if there is anything."""
+    """Write how Conveyor and the ledger differ, and return the exit status: 1 if they do, else 0."""
     decided = _decided(ledger)
     today = datetime.now(UTC).date().isoformat()
-    active: set[tuple[str, str]] = set()
+    active: defaultdict[str, list[Authorization]] = defaultdict(list)
     found: list[str] = []
     for granted in conveyor.every_authorization():
         if granted.status == "revoked":
             continue
-        address, room = addresses.folded(granted.email), granted.dataroom_id
-        active |= {(address, room), (address, "")}
-        here = {state for other, _, state, _ in decided[address] if room in ("", other) or not other}
+        address = addresses.folded(granted.email)
+        active[address].append(granted)
+        here = {each.state for each in decided[address] if granted.is_in(each.dataroom_id)}
         if not here & MAY_HAVE_ACCESS:
             why = "was revoked here" if State.REVOKED in here else "this ledger does not know of an approval"
             found.append(f"{granted.email} has access in Conveyor ({granted.id}), but {why}.")
     ignored = {request.id for request in conveyor.ignored_requests()}
-    for address, requests in decided.items():
-        for room, request_id, state, expires_at in requests:
-            if expires_at and expires_at < today:
+    for address, decisions in decided.items():
+        for each in decisions:
+            if each.expires_at and each.expires_at < today:
                 continue
-            if state == State.APPROVED and (address, room) not in active:
-                found.append(f"{address} was approved here ({request_id}), but has no access in Conveyor.")
-            elif state == State.REJECTED and request_id not in ignored:
-                found.append(f"{address} was rejected here ({request_id}), but is not ignored in Conveyor.")
+            has_access = any(granted.is_in(each.dataroom_id) for granted in active[address])
+            where = f"{address} was {each.state} here ({each.request_id})"
+            if each.state == State.APPROVED and not has_access:
+                found.append(f"{where}, but has no access in Conveyor.")
+            elif each.state == State.REJECTED and each.request_id not in ignored:
+                found.append(f"{where}, but is not ignored in Conveyor.")
     for difference in found:
         out.write(printable(difference) + "\n")
     out.write(f"{len(found)} differences.\n" if found else "Conveyor and the ledger agree.\n")
     return 1 if found else 0
 
 
-def _decided(ledger: Database) -> defaultdict[str, list[tuple[str, str, str, str]]]:
-    """Of each address the data room, id, state and last day of what was decided here."""
-    decided: defaultdict[str, list[tuple[str, str, str, str]]] = defaultdict(list)
+def _decided(ledger: Database) -> defaultdict[str, list[Decided]]:
+    """Return what was decided here about each address, which is folded (see addresses.py)."""
+    decided: defaultdict[str, list[Decided]] = defaultdict(list)
     place = REQUESTS.c.address, REQUESTS.c.dataroom_id, REQUESTS.c.id
     ours = REQUESTS.c.state.in_((*MAY_HAVE_ACCESS, State.REVOKED, State.REJECTED))
     now = select(*place, REQUESTS.c.state, REQUESTS.c.expires_at).where(ours)
@@ -78,15 +92,15 @@ def _decided(ledger: Database) -> defaultdict[str, list[tuple[str, str, str, str
         REQUESTS.c.state.not_in((State.APPROVED, State.REVOKED)), REQUESTS.c.id.in_(approved)
     )
     with ledger.read() as db:
-        for address, *of_it in db.execute(now):
-            decided[address].append((of_it[0], of_it[1], of_it[2], of_it[3]))
-        for address, room, request_id in db.execute(again):
-            decided[address].append((room, request_id, State.REVOKING, ""))
+        for address, *decision in db.execute(now):
+            decided[address].append(Decided(*decision))
+        for address, dataroom_id, request_id in db.execute(again):
+            decided[address].append(Decided(dataroom_id, request_id, State.REVOKING, ""))
     return decided
 
 
 def _lines(ledger: Database, since: float) -> Iterator[dict[str, Any]]:
-    """The trail, read a part at a time so that no transaction stays open."""
+    """Yield each line of the trail since then. It is read in parts, so that no transaction stays open."""
     last = 0
     while True:
         with ledger.read() as db:
@@ -116,7 +130,7 @@ def _lines(ledger: Database, since: float) -> Iterator[dict[str, Any]]:
 
 
 def _inert(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
+    """Return the value as a cell that no spreadsheet takes for a formula."""
     if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@")):
         return f"'{value}"
     return value

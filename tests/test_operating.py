@@ -306,6 +306,36 @@ def test_reconciling_finds_what_was_not_decided_here(world: World) -> None:
     assert status == 1 and "Conveyor cannot be read" in said and "Traceback" not in said
 
 
+def test_access_without_a_trust_center_may_be_what_was_approved_here(world: World) -> None:
+    world.start()
+    approved, _ = decide_some(world)
+    grant = next(g for g in world.conveyor.authorizations.values() if g["email"] == "jane@acme.com")
+    for unknown in (None, ""):
+        grant["dataroom_id"] = unknown
+        assert run(world, "audit", "reconcile") == (0, "Conveyor and the ledger agree.\n")
+    grant["dataroom_id"] = "room-1"
+    world.stop()
+    world.ledger(f"UPDATE requests SET dataroom_id = '' WHERE id = '{approved}'")
+    assert run(world, "audit", "reconcile") == (0, "Conveyor and the ledger agree.\n")
+
+
+def test_access_to_another_trust_center_is_not_what_was_approved_here(world: World) -> None:
+    world.start()
+    approved, _ = decide_some(world)
+    grant = next(g for g in world.conveyor.authorizations.values() if g["email"] == "jane@acme.com")
+    grant["dataroom_id"] = "room-2"
+    status, said = run(world, "audit", "reconcile")
+    assert (status, said.splitlines()) == (
+        1,
+        [
+            f"jane@acme.com has access in Conveyor ({grant['id']}), "
+            "but this ledger does not know of an approval.",
+            f"jane@acme.com was approved here ({approved}), but has no access in Conveyor.",
+            "2 differences.",
+        ],
+    )
+
+
 def test_access_that_outlives_another_request_is_known(world: World) -> None:
     world.start()
     approved, rejected = decide_some(world)

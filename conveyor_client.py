@@ -131,8 +131,6 @@ class Page:
     """One page of the open queue; `malformed` counts entries that could not be read."""
 
     requests: tuple[AuthorizationRequest, ...]
-    number: int
-    total: int
     malformed: int
 
 
@@ -161,15 +159,15 @@ class ConveyorClient:
 
     def queue(self) -> Iterator[Page]:
         """All pages of the open requests. Raises ConveyorError when one of them cannot be had whole."""
-        for number, answer in self._pages("/exchange/authorization_request_queue"):
+        for answer in self._pages("/exchange/authorization_request_queue"):
             items = _objects(answer, "authorization_requests")
-            read = [request for request in map(_request, items) if request]
-            yield Page(tuple(read), number, _total_pages(answer), len(items) - len(read))
+            read = tuple(request for request in map(_request, items) if request)
+            yield Page(read, len(items) - len(read))
 
     def access_groups(self) -> list[AccessGroup]:
         """Every access group of the account, in Conveyor's order."""
         groups: dict[str, AccessGroup] = {}
-        for _, answer in self._pages("/exchange/access_groups"):
+        for answer in self._pages("/exchange/access_groups"):
             for group in filter(None, map(_group, _objects(answer, "access_groups"))):
                 groups.setdefault(group.id, group)
         return list(groups.values())
@@ -248,7 +246,7 @@ class ConveyorClient:
     def authorizations(self, email: str) -> list[Authorization]:
         """What this address was granted, latest change first."""
         found: dict[str, Authorization] = {}
-        for _, answer in self._pages("/exchange/authorizations", {"email": email}):
+        for answer in self._pages("/exchange/authorizations", {"email": email}):
             for granted in filter(None, map(_authorization, _objects(answer, "authorizations"))):
                 if addresses.same(granted.email, email):
                     found.setdefault(granted.id, granted)
@@ -267,18 +265,16 @@ class ConveyorClient:
 
     def every_authorization(self) -> Iterator[Authorization]:
         """What was ever granted to anybody."""
-        for _, answer in self._pages("/exchange/authorizations"):
+        for answer in self._pages("/exchange/authorizations"):
             yield from filter(None, map(_authorization, _objects(answer, "authorizations")))
 
     def ignored_requests(self) -> Iterator[AuthorizationRequest]:
         """Every request that is ignored."""
-        for _, answer in self._pages("/exchange/authorization_requests", {"status": "ignored"}):
+        for answer in self._pages("/exchange/authorization_requests", {"status": "ignored"}):
             yield from filter(None, map(_request, _objects(answer, "authorization_requests")))
 
-    def _pages(
-        self, path: str, params: Mapping[str, str] | None = None
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each page with its number. Raises Unavailable when one repeats: then paging is not honoured."""
+    def _pages(self, path: str, params: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield each page. Raises Unavailable when one repeats: then Conveyor does not honor `page`."""
         previous: object = None
         for number in range(1, MAX_PAGES + 1):
             page = {"page": str(number), "per_page": str(PER_PAGE)}
@@ -286,8 +282,9 @@ class ConveyorClient:
             content = {key: value for key, value in answer.items() if key != "page"}
             if content == previous:
                 raise Unavailable(f"GET {path}: page {number} repeats the one before")
-            yield number, answer
-            if number >= _total_pages(answer):
+            total = _total_pages(answer)
+            yield answer
+            if number >= total:
                 return
             previous = content
         raise Unavailable(f"GET {path}: more than {MAX_PAGES} pages")

@@ -1,6 +1,13 @@
-"""The few Conveyor calls that the app makes, with typed answers and four kinds of error.
+"""The calls to Conveyor that the app makes: each returns a typed value or raises one of these errors.
 
-Everything that is not certain about Conveyor's API stands in this module alone.
+ConveyorError     Conveyor did not give the answer that was asked for
+├── Refused       Conveyor said no (4xx)
+│   └── NotFound  Conveyor has nothing under this id
+├── NotAllowed    the key is wrong or inactive, or may not make this call
+└── Unavailable   no usable answer came, and what was asked may have been done
+
+Whatever is not certain about Conveyor's API is decided in this module alone, and no other module reads JSON
+from Conveyor.
 """
 
 import json
@@ -18,26 +25,29 @@ from text import clean
 CALL_SECONDS = 10.0  # for a whole call
 PER_PAGE = 100  # Conveyor: 1 to 100
 MAX_PAGES = 1000
+# So many characters of Conveyor's texts are kept. An id that is longer is not taken for one.
 REASON_CHARS = 300
 ID_CHARS = 200
 STATUS_CHARS = 50
 NAME_CHARS = 300
 MESSAGE_CHARS = 100_000
+LINK_CHARS = 2000
+OPTION_VALUE_CHARS = 150  # Slack: of the value of an option, which is a group's id here
 LATEST = 4_102_444_800.0  # the year 2100: a later time is a mistake, and not every calendar has it
 OPEN_STATUSES = ("initial", "requested")
 CLOSED_STATUSES = ("approved", "ignored")
 
-# A choice whose answer is not certain: the public reference shows query parameters, a working client of 2021
-# sent JSON. Either "json" or "params".
+# How the values of a write are sent: "json" or "params". Which one is right is not certain: the public
+# reference shows query parameters, but a client that worked in 2021 sent JSON.
 WRITE_AS = "json"
 
 
 class ConveyorError(Exception):
-    """Something other than the answer that was asked for; the text is for the log."""
+    """Conveyor did not give the answer that was asked for; the text is for the log."""
 
 
 class Refused(ConveyorError):
-    """Conveyor said no (4xx). `reason` is its own sentence, plain and short, or empty."""
+    """Conveyor said no (4xx). `reason` is Conveyor's own short sentence, or empty."""
 
     def __init__(self, text: str, reason: str = "", status: int = 0) -> None:
         super().__init__(text)
@@ -50,11 +60,14 @@ class NotFound(Refused):
 
 
 class NotAllowed(ConveyorError):
-    """403 with nothing in it: the key is wrong or inactive, or may not make this call."""
+    """The key is wrong or inactive, or may not make this call: a 403 with an empty body."""
 
 
 class Unavailable(ConveyorError):
-    """No usable answer. A write that ends like this may have happened."""
+    """No usable answer came, and what was asked may have been done.
+
+    `retry_after` is the seconds that Conveyor asked to wait, or 0.0.
+    """
 
     def __init__(self, text: str, retry_after: float = 0.0) -> None:
         super().__init__(text)
@@ -63,7 +76,7 @@ class Unavailable(ConveyorError):
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A customer's request for access. Times are in seconds since 1970, or 0.0 where Conveyor gives none."""
+    """A customer's request for access. Times are in seconds since 1970, or 0.0 if Conveyor gives none."""
 
     id: str
     status: str
@@ -79,19 +92,20 @@ class AuthorizationRequest:
         return self.status in OPEN_STATUSES
 
     def is_about(self, email: str, dataroom_id: str) -> bool:
-        """Whether it is from this address and for this Trust Center, as far as both name one."""
-        return addresses.same(self.email, email) and _may_be_same(self.dataroom_id, dataroom_id)
+        """Return whether it is from this address and may be for this Trust Center."""
+        return addresses.same(self.email, email) and _may_be_same_id(self.dataroom_id, dataroom_id)
 
 
 @dataclass(frozen=True)
 class AccessGroup:
-    """A set of documents that can be granted in one data room, or in all of them if it names none."""
+    """A set of documents that can be granted in one Trust Center, or in each if `dataroom_id` is empty."""
 
     id: str
     name: str
     dataroom_id: str = ""
 
     def is_in(self, dataroom_id: str) -> bool:
+        """Return whether it can be granted in this Trust Center."""
         return self.dataroom_id in ("", dataroom_id)
 
 
@@ -99,8 +113,8 @@ class AccessGroup:
 class Authorization:
     """What a customer was granted.
 
-    `groups` is None where the answer does not list them. `ends` is the last day (YYYY-MM-DD), empty if access
-    does not end, None where the answer does not say. `request_id` is empty where it names no request.
+    `groups` is None if the answer does not list them. `ends` is the last day (YYYY-MM-DD), empty if access
+    does not end, or None if the answer does not say. `request_id` is empty if the answer names no request.
     """
 
     id: str
@@ -113,13 +127,13 @@ class Authorization:
     request_id: str = ""
 
     def is_in(self, dataroom_id: str) -> bool:
-        """Whether it is for this Trust Center, as far as both name one."""
-        return _may_be_same(self.dataroom_id, dataroom_id)
+        """Return whether it may be for this Trust Center: one that is not known may be the same."""
+        return _may_be_same_id(self.dataroom_id, dataroom_id)
 
 
 @dataclass(frozen=True)
 class Company:
-    """What Conveyor knows of a domain: how many of its people have access, and when they were last active."""
+    """How many people of a domain have access, and when they were last active (0.0 if that is unknown)."""
 
     with_access: int
     latest_activity_at: float
@@ -135,7 +149,7 @@ class Page:
 
 
 class ConveyorClient:
-    """Conveyor's API v2 for one key. Safe to share between threads."""
+    """Conveyor's API v2 for one key. Threads may share it, and every call may raise ConveyorError."""
 
     def __init__(
         self,
@@ -145,7 +159,10 @@ class ConveyorClient:
         may_write: Callable[[], bool] | None = None,
         ends_at: float | None = None,
     ) -> None:
-        """`may_write` is asked right before each write is sent; `ends_at` is by the monotonic clock."""
+        """Make a client that asks `may_write` right before it sends a write.
+
+        It sends nothing after `ends_at`, a time of the monotonic clock.
+        """
         self._api_url = api_url
         self._key = key
         self._calls = calls or Calls("Conveyor", 32)
@@ -153,30 +170,30 @@ class ConveyorClient:
         self._ends_at = ends_at
 
     def within(self, seconds: float) -> "ConveyorClient":
-        """The same client, all of whose calls together have so many seconds from now."""
+        """Return the same client, whose calls all end within so many seconds from now."""
         ends_at = time.monotonic() + seconds
         return ConveyorClient(self._api_url, self._key, self._calls, self._may_write, ends_at)
 
     def queue(self) -> Iterator[Page]:
-        """All pages of the open requests. Raises ConveyorError when one of them cannot be had whole."""
+        """Yield the pages of the open requests. Raises Unavailable when one of them is not whole."""
         for answer in self._pages("/exchange/authorization_request_queue"):
-            items = _objects(answer, "authorization_requests")
-            read = tuple(request for request in map(_request, items) if request)
+            items = _objects_in(answer, "authorization_requests")
+            read = tuple(request for request in map(_read_request, items) if request)
             yield Page(read, len(items) - len(read))
 
     def access_groups(self) -> list[AccessGroup]:
-        """Every access group of the account, in Conveyor's order."""
+        """Return every access group of the account, in Conveyor's order."""
         groups: dict[str, AccessGroup] = {}
         for answer in self._pages("/exchange/access_groups"):
-            for group in filter(None, map(_group, _objects(answer, "access_groups"))):
+            for group in filter(None, map(_read_group, _objects_in(answer, "access_groups"))):
                 groups.setdefault(group.id, group)
         return list(groups.values())
 
     def request(self, request_id: str) -> AuthorizationRequest:
-        """The request as it is now. Raises NotFound."""
+        """Return the request as it is now. Raises NotFound."""
         path = f"/exchange/authorization_requests/{quote(request_id, safe='')}"
         answer = self._call("GET", path)
-        request = _request(answer.get("authorization_request", answer))
+        request = _read_request(answer.get("authorization_request", answer))
         if request is None or request.id != request_id:
             raise Unavailable(f"GET {path}: the answer is not this request")
         return request
@@ -189,9 +206,9 @@ class ConveyorClient:
         nda_bypass: bool = False,
         expires_at: str = "",
     ) -> Authorization:
-        """Grant access, until a day (YYYY-MM-DD) if one is given, and say what was granted.
+        """Grant access, and return what was granted. `expires_at` is the last day (YYYY-MM-DD), or empty.
 
-        Raises Unavailable if that is not certain.
+        Raises Unavailable if it is not certain that access was granted.
         """
         body: dict[str, object] = {
             "request_id": request.id,
@@ -202,22 +219,22 @@ class ConveyorClient:
         if expires_at:
             body["expires_at"] = expires_at
         answer = self._call("POST", "/exchange/authorizations", write=body)
-        granted = _authorization(answer.get("authorization", answer))
+        granted = _read_authorization(answer.get("authorization", answer))
         if (
             granted is None
             or not addresses.same(granted.email, request.email)
             or not granted.is_in(request.dataroom_id)
-            or not _may_be_same(granted.request_id, request.id)
+            or not _may_be_same_id(granted.request_id, request.id)
             or granted.status == "revoked"
         ):
             raise Unavailable("POST /exchange/authorizations: the answer is not what this request is granted")
         return granted
 
     def ignore(self, request: AuthorizationRequest, reviewer_email: str) -> None:
-        """Reject the request. Raises Unavailable if that is not certain."""
+        """Reject the request. Raises Unavailable if it is not certain that it is rejected."""
         path = f"/exchange/authorization_requests/{quote(request.id, safe='')}"
         answer = self._call("PATCH", path, write={"status": "ignored", "reviewer_email": reviewer_email})
-        ignored = _request(answer.get("authorization_request", answer))
+        ignored = _read_request(answer.get("authorization_request", answer))
         if (
             ignored is None
             or ignored.id != request.id
@@ -227,35 +244,35 @@ class ConveyorClient:
             raise Unavailable(f"PATCH {path}: the answer does not say that this request is ignored")
 
     def revoke(self, authorization_id: str) -> None:
-        """Take access back. Raises Unavailable if it is not certain that it is."""
+        """Take access back. Raises Unavailable if it is not certain that it is taken back."""
         path = f"/exchange/authorizations/{quote(authorization_id, safe='')}"
         answer = self._call("PATCH", path, write={"status": "revoked"})
-        granted = _authorization(answer.get("authorization", answer))
+        granted = _read_authorization(answer.get("authorization", answer))
         if granted is None or granted.id != authorization_id or granted.status != "revoked":
             raise Unavailable(f"PATCH {path}: the answer does not say that it is revoked")
 
     def company(self, domain: str) -> Company | None:
-        """What is known of the people of this domain; None if Conveyor knows nobody there."""
+        """Return what is known about the people of this domain, or None if Conveyor knows nobody there."""
         answer = self._call("GET", "/exchange/connections", {"domain": domain})
         wanted = addresses.domain_folded(domain)
-        for item in _objects(answer, "connections"):
-            if addresses.domain_folded(_text(item.get("domain"))) == wanted:
-                return _company(item)
+        for item in _objects_in(answer, "connections"):
+            if addresses.domain_folded(_text_of(item.get("domain"))) == wanted:
+                return _read_company(item)
         return None
 
     def authorizations(self, email: str) -> list[Authorization]:
-        """What this address was granted, latest change first."""
+        """Return what this address was granted, latest change first."""
         found: dict[str, Authorization] = {}
         for answer in self._pages("/exchange/authorizations", {"email": email}):
-            for granted in filter(None, map(_authorization, _objects(answer, "authorizations"))):
+            for granted in filter(None, map(_read_authorization, _objects_in(answer, "authorizations"))):
                 if addresses.same(granted.email, email):
                     found.setdefault(granted.id, granted)
         return sorted(found.values(), key=lambda granted: granted.updated_at, reverse=True)
 
     def try_call(self, method: str, path: str, is_about_nothing: bool) -> None:
-        """Find out whether the key may make a call. Raises ConveyorError if not.
+        """Make a call to find out whether the key may make it. Raises ConveyorError if it may not.
 
-        Of a call that is about nothing that exists, any refusal but that of the key is the answer wanted.
+        A call that is about nothing that exists may be refused for any other reason.
         """
         try:
             self._call(method, path, write=None if method == "GET" else {})
@@ -264,14 +281,14 @@ class ConveyorClient:
                 raise
 
     def every_authorization(self) -> Iterator[Authorization]:
-        """What was ever granted to anybody."""
+        """Yield what was ever granted to anybody."""
         for answer in self._pages("/exchange/authorizations"):
-            yield from filter(None, map(_authorization, _objects(answer, "authorizations")))
+            yield from filter(None, map(_read_authorization, _objects_in(answer, "authorizations")))
 
     def ignored_requests(self) -> Iterator[AuthorizationRequest]:
-        """Every request that is ignored."""
+        """Yield every request that is ignored."""
         for answer in self._pages("/exchange/authorization_requests", {"status": "ignored"}):
-            yield from filter(None, map(_request, _objects(answer, "authorization_requests")))
+            yield from filter(None, map(_read_request, _objects_in(answer, "authorization_requests")))
 
     def _pages(self, path: str, params: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield each page. Raises Unavailable when one repeats: then Conveyor does not honor `page`."""
@@ -296,7 +313,7 @@ class ConveyorClient:
         params: Mapping[str, str] | None = None,
         write: Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
-        """The JSON object that Conveyor answers, or a ConveyorError."""
+        """Return the JSON object that Conveyor answers. Raises ConveyorError."""
         name = f"{method} {path}"
         seconds = CALL_SECONDS
         if self._ends_at is not None:
@@ -317,7 +334,7 @@ class ConveyorClient:
         if status == 404:
             raise NotFound(f"{name}: 404", status=status)
         if 400 <= status < 500 and status not in (408, 425, 429):
-            raise Refused(f"{name}: {status}", _reason(response), status)
+            raise Refused(f"{name}: {status}", _reason_given(response), status)
         if not 200 <= status < 300:
             raise Unavailable(f"{name}: {status}", retry_after(response.headers, 0.0))
         try:
@@ -329,25 +346,26 @@ class ConveyorClient:
         return answer
 
 
-def _text(value: object) -> str:
-    """A string of theirs, or an empty one; ids may arrive as numbers."""
+def _text_of(value: object) -> str:
+    """Return a string from Conveyor, or an empty one for anything else. A number is taken as its digits."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return ""
     return clean(str(value))
 
 
-def _id(value: object) -> str | None:
-    """An id of theirs, empty if there is none; None for one that is too long to be one."""
-    text = _text(value)
+def _id_of(value: object) -> str | None:
+    """Return an id from Conveyor, which is empty if there is none; None if it is too long to be an id."""
+    text = _text_of(value)
     return text if len(text) <= ID_CHARS else None
 
 
-def _may_be_same(one: str, other: str) -> bool:
-    """Whether two ids are equal, as far as both are known."""
+def _may_be_same_id(one: str, other: str) -> bool:
+    """Return whether two ids are equal, or one of them is not known."""
     return one == other or not (one and other)
 
 
-def _objects(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+def _objects_in(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the list under this key, with an empty object for each item that is none. Raises Unavailable."""
     items = answer.get(key)
     if not isinstance(items, list):
         raise Unavailable(f"an answer without the list “{key}”")
@@ -361,92 +379,91 @@ def _total_pages(answer: Mapping[str, Any]) -> int:
     return total
 
 
-def _timestamp(value: object) -> float:
-    """Seconds since 1970, or 0.0 for what is no ISO 8601 time between then and 2100."""
+def _seconds(value: object) -> float:
+    """Return an ISO 8601 time as seconds since 1970; 0.0 if it is none, or is not between then and 2100."""
     try:
-        at = datetime.fromisoformat(_text(value)).timestamp()
+        at = datetime.fromisoformat(_text_of(value)).timestamp()
     except (ValueError, OverflowError, OSError):
         return 0.0
     return at if 0.0 < at < LATEST else 0.0
 
 
-def _last_day(item: Mapping[str, Any]) -> str | None:
-    """The day (YYYY-MM-DD) in `expires_at`, empty for null, None if it is missing or no day."""
+def _last_day_of(item: Mapping[str, Any]) -> str | None:
+    """Return the day (YYYY-MM-DD) in `expires_at`; empty if it is null, None if it is missing or no day."""
     if "expires_at" not in item or item["expires_at"] is None:
         return "" if "expires_at" in item else None
     try:
-        return date.fromisoformat(_text(item["expires_at"])[:10]).isoformat()
+        return date.fromisoformat(_text_of(item["expires_at"])[:10]).isoformat()
     except ValueError:
         return None
 
 
-def _request(item: object) -> AuthorizationRequest | None:
+def _read_request(item: object) -> AuthorizationRequest | None:
     if not isinstance(item, dict):
         return None
-    request_id, email = _id(item.get("id")), addresses.bounded(_text(item.get("email")))
+    request_id, email = _id_of(item.get("id")), addresses.bounded(_text_of(item.get("email")))
     if not request_id or not email:
         return None
     links = item.get("_links")
     target = links.get("self") if isinstance(links, dict) else None
-    link = _text(target.get("href")) if isinstance(target, dict) else ""
+    link = _text_of(target.get("href")) if isinstance(target, dict) else ""
     return AuthorizationRequest(
         id=request_id,
-        status=_text(item.get("status"))[:STATUS_CHARS],
+        status=_text_of(item.get("status"))[:STATUS_CHARS],
         email=email,
-        message=_text(item.get("message"))[:MESSAGE_CHARS],
-        dataroom_id=_id(item.get("dataroom_id")) or "",
-        link=_web_address(link),
-        received_at=_timestamp(item.get("requested_at")) or _timestamp(item.get("created_at")),
-        updated_at=_timestamp(item.get("updated_at")),
+        message=_text_of(item.get("message"))[:MESSAGE_CHARS],
+        dataroom_id=_id_of(item.get("dataroom_id")) or "",
+        link=_https_link(link),
+        received_at=_seconds(item.get("requested_at")) or _seconds(item.get("created_at")),
+        updated_at=_seconds(item.get("updated_at")),
     )
 
 
-def _group(item: object) -> AccessGroup | None:
+def _read_group(item: object) -> AccessGroup | None:
     if not isinstance(item, dict):
         return None
-    group_id, dataroom_id = _text(item.get("id")), _id(item.get("dataroom_id"))
-    # Slack: an option's value has at most 150 characters.
-    if not 0 < len(group_id) <= 150 or dataroom_id is None:
+    group_id, dataroom_id = _text_of(item.get("id")), _id_of(item.get("dataroom_id"))
+    if not 0 < len(group_id) <= OPTION_VALUE_CHARS or dataroom_id is None:
         return None
-    return AccessGroup(group_id, _text(item.get("name"))[:NAME_CHARS], dataroom_id)
+    return AccessGroup(group_id, _text_of(item.get("name"))[:NAME_CHARS], dataroom_id)
 
 
-def _authorization(item: object) -> Authorization | None:
+def _read_authorization(item: object) -> Authorization | None:
     if not isinstance(item, dict):
         return None
-    authorization_id, dataroom_id = _id(item.get("id")), _id(item.get("dataroom_id"))
+    authorization_id, dataroom_id = _id_of(item.get("id")), _id_of(item.get("dataroom_id"))
     if not authorization_id or dataroom_id is None:
         return None
     embedded = item.get("_embedded")
     listed = embedded.get("access_groups") if isinstance(embedded, dict) else None
     return Authorization(
         id=authorization_id,
-        email=addresses.bounded(_text(item.get("email"))),
-        status=_text(item.get("status"))[:STATUS_CHARS],
+        email=addresses.bounded(_text_of(item.get("email"))),
+        status=_text_of(item.get("status"))[:STATUS_CHARS],
         dataroom_id=dataroom_id,
-        groups=tuple(filter(None, map(_group, listed))) if isinstance(listed, list) else None,
-        updated_at=_timestamp(item.get("updated_at")),
-        ends=_last_day(item),
-        request_id=_text(item.get("request_id")),
+        groups=tuple(filter(None, map(_read_group, listed))) if isinstance(listed, list) else None,
+        updated_at=_seconds(item.get("updated_at")),
+        ends=_last_day_of(item),
+        request_id=_text_of(item.get("request_id")),
     )
 
 
-def _company(item: Mapping[str, Any]) -> Company:
+def _read_company(item: Mapping[str, Any]) -> Company:
     count = item.get("authorizations_with_access_count")
-    link = _text(item.get("crm_link"))
+    link = _text_of(item.get("crm_link"))
     return Company(
         with_access=count if isinstance(count, int) and 0 < count < 10**9 else 0,
-        latest_activity_at=_timestamp(item.get("latest_activity_at")),
-        crm_link=_web_address(link),
+        latest_activity_at=_seconds(item.get("latest_activity_at")),
+        crm_link=_https_link(link),
     )
 
 
-def _web_address(link: str) -> str:
-    return link if link.startswith("https://") and len(link) <= 2000 else ""
+def _https_link(link: str) -> str:
+    return link if link.startswith("https://") and len(link) <= LINK_CHARS else ""
 
 
-def _reason(response: Answer) -> str:
-    """Conveyor's own words about a refusal, if it gives any that a person can read."""
+def _reason_given(response: Answer) -> str:
+    """Return Conveyor's own words about a refusal; empty if a person could not read them."""
     if "json" not in response.headers.get("Content-Type", ""):
         return ""
     try:

@@ -97,7 +97,7 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
     blocks += _company(row)
     blocks += [rich([words(f"{_short(before.email)} asked before; "), *_ended(before)]) for before in past]
     if groups:
-        blocks.append(_group_choice(_block_id(GROUPS, row), groups))
+        blocks.append(_group_choice(groups, block_id=_block_id(GROUPS, row)))
         blocks.append(context("Everyone you approve gets standard access. Choose groups to add more."))
     else:
         blocks.append(context("Approving gives standard access."))
@@ -379,29 +379,21 @@ def reason_on_card(blocks: Any) -> str:
     return ""
 
 
-def _group_choice(block_id: str, groups: Sequence[AccessGroup], chosen: Collection[str] = ()) -> Block:
-    options = group_options(groups)
-    initial = [option for option in options if option["value"] in chosen]
+def _group_choice(groups: Sequence[AccessGroup], chosen: Collection[str] = (), **more: Any) -> Block:
+    """Return the input for access groups, as checkboxes or, if they are too many for that, to type in."""
+    element: Block = {"type": "checkboxes", "options": group_options(groups)}
+    initial = [option for option in element["options"] if option["value"] in chosen]
     if len(groups) > CHECKBOXES:
-        of_chosen = [group for group in groups if group.id in chosen]
-        initial = group_options(of_chosen)
-        element: Block = {
+        element = {
             "type": "multi_external_select",
-            "action_id": GROUPS,
             "min_query_length": 0,
             "placeholder": plain("Type to find a group"),
         }
-    else:
-        element = {"type": "checkboxes", "action_id": GROUPS, "options": options}
+        # From the chosen groups alone: the options of all groups end at OPTIONS.
+        initial = group_options([group for group in groups if group.id in chosen])
     if initial:
         element["initial_options"] = initial
-    return {
-        "type": "input",
-        "block_id": block_id,
-        "optional": True,
-        "label": plain("Access groups"),
-        "element": element,
-    }
+    return _input(GROUPS, "Access groups", element, optional=True, **more)
 
 
 def offer(groups: Sequence[AccessGroup]) -> object:
@@ -431,64 +423,27 @@ def group_options(groups: Sequence[AccessGroup], typed: str = "") -> list[Block]
 def approve_modal(
     row: Row, private_metadata: str, groups: Sequence[AccessGroup], chosen: Collection[str]
 ) -> Block:
-    """Everything that an approval can say; `chosen` are ids of groups, as they were on the card."""
+    """Return the modal that asks for all that an approval can say.
+
+    `chosen` has the ids of the groups that were chosen on the card.
+    """
     ends = [{"text": plain(label), "value": value} for value, label in ENDINGS.items()]
-    choices = [_group_choice(GROUPS, groups, chosen)] if groups else []
-    return {
-        "type": "modal",
-        "callback_id": APPROVE_MODAL,
-        "private_metadata": private_metadata,
-        "title": plain("Approve with options"),
-        "submit": plain("Approve"),
-        "close": plain("Cancel"),
-        "blocks": [
-            _about(row, " asked for access."),
-            *choices,
-            {
-                "type": "input",
-                "block_id": NDA,
-                "optional": True,
-                "label": plain("Non-disclosure agreement"),
-                "element": {
-                    "type": "checkboxes",
-                    "action_id": NDA,
-                    "options": [{"text": plain("Skip the NDA"), "value": NDA}],
-                },
-            },
-            {
-                "type": "input",
-                "block_id": ENDS,
-                "label": plain("Access ends"),
-                "element": {
-                    "type": "static_select",
-                    "action_id": ENDS,
-                    "options": ends,
-                    "initial_option": ends[0],
-                },
-            },
-            {
-                "type": "input",
-                "block_id": DAY,
-                "optional": True,
-                "label": plain("Last day"),
-                "hint": plain(f"Only with “{ENDINGS[DAY]}”."),
-                "element": {"type": "datepicker", "action_id": DAY},
-            },
-            {
-                "type": "input",
-                "block_id": REASON,
-                "optional": True,
-                "label": plain("Note"),
-                "hint": plain("For your colleagues. The customer does not see it."),
-                "element": {
-                    "type": "plain_text_input",
-                    "action_id": REASON,
-                    "multiline": True,
-                    "max_length": REASON_CHARS,
-                },
-            },
-        ],
-    }
+    skip_nda = {"text": plain("Skip the NDA"), "value": NDA}
+    blocks = [
+        _about(row, " asked for access."),
+        *([_group_choice(groups, chosen)] if groups else []),
+        _input(NDA, "Non-disclosure agreement", {"type": "checkboxes", "options": [skip_nda]}, optional=True),
+        _input(ENDS, "Access ends", {"type": "static_select", "options": ends, "initial_option": ends[0]}),
+        _input(DAY, "Last day", {"type": "datepicker"}, hint=f"Only with “{ENDINGS[DAY]}”.", optional=True),
+        _input(
+            REASON,
+            "Note",
+            REASON_FIELD,
+            hint="For your colleagues. The customer does not see it.",
+            optional=True,
+        ),
+    ]
+    return _modal(APPROVE_MODAL, private_metadata, "Approve with options", "Approve", blocks)
 
 
 # The days after which access ends, as Slack sends them back.
@@ -501,37 +456,23 @@ DAY_PAST = "This day is past. Please choose a later one."
 
 
 def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Block:
-    """Asks why, and shows whom one is about to reject."""
-    return {
-        "type": "modal",
-        "callback_id": REJECT_MODAL,
-        "private_metadata": private_metadata,
-        "title": plain("Reject this request"),
-        "submit": plain("Reject"),
-        "close": plain("Cancel"),
-        "blocks": [
-            _about(row, " asked for access."),
-            *_message(replace(row, message=cut(row.message, MODAL_MESSAGE_CHARS))),
-            {
-                "type": "input",
-                "block_id": REASON,
-                "optional": not reason_required,
-                "label": plain("Why?"),
-                "hint": plain("Your colleagues will find this by searching. The customer does not see it."),
-                "element": {
-                    "type": "plain_text_input",
-                    "action_id": REASON,
-                    "multiline": True,
-                    "max_length": REASON_CHARS,
-                    "focus_on_load": True,
-                },
-            },
-        ],
-    }
+    """Return the modal that asks why, and shows who is about to be rejected."""
+    blocks = [
+        _about(row, " asked for access."),
+        *_message(replace(row, message=cut(row.message, MODAL_MESSAGE_CHARS))),
+        _input(
+            REASON,
+            "Why?",
+            {**REASON_FIELD, "focus_on_load": True},
+            hint="Your colleagues will find this by searching. The customer does not see it.",
+            optional=not reason_required,
+        ),
+    ]
+    return _modal(REJECT_MODAL, private_metadata, "Reject this request", "Reject", blocks)
 
 
 def sentence_modal(sentence: str) -> Block:
-    """A modal that says one thing, in place of the one that was submitted."""
+    """Return the modal that says one thing, in place of the one that was submitted."""
     return {
         "type": "modal",
         "title": plain("Nothing was changed"),
@@ -540,6 +481,31 @@ def sentence_modal(sentence: str) -> Block:
     }
 
 
+def _modal(callback_id: str, private_metadata: str, title: str, submit: str, blocks: list[Block]) -> Block:
+    return {
+        "type": "modal",
+        "callback_id": callback_id,
+        "private_metadata": private_metadata,
+        "title": plain(title),
+        "submit": plain(submit),
+        "close": plain("Cancel"),
+        "blocks": blocks,
+    }
+
+
+def _input(name: str, label: str, element: Block, hint: str = "", **more: Any) -> Block:
+    """Return an input whose block and action have the same id, unless `more` has another `block_id`."""
+    return {
+        "type": "input",
+        "block_id": name,
+        "label": plain(label),
+        "element": {**element, "action_id": name},
+        **({"hint": plain(hint)} if hint else {}),
+        **more,
+    }
+
+
+REASON_FIELD = {"type": "plain_text_input", "multiline": True, "max_length": REASON_CHARS}
 REASON_MISSING = "Please say why, in a few words that a colleague will understand."
 REASON_TOO_LONG = f"Please keep it to {REASON_CHARS:,} characters."
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date as calendar
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote as percent
 from urllib.parse import urlencode
 
@@ -133,40 +133,36 @@ def _in_progress(row: Row) -> Message:
         rich([words(f"{doing} by "), *_person(who), words(f". {waiting}" if waiting else ".")]),
     ]
     if row.state == State.REVOKING:
-        blocks += [_decided_by(row), rich([words(_granted(row))])]
+        blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
     blocks += [*_reason(row), *_message(row)]
     return message_of(f"{doing} by {_name(who)}: {_who(row)}. {waiting}", blocks)
 
 
 def _decided(row: Row) -> Message:
     word, symbol = DECIDED[row.state]
-    blocks = [header(f"{symbol} {word}"), _about(row, " asked for access.", _mail(row))]
-    if row.state == State.REVOKED and row.revoker.id:
-        revoked = [words("Revoked by "), *_person(row.decider), words(", "), date(row.revoked_at), words(".")]
-        blocks.append(rich(revoked))
-    elif row.state == State.REVOKED:
-        blocks.append(rich([words("Seen "), date(row.revoked_at), words("; it was not revoked here.")]))
-    if row.state in (State.APPROVED, State.REJECTED, State.REVOKED):
-        blocks.append(_decided_by(row))
-    else:
-        blocks.append(rich([words("Seen "), date(row.settled_at), words("; it was not decided here.")]))
+    ending = _ending(row.past)
+    blocks = [
+        header(f"{symbol} {word}"),
+        _about(row, " asked for access.", _mail(row)),
+        _ended_line(row.past),
+    ]
     if row.state == State.APPROVED:
         blocks.append(_granted_with_menu(row))
     elif row.state == State.REVOKED:
-        blocks.append(rich([words(_granted(row))]))
+        blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
     blocks += [*_reason(row), *_message(row)]
-    by = (
-        f" by {_name(row.decider)}" if row.state in (State.APPROVED, State.REJECTED) or row.revoker.id else ""
-    )
-    label = "Reason" if row.state == State.REJECTED else "Note"
-    shown = row.reason and row.state in (State.APPROVED, State.REJECTED, State.REVOKED)
-    reason = f" {label}: {one_line(row.reason)}" if shown else ""
+    by = f" by {_name(ending.by)}" if ending.by else ""
+    reason = f" {_reason_label(row.state)}: {one_line(ending.reason)}" if ending.reason else ""
     return message_of(f"{word}{by}: {_who(row)}.{reason}", blocks)
 
 
-def _decided_by(row: Row) -> Block:
-    word = "Rejected" if row.state == State.REJECTED else "Approved"
-    return rich([words(f"{word} by "), *_person(row.reviewer), words(", "), date(row.settled_at), words(".")])
+def _ended_line(past: Past) -> Block:
+    """Return the line of a card that says how the request ended."""
+    ending = _ending(past)
+    if ending.by is None:
+        done = "revoked" if past.state == State.REVOKED else "decided"
+        return rich([words("Seen "), date(ending.at), words(f"; it was not {done} here.")])
+    return rich([words(f"{ending.word} by "), *_person(ending.by), words(", "), date(ending.at), words(".")])
 
 
 def _granted_with_menu(row: Row) -> Block:
@@ -225,21 +221,21 @@ DECIDED: dict[State | None, tuple[str, str]] = {
 
 
 def _ended(past: Past) -> list[Block]:
-    """How an earlier request ended: what, when, by whom, and why or with what."""
+    """Return the end of a sentence that says how an earlier request ended."""
     if past.state not in DECIDED:  # the ledger was lost, or has forgotten it
         return [words("an earlier card says how that was decided.")]
-    word = DECIDED[past.state][0]
-    elements = [words(f"{word[0].lower() + word[1:]} on "), date(past.at, "{date}")]
-    if past.state in (State.APPROVED, State.REJECTED, State.REVOKED) and past.reviewer.id:
-        elements += [words(" by "), *_person(past.reviewer)]
+    ending = _ending(past)
+    elements = [words(f"{ending.word[0].lower() + ending.word[1:]} on "), date(ending.at, "{date}")]
+    if ending.by and ending.by.id:
+        elements += [words(" by "), *_person(ending.by)]
     elif past.state == State.REVOKED:
         elements.append(words(" in Conveyor"))
     if past.state == State.APPROVED and past.groups:
         elements.append(words(f", with {_names(past.groups, PAST_CHARS)}"))
-    end, reason = ".", cut(one_line(past.reason), PAST_CHARS)
-    if past.state in (State.APPROVED, State.REJECTED, State.REVOKED) and reason:
-        label = "reason" if past.state == State.REJECTED else "note"
-        end = f"; {label}: {reason}" + ("" if reason.endswith((".", "!", "?", "…")) else ".")
+    end, reason = ".", cut(one_line(ending.reason), PAST_CHARS)
+    if reason:
+        stop = "" if reason.endswith((".", "!", "?", "…")) else "."
+        end = f"; {_reason_label(past.state).lower()}: {reason}{stop}"
     return [*elements, words(end)]
 
 
@@ -367,8 +363,7 @@ def _reason(row: Row) -> list[Block]:
     reason = cut(inert(row.reason).strip(), REASON_CHARS)
     if not reason or row.state == State.PENDING:
         return []
-    label = "Reason:" if row.state in (State.REJECTING, State.REJECTED) else "Note:"
-    return [{**quote(label, reason), "block_id": _block_id(REASON, row)}]
+    return [{**quote(f"{_reason_label(row.state)}:", reason), "block_id": _block_id(REASON, row)}]
 
 
 def reason_on_card(blocks: Any) -> str:
@@ -561,27 +556,24 @@ def groups_not_offered(names: Sequence[str]) -> str:
 
 
 def already_decided(row: Row, user_id: str) -> str:
-    """Tells who was first."""
+    """Return the sentence that tells this person who was first."""
     decider = row.decider.id
     mine = decider == user_id
-    who = f"<@{decider}>" if decider else "somebody"
-    who = "You" if mine else f"You were not first: {who}"
+    who = "You" if mine else f"You were not first: {f'<@{decider}>' if decider else 'somebody'}"
     if row.state in IN_FLIGHT:
         doing = DOING[row.state].rstrip("…").lower()
         has = "have" if mine else "has"
         since = mrkdwn_date(row.claimed_at)
         return f"{who} {has} been {doing} this since {since}. This click changed nothing."
-    if row.state in (State.APPROVED, State.REJECTED) or (row.state == State.REVOKED and decider):
-        word = DECIDED[row.state][0].lower()
-        when = mrkdwn_date(row.revoked_at if row.state == State.REVOKED else row.settled_at)
-        return f"{who} {word} this, {when}. This click changed nothing."
+    if row.state not in DECIDED:
+        return "This request is decided already; its card says how. Nothing was changed."
+    ending = _ending(row.past)
+    when = mrkdwn_date(ending.at)
+    if ending.by:
+        return f"{who} {ending.word.lower()} this, {when}. This click changed nothing."
     if row.state == State.REVOKED:
-        seen = mrkdwn_date(row.revoked_at)
-        return f"Access was revoked in Conveyor, seen {seen}. This click changed nothing."
-    if row.state in DECIDED:
-        word = DECIDED[row.state][0]
-        return f"{word}: seen {mrkdwn_date(row.settled_at)}. It was not decided here. Nothing was changed."
-    return "This request is decided already; its card says how. Nothing was changed."
+        return f"Access was revoked in Conveyor, seen {when}. This click changed nothing."
+    return f"{ending.word}: seen {when}. It was not decided here. Nothing was changed."
 
 
 def changed(row: Row) -> str:
@@ -838,30 +830,27 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
         elements.append(words(f"It has been waiting for {_span(now - row.received_at)}."))
     elif row.state in IN_FLIGHT:
         elements += [words(f"{DOING[row.state]} by "), *_person(row.decider), words(".")]
-    elif row.state in (State.APPROVED, State.REJECTED, State.REVOKED):
-        ended = Past(
-            row.email,
-            State.REJECTED if row.state == State.REJECTED else State.APPROVED,
-            row.settled_at or 0.0,
-            row.reviewer,
-            row.reason,
-            row.groups,
-        )
-        elements += [words("It was "), *_ended(ended)]
-        if row.state == State.APPROVED and (terms := _nda(row) + _end(row)):
-            elements.append(words(terms))
-        if row.state == State.REVOKED:
-            elements += [words(" Revoked "), date(row.revoked_at)]
-            elements += [words(" by "), *_person(row.decider)] if row.revoker.id else [words(" in Conveyor")]
-            elements.append(words("."))
     elif row.state in DECIDED:
-        word = DECIDED[row.state][0]
-        elements += [words(f"{word}, seen on "), date(row.settled_at, "{date}"), words(".")]
+        elements += _how_it_ended(row)
     else:
         elements.append(words("It was decided; its card says how."))
     if permalink:
         elements += [words(" "), link(permalink, "Card")]
     return rich(elements)
+
+
+def _how_it_ended(row: Row) -> list[Block]:
+    """Return the sentences that say how a request was decided, and what became of the access."""
+    ending = _ending(row.past)
+    if ending.by is None and row.state != State.REVOKED:
+        return [words(f"{ending.word}, seen on "), date(ending.at, "{date}"), words(".")]
+    elements = [words("It was "), *_ended(_before_revocation(row))]
+    if row.state == State.APPROVED and (terms := _nda(row) + _end(row)):
+        elements.append(words(terms))
+    if row.state == State.REVOKED:
+        by = [words(" by "), *_person(ending.by)] if ending.by else [words(" in Conveyor")]
+        elements += [words(" Revoked "), date(ending.at), *by, words(".")]
+    return elements
 
 
 def _span(seconds: float) -> str:
@@ -874,6 +863,35 @@ def _span(seconds: float) -> str:
 
 
 # Small parts
+
+
+class _Ending(NamedTuple):
+    """How a request ended: what was done, by whom, when, and why.
+
+    `by` is None if it was done in Conveyor, as far as this app knows. `reason` is empty if nobody gave one.
+    """
+
+    word: str
+    by: Reviewer | None
+    at: float
+    reason: str
+
+
+def _ending(past: Past) -> _Ending:
+    """Return how this request ended; its state is one of DECIDED."""
+    was_here = past.state in (State.APPROVED, State.REJECTED, State.REVOKED)
+    by = past.reviewer if was_here and (past.reviewer.id or past.state != State.REVOKED) else None
+    return _Ending(DECIDED[past.state][0], by, past.at, past.reason if was_here else "")
+
+
+def _before_revocation(row: Row) -> Past:
+    """Return how the request ended at first, if its access was taken back later; otherwise how it ended."""
+    is_approval = row.state in (State.REVOKING, State.REVOKED)
+    return replace(row, state=State.APPROVED).past if is_approval else row.past
+
+
+def _reason_label(state: State | None) -> str:
+    return "Reason" if state in (State.REJECTING, State.REJECTED) else "Note"
 
 
 def _address(row: Row) -> str:

@@ -65,9 +65,33 @@ MESSAGE_CHARS = 4000
 MODAL_MESSAGE_CHARS = 500
 GROUPS_CHARS = 1500
 PAST_CHARS = 200
+EXCERPT_CHARS = 300
+ROOMS_MOST = 5
+WAITING_MOST = 10
 
 
 # Cards
+
+DOING = {State.APPROVING: "Approving…", State.REJECTING: "Rejecting…", State.REVOKING: "Revoking…"}
+DECIDED: dict[State | None, tuple[str, str]] = {
+    State.APPROVED: ("Approved", ":white_check_mark:"),
+    State.REJECTED: ("Rejected", ":no_entry_sign:"),
+    State.REVOKED: ("Revoked", ":no_entry_sign:"),
+    State.APPROVED_ELSEWHERE: ("Approved in Conveyor", ":white_check_mark:"),
+    State.IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
+    State.GONE: ("No longer in Conveyor", ":grey_question:"),
+}
+MAIL_SUBJECT = "Your request for access to our security documents"
+MAIL_BODIES = {
+    State.APPROVED: (
+        "Hello,\n\nthank you for your interest in our security documents. Your request is approved. If you "
+        "miss anything, just answer this e-mail.\n\nKind regards"
+    ),
+    State.REJECTED: (
+        "Hello,\n\nthank you for your interest in our security documents. We cannot give you access at this "
+        "time. If you have any questions, just answer this e-mail.\n\nKind regards"
+    ),
+}
 
 
 def card(row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = ()) -> Message:
@@ -114,6 +138,29 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         }
     )
     return message_of(f"Access request: {_who(row)} asks for access.", blocks)
+
+
+def _company(row: Row) -> list[Block]:
+    """What is known of the customer's company, if Conveyor could say."""
+    known = row.company
+    if not known:
+        return []
+    name = cut(domain(row.email), ADDRESS_CHARS)
+    if known.get("personal"):
+        return [context(f"{name} is a personal mail provider.")]
+    count = known.get("with_access")
+    if not isinstance(count, int) or not count:
+        elements = [words(f"When this came, nobody at {name} had access.")]
+    else:
+        people = "1 person" if count == 1 else f"{count:,} people"
+        elements = [words(f"When this came, {people} at {name} had access")]
+        latest = known.get("latest_activity_at")
+        if isinstance(latest, float) and 0 < latest < LATEST:
+            elements += [words("; last active on "), date(latest, "{date}")]
+        elements.append(words("."))
+    if isinstance(known.get("crm_link"), str) and known["crm_link"]:
+        elements += [words(" "), link(known["crm_link"], "Open in the CRM")]
+    return [rich(elements)]
 
 
 def _in_progress(row: Row) -> Message:
@@ -165,6 +212,15 @@ def _ended_line(past: Past) -> Block:
     return rich([words(f"{ending.word} by "), *_person(ending.by), words(", "), date(ending.at), words(".")])
 
 
+def _mail(row: Row) -> Block | None:
+    """A link that begins an e-mail to the customer; the reason, which is internal, stays out of it."""
+    body = MAIL_BODIES.get(row.state)
+    if body is None or not re.fullmatch(r"[^\s<>@\"]+@[^\s<>@\"]+", _address(row)):
+        return None
+    query = urlencode({"subject": MAIL_SUBJECT, "body": body}, quote_via=percent)
+    return link(f"mailto:{percent(_address(row), safe='@')}?{query}", "E-mail the customer")
+
+
 def _granted_with_menu(row: Row) -> Block:
     """What was granted, with a menu beside it that takes it back."""
     return {
@@ -189,96 +245,6 @@ def _granted_with_menu(row: Row) -> Block:
     }
 
 
-def _mail(row: Row) -> Block | None:
-    """A link that begins an e-mail to the customer; the reason, which is internal, stays out of it."""
-    body = MAIL_BODIES.get(row.state)
-    if body is None or not re.fullmatch(r"[^\s<>@\"]+@[^\s<>@\"]+", _address(row)):
-        return None
-    query = urlencode({"subject": MAIL_SUBJECT, "body": body}, quote_via=percent)
-    return link(f"mailto:{percent(_address(row), safe='@')}?{query}", "E-mail the customer")
-
-
-MAIL_SUBJECT = "Your request for access to our security documents"
-MAIL_BODIES = {
-    State.APPROVED: (
-        "Hello,\n\nthank you for your interest in our security documents. Your request is approved. If you "
-        "miss anything, just answer this e-mail.\n\nKind regards"
-    ),
-    State.REJECTED: (
-        "Hello,\n\nthank you for your interest in our security documents. We cannot give you access at this "
-        "time. If you have any questions, just answer this e-mail.\n\nKind regards"
-    ),
-}
-DOING = {State.APPROVING: "Approving…", State.REJECTING: "Rejecting…", State.REVOKING: "Revoking…"}
-DECIDED: dict[State | None, tuple[str, str]] = {
-    State.APPROVED: ("Approved", ":white_check_mark:"),
-    State.REJECTED: ("Rejected", ":no_entry_sign:"),
-    State.REVOKED: ("Revoked", ":no_entry_sign:"),
-    State.APPROVED_ELSEWHERE: ("Approved in Conveyor", ":white_check_mark:"),
-    State.IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
-    State.GONE: ("No longer in Conveyor", ":grey_question:"),
-}
-
-
-def _ended(past: Past) -> list[Block]:
-    """Return the end of a sentence that says how an earlier request ended."""
-    if past.state not in DECIDED:  # the ledger was lost, or has forgotten it
-        return [words("an earlier card says how that was decided.")]
-    ending = _ending(past)
-    elements = [words(f"{ending.word[0].lower() + ending.word[1:]} on "), date(ending.at, "{date}")]
-    if ending.by and ending.by.id:
-        elements += [words(" by "), *_person(ending.by)]
-    elif past.state == State.REVOKED:
-        elements.append(words(" in Conveyor"))
-    if past.state == State.APPROVED and past.groups:
-        elements.append(words(f", with {_names(past.groups, PAST_CHARS)}"))
-    end, reason = ".", cut(one_line(ending.reason), PAST_CHARS)
-    if reason:
-        stop = "" if reason.endswith((".", "!", "?", "…")) else "."
-        end = f"; {_reason_label(past.state).lower()}: {reason}{stop}"
-    return [*elements, words(end)]
-
-
-def _company(row: Row) -> list[Block]:
-    """What is known of the customer's company, if Conveyor could say."""
-    known = row.company
-    if not known:
-        return []
-    name = cut(domain(row.email), ADDRESS_CHARS)
-    if known.get("personal"):
-        return [context(f"{name} is a personal mail provider.")]
-    count = known.get("with_access")
-    if not isinstance(count, int) or not count:
-        elements = [words(f"When this came, nobody at {name} had access.")]
-    else:
-        people = "1 person" if count == 1 else f"{count:,} people"
-        elements = [words(f"When this came, {people} at {name} had access")]
-        latest = known.get("latest_activity_at")
-        if isinstance(latest, float) and 0 < latest < LATEST:
-            elements += [words("; last active on "), date(latest, "{date}")]
-        elements.append(words("."))
-    if isinstance(known.get("crm_link"), str) and known["crm_link"]:
-        elements += [words(" "), link(known["crm_link"], "Open in the CRM")]
-    return [rich(elements)]
-
-
-def _outage(row: Row) -> Message:
-    """Says that requests are not arriving; and later, in the same place, that they are again."""
-    began = date(row.received_at)
-    if row.state == State.OUTAGE:
-        title = "Requests are not arriving"
-        symbol, said = ":warning:", [words("I have not been able to read Conveyor's queue since "), began]
-        then = (
-            "I keep trying, and this message will say when they arrive again. "
-            "Whoever runs this app finds the cause at /readyz and in its log."
-        )
-    else:
-        title = "Requests are arriving again"
-        said = [words("I could not read Conveyor's queue from "), began, words(" to "), date(row.settled_at)]
-        symbol, then = ":white_check_mark:", "The requests of that time get their cards now."
-    return message_of(f"{title}. {then}", [header(f"{symbol} {title}"), rich([*said, words(f". {then}")])])
-
-
 def _granted(row: Row) -> str:
     groups = row.groups
     if groups is None:
@@ -288,75 +254,6 @@ def _granted(row: Row) -> str:
     else:
         granted = f"Granted: standard access and {_names(groups, GROUPS_CHARS)}."
     return granted + _nda(row) + _end(row)
-
-
-def _nda(row: Row) -> str:
-    """What Conveyor says of the NDA, and what was asked for where it says nothing."""
-    if row.access_status == "gated":
-        asked = " Asked for: no NDA. But they" if row.nda_bypass else " They"
-        return f"{asked}'ll be asked to sign the NDA first."
-    if not row.nda_bypass:
-        return ""
-    if row.access_status == "authorized":
-        return " No NDA required."
-    return " Asked for: no NDA. Conveyor didn't confirm it."
-
-
-def _end(row: Row) -> str:
-    """When access ends, as Conveyor says, and what was asked for where it says nothing."""
-    if row.access_ends:
-        return f" Access ends {_day(row.access_ends)}."
-    if not row.expires_at:
-        return ""
-    said = "doesn't list an end date" if row.access_ends is None else "lists no end"
-    return f" Asked for: access ends {_day(row.expires_at)}. Conveyor {said}."
-
-
-def _day(day: str) -> str:
-    """A day (YYYY-MM-DD) as people write it; what is no day stays as it is."""
-    try:
-        found = calendar.fromisoformat(day)
-    except ValueError:
-        return day
-    return f"{found:%B} {found.day}, {found.year}"
-
-
-def _names(groups: Sequence[AccessGroup], most: int) -> str:
-    names = [cut(one_line(group.name), 300) or "(group without a name)" for group in groups]
-    shown: list[str] = []
-    for name in names:
-        if length(", ".join([*shown, name])) > most:
-            break
-        shown.append(name)
-    rest = len(names) - len(shown)
-    more = [f"{rest} more (see Conveyor)"] if rest else []
-    return ", ".join([*shown, *more])
-
-
-def _about(row: Row, what: str, more: Block | None = None) -> Block:
-    elements = [words(_address(row), bold=True)]
-    if domain(row.email):
-        elements.append(words(f" ({cut(domain(row.email), ADDRESS_CHARS)})"))
-    elements.append(words(what))
-    if row.link:
-        elements += [words(" "), link(row.link, "Open in Conveyor")]
-    if more:
-        elements += [words(" · "), more]
-    return rich(elements)
-
-
-def _message(row: Row) -> list[Block]:
-    """The customer's words, up to a length, in a quote: nobody may take them for the app's own."""
-    words = inert(row.message).strip()
-    if not words:
-        return [context("There is no message.")]
-    shown = cut(words, MESSAGE_CHARS, "")
-    blocks = [quote("They wrote:", shown)]
-    if len(words) > len(shown):
-        more = f"{len(words) - len(shown):,} more characters: read them in Conveyor."
-        # Of one that is as long as that the end was not kept.
-        blocks.append(context(f"At least {more}" if len(row.message) >= KEPT_CHARS else more))
-    return blocks
 
 
 def _reason(row: Row) -> list[Block]:
@@ -374,21 +271,21 @@ def reason_on_card(blocks: Any) -> str:
     return ""
 
 
-def _group_choice(groups: Sequence[AccessGroup], chosen: Collection[str] = (), **more: Any) -> Block:
-    """Return the input for access groups, as checkboxes or, if they are too many for that, to type in."""
-    element: Block = {"type": "checkboxes", "options": group_options(groups)}
-    initial = [option for option in element["options"] if option["value"] in chosen]
-    if len(groups) > CHECKBOXES:
-        element = {
-            "type": "multi_external_select",
-            "min_query_length": 0,
-            "placeholder": plain("Type to find a group"),
-        }
-        # From the chosen groups alone: the options of all groups end at OPTIONS.
-        initial = group_options([group for group in groups if group.id in chosen])
-    if initial:
-        element["initial_options"] = initial
-    return _input(GROUPS, "Access groups", element, optional=True, **more)
+def _outage(row: Row) -> Message:
+    """Says that requests are not arriving; and later, in the same place, that they are again."""
+    began = date(row.received_at)
+    if row.state == State.OUTAGE:
+        title = "Requests are not arriving"
+        symbol, said = ":warning:", [words("I have not been able to read Conveyor's queue since "), began]
+        then = (
+            "I keep trying, and this message will say when they arrive again. "
+            "Whoever runs this app finds the cause at /readyz and in its log."
+        )
+    else:
+        title = "Requests are arriving again"
+        said = [words("I could not read Conveyor's queue from "), began, words(" to "), date(row.settled_at)]
+        symbol, then = ":white_check_mark:", "The requests of that time get their cards now."
+    return message_of(f"{title}. {then}", [header(f"{symbol} {title}"), rich([*said, words(f". {then}")])])
 
 
 def offer(groups: Sequence[AccessGroup]) -> object:
@@ -413,6 +310,17 @@ def group_options(groups: Sequence[AccessGroup], typed: str = "") -> list[Block]
 
 
 # Modals
+
+# The days after which access ends, as Slack sends them back.
+NEVER = "never"
+ENDINGS = {NEVER: "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 365 days", DAY: "On a date"}
+ENDS_MISSING = "Please choose when access ends."
+DAY_MISSING = f"Please choose a day, or something else than “{ENDINGS[DAY]}”."
+DAY_UNUSED = f"Please choose “{ENDINGS[DAY]}” above, or clear this day."
+DAY_PAST = "This day is past. Please choose a later one."
+REASON_FIELD = {"type": "plain_text_input", "multiline": True, "max_length": REASON_CHARS}
+REASON_MISSING = "Please say why, in a few words that a colleague will understand."
+REASON_TOO_LONG = f"Please keep it to {REASON_CHARS:,} characters."
 
 
 def approve_modal(
@@ -439,15 +347,6 @@ def approve_modal(
         ),
     ]
     return _modal(APPROVE_MODAL, private_metadata, "Approve with options", "Approve", blocks)
-
-
-# The days after which access ends, as Slack sends them back.
-NEVER = "never"
-ENDINGS = {NEVER: "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 365 days", DAY: "On a date"}
-ENDS_MISSING = "Please choose when access ends."
-DAY_MISSING = f"Please choose a day, or something else than “{ENDINGS[DAY]}”."
-DAY_UNUSED = f"Please choose “{ENDINGS[DAY]}” above, or clear this day."
-DAY_PAST = "This day is past. Please choose a later one."
 
 
 def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Block:
@@ -487,22 +386,6 @@ def _modal(callback_id: str, private_metadata: str, title: str, submit: str, blo
         "blocks": blocks,
     }
 
-
-def _input(name: str, label: str, element: Block, hint: str = "", **more: Any) -> Block:
-    """Return an input whose block and action have the same id, unless `more` has another `block_id`."""
-    return {
-        "type": "input",
-        "block_id": name,
-        "label": plain(label),
-        "element": {**element, "action_id": name},
-        **({"hint": plain(hint)} if hint else {}),
-        **more,
-    }
-
-
-REASON_FIELD = {"type": "plain_text_input", "multiline": True, "max_length": REASON_CHARS}
-REASON_MISSING = "Please say why, in a few words that a colleague will understand."
-REASON_TOO_LONG = f"Please keep it to {REASON_CHARS:,} characters."
 
 # Private sentences (mrkdwn). They hold no words of outsiders, except in code.
 
@@ -692,9 +575,6 @@ def note(kind: str, person_id: str, detail: str) -> Message:
 
 # Answers to the slash command, and what follows from them
 
-ROOMS_MOST = 5
-WAITING_MOST = 10
-EXCERPT_CHARS = 300
 NOT_IN_CHANNEL = (
     "This is for members of the channel that holds the access requests, since the answers contain internal "
     "reasons. Please ask to be invited there."
@@ -703,6 +583,7 @@ MEMBERS_UNKNOWN = (
     "Slack did not tell me who is in the channel, so I cannot answer. Please try again in a minute."
 )
 NOT_ASKED = "I do not know this request any more."
+UNWATCHED = "I will not tell you of this request any more."
 STANDINGS = {
     "gated": "the NDA is not signed yet",
     "authorized": "active",
@@ -806,9 +687,6 @@ def already_ended(row: Row) -> str:
     return f"This request is decided already. {DECIDED.get(row.state, ('Its card says how', ''))[0]}."
 
 
-UNWATCHED = "I will not tell you of this request any more."
-
-
 def outcome(row: Row, permalink: str) -> Message:
     """A direct message to somebody who wanted to be told; the row may have moved on before it is sent."""
     if row.state == State.REVOKING:
@@ -890,8 +768,125 @@ def _before_revocation(row: Row) -> Past:
     return replace(row, state=State.APPROVED).past if is_approval else row.past
 
 
+def _ended(past: Past) -> list[Block]:
+    """Return the end of a sentence that says how an earlier request ended."""
+    if past.state not in DECIDED:  # the ledger was lost, or has forgotten it
+        return [words("an earlier card says how that was decided.")]
+    ending = _ending(past)
+    elements = [words(f"{ending.word[0].lower() + ending.word[1:]} on "), date(ending.at, "{date}")]
+    if ending.by and ending.by.id:
+        elements += [words(" by "), *_person(ending.by)]
+    elif past.state == State.REVOKED:
+        elements.append(words(" in Conveyor"))
+    if past.state == State.APPROVED and past.groups:
+        elements.append(words(f", with {_names(past.groups, PAST_CHARS)}"))
+    end, reason = ".", cut(one_line(ending.reason), PAST_CHARS)
+    if reason:
+        stop = "" if reason.endswith((".", "!", "?", "…")) else "."
+        end = f"; {_reason_label(past.state).lower()}: {reason}{stop}"
+    return [*elements, words(end)]
+
+
 def _reason_label(state: State | None) -> str:
     return "Reason" if state in (State.REJECTING, State.REJECTED) else "Note"
+
+
+def _about(row: Row, what: str, more: Block | None = None) -> Block:
+    elements = [words(_address(row), bold=True)]
+    if domain(row.email):
+        elements.append(words(f" ({cut(domain(row.email), ADDRESS_CHARS)})"))
+    elements.append(words(what))
+    if row.link:
+        elements += [words(" "), link(row.link, "Open in Conveyor")]
+    if more:
+        elements += [words(" · "), more]
+    return rich(elements)
+
+
+def _message(row: Row) -> list[Block]:
+    """The customer's words, up to a length, in a quote: nobody may take them for the app's own."""
+    words = inert(row.message).strip()
+    if not words:
+        return [context("There is no message.")]
+    shown = cut(words, MESSAGE_CHARS, "")
+    blocks = [quote("They wrote:", shown)]
+    if len(words) > len(shown):
+        more = f"{len(words) - len(shown):,} more characters: read them in Conveyor."
+        # Of one that is as long as that the end was not kept.
+        blocks.append(context(f"At least {more}" if len(row.message) >= KEPT_CHARS else more))
+    return blocks
+
+
+def _nda(row: Row) -> str:
+    """What Conveyor says of the NDA, and what was asked for where it says nothing."""
+    if row.access_status == "gated":
+        asked = " Asked for: no NDA. But they" if row.nda_bypass else " They"
+        return f"{asked}'ll be asked to sign the NDA first."
+    if not row.nda_bypass:
+        return ""
+    if row.access_status == "authorized":
+        return " No NDA required."
+    return " Asked for: no NDA. Conveyor didn't confirm it."
+
+
+def _end(row: Row) -> str:
+    """When access ends, as Conveyor says, and what was asked for where it says nothing."""
+    if row.access_ends:
+        return f" Access ends {_day(row.access_ends)}."
+    if not row.expires_at:
+        return ""
+    said = "doesn't list an end date" if row.access_ends is None else "lists no end"
+    return f" Asked for: access ends {_day(row.expires_at)}. Conveyor {said}."
+
+
+def _day(day: str) -> str:
+    """A day (YYYY-MM-DD) as people write it; what is no day stays as it is."""
+    try:
+        found = calendar.fromisoformat(day)
+    except ValueError:
+        return day
+    return f"{found:%B} {found.day}, {found.year}"
+
+
+def _names(groups: Sequence[AccessGroup], most: int) -> str:
+    names = [cut(one_line(group.name), 300) or "(group without a name)" for group in groups]
+    shown: list[str] = []
+    for name in names:
+        if length(", ".join([*shown, name])) > most:
+            break
+        shown.append(name)
+    rest = len(names) - len(shown)
+    more = [f"{rest} more (see Conveyor)"] if rest else []
+    return ", ".join([*shown, *more])
+
+
+def _group_choice(groups: Sequence[AccessGroup], chosen: Collection[str] = (), **more: Any) -> Block:
+    """Return the input for access groups, as checkboxes or, if they are too many for that, to type in."""
+    element: Block = {"type": "checkboxes", "options": group_options(groups)}
+    initial = [option for option in element["options"] if option["value"] in chosen]
+    if len(groups) > CHECKBOXES:
+        element = {
+            "type": "multi_external_select",
+            "min_query_length": 0,
+            "placeholder": plain("Type to find a group"),
+        }
+        # From the chosen groups alone: the options of all groups end at OPTIONS.
+        initial = group_options([group for group in groups if group.id in chosen])
+    if initial:
+        element["initial_options"] = initial
+    return _input(GROUPS, "Access groups", element, optional=True, **more)
+
+
+def _input(name: str, label: str, element: Block, hint: str = "", **more: Any) -> Block:
+    """Return an input whose block and action have the same id, unless `more` has another `block_id`."""
+    return {
+        "type": "input",
+        "block_id": name,
+        "label": plain(label),
+        "element": {**element, "action_id": name},
+        **({"hint": plain(hint)} if hint else {}),
+        **more,
+    }
 
 
 def _address(row: Row) -> str:

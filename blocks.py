@@ -1,17 +1,17 @@
-"""Every word that a person sees, and its layout: pure functions from data to Block Kit.
+"""Every word that a person sees in Slack, and its layout: pure functions from data to Block Kit.
 
-Change the words here; nothing else depends on them. What outsiders wrote (addresses, messages, group
-names, Conveyor's sentences) goes into plain_text and rich_text only, where nothing pings, links or formats.
+Change the words here; nothing else depends on them. These functions make no call and read no clock. What
+outsiders wrote (addresses, messages, group names, Conveyor's sentences) goes into plain_text and rich_text
+only, where nothing pings, links or formats.
 """
 
+import datetime
 import re
+import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import date as calendar
 from typing import Any, NamedTuple
-from urllib.parse import quote as percent
-from urllib.parse import urlencode
 
 from addresses import ADDRESS_CHARS
 from conveyor_client import LATEST, AccessGroup
@@ -44,7 +44,7 @@ from workspace.block_kit import (
     words,
 )
 
-# Ids that Slack sends back.
+# Ids that Slack sends back
 APPROVE = "approve"
 OPTIONS_BUTTON = "options"
 REJECT = "reject"
@@ -95,10 +95,10 @@ MAIL_BODIES = {
 
 
 def card(row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = ()) -> Message:
-    """The picture of a request.
+    """Return the card of a request.
 
-    While it waits, `groups` are those that can be granted in its data room, and `past` is what the same
-    person or company asked before.
+    While it waits, the card offers `groups`, which can be granted in its Trust Center, and tells of `past`,
+    the earlier requests of the same person or company.
     """
     if row.state == State.PENDING:
         return _pending(row, groups, past)
@@ -119,13 +119,13 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         blocks.append(rich([words("Asked again; "), *_ended(row.previous)]))
     blocks += _message(row)
     blocks += _company(row)
-    blocks += [rich([words(f"{_short(before.email)} asked before; "), *_ended(before)]) for before in past]
+    blocks += [rich([words(f"{_address(before.email)} asked before; "), *_ended(before)]) for before in past]
     if groups:
         blocks.append(_group_choice(groups, block_id=_block_id(GROUPS, row)))
         blocks.append(context("Everyone you approve gets standard access. Choose groups to add more."))
     else:
         blocks.append(context("Approving gives standard access."))
-    value, who = f"{row.round} {row.subject} {row.id}", _address(row)
+    value, who = f"{row.round} {row.subject} {row.id}", _address(row.email)
     blocks.append(
         {
             "type": "actions",
@@ -141,11 +141,11 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
 
 
 def _company(row: Row) -> list[Block]:
-    """What is known of the customer's company, if Conveyor could say."""
+    """Return what Conveyor said about the customer's company when the request came, if it said anything."""
     known = row.company
     if not known:
         return []
-    name = cut(domain(row.email), ADDRESS_CHARS)
+    name = domain(row.email)
     if known.get("personal"):
         return [context(f"{name} is a personal mail provider.")]
     count = known.get("with_access")
@@ -213,16 +213,21 @@ def _ended_line(past: Past) -> Block:
 
 
 def _mail(row: Row) -> Block | None:
-    """A link that begins an e-mail to the customer; the reason, which is internal, stays out of it."""
+    """Return a link that starts an email to the customer, without the reason, which is internal.
+
+    Return None if the request is not decided, or if its address is no plain one.
+    """
     body = MAIL_BODIES.get(row.state)
-    if body is None or not re.fullmatch(r"[^\s<>@\"]+@[^\s<>@\"]+", _address(row)):
+    if body is None or not re.fullmatch(r"[^\s<>@\"]+@[^\s<>@\"]+", _address(row.email)):
         return None
-    query = urlencode({"subject": MAIL_SUBJECT, "body": body}, quote_via=percent)
-    return link(f"mailto:{percent(_address(row), safe='@')}?{query}", "E-mail the customer")
+    mailbox = urllib.parse.quote(_address(row.email), safe="@")
+    fields = {"subject": MAIL_SUBJECT, "body": body}
+    query = urllib.parse.urlencode(fields, quote_via=urllib.parse.quote)
+    return link(f"mailto:{mailbox}?{query}", "E-mail the customer")
 
 
 def _granted_with_menu(row: Row) -> Block:
-    """What was granted, with a menu beside it that takes it back."""
+    """Return what was granted, with a menu beside it that revokes it."""
     return {
         "type": "section",
         "block_id": _block_id(MORE, row),
@@ -234,7 +239,7 @@ def _granted_with_menu(row: Row) -> Block:
             "confirm": {
                 "title": plain("Revoke access?"),
                 "text": plain(
-                    f"{cut(_address(row), 100)} will not get into this data room any more. "
+                    f"{cut(_address(row.email), 100)} will not get into this data room any more. "
                     "Conveyor does not tell the customer."
                 ),
                 "confirm": plain("Revoke access"),
@@ -246,6 +251,7 @@ def _granted_with_menu(row: Row) -> Block:
 
 
 def _granted(row: Row) -> str:
+    """Return what was granted: the groups, whether the NDA is needed, and when access ends."""
     groups = row.groups
     if groups is None:
         granted = "Granted: see the request in Conveyor, which did not list the groups."
@@ -257,6 +263,7 @@ def _granted(row: Row) -> str:
 
 
 def _reason(row: Row) -> list[Block]:
+    """Return the reason or note that the reviewer typed, if any, in a quote."""
     reason = cut(inert(row.reason).strip(), REASON_CHARS)
     if not reason or row.state == State.PENDING:
         return []
@@ -264,7 +271,7 @@ def _reason(row: Row) -> list[Block]:
 
 
 def reason_on_card(blocks: Any) -> str:
-    """The reason or note that a card of ours shows, for a ledger that lost it."""
+    """Return the reason or note that these blocks of a card show; empty if there is none."""
     for block in blocks:
         if block.get("type") == "rich_text" and block.get("block_id", "").startswith(f"{REASON}-"):
             return str(block["elements"][1]["elements"][0]["text"])
@@ -272,7 +279,7 @@ def reason_on_card(blocks: Any) -> str:
 
 
 def _outage(row: Row) -> Message:
-    """Says that requests are not arriving; and later, in the same place, that they are again."""
+    """Return the message that requests are not arriving or, once they do, that they are again."""
     began = date(row.received_at)
     if row.state == State.OUTAGE:
         title = "Requests are not arriving"
@@ -289,12 +296,15 @@ def _outage(row: Row) -> Message:
 
 
 def offer(groups: Sequence[AccessGroup]) -> object:
-    """What an open card shows of these groups: when it changes, the card is to be drawn again."""
+    """Return a value that changes whenever a waiting card has to be drawn again because of its groups."""
     return group_options(groups) if len(groups) <= CHECKBOXES else "too many to list"
 
 
 def group_options(groups: Sequence[AccessGroup], typed: str = "") -> list[Block]:
-    """The groups whose name contains what was typed, as options; equal names get the end of their id."""
+    """Return the groups whose name contains what was typed, as options.
+
+    Names that look the same get the end of their group's id.
+    """
     names = {group.id: one_line(group.name) or "(group without a name)" for group in groups}
     labels = {group_id: cut(name, OPTION_CHARS) for group_id, name in names.items()}
     times = Counter(labels.values())
@@ -422,6 +432,7 @@ ODD_CLICK = "I did not understand this click, so nothing was changed. Please rel
 
 
 def unexpected(reference: str) -> str:
+    """Return the sentence for an error that nobody foresaw; the log has its cause under the reference."""
     return (
         "Something went wrong on my side. Look at the card to see whether anything was changed. "
         f"Whoever runs this app finds the cause in its log under `{reference}`."
@@ -429,9 +440,10 @@ def unexpected(reference: str) -> str:
 
 
 def groups_not_offered(names: Sequence[str]) -> str:
+    """Return the sentence for an approval with groups, of these names, that cannot be granted anymore."""
     # In code nothing formats, and no address becomes a link.
-    plain = (cut(one_line(name.replace("`", "")), 80) or "?" for name in names[:10])
-    listed = ", ".join(f"`{escaped(name)}`" for name in plain)
+    shown = (cut(one_line(name.replace("`", "")), 80) or "?" for name in names[:10])
+    listed = ", ".join(f"`{escaped(name)}`" for name in shown)
     return (
         f"Nothing was granted: {listed} cannot be chosen for this request any more. "
         "The card has the current groups now; please choose again."
@@ -460,9 +472,9 @@ def already_decided(row: Row, user_id: str) -> str:
 
 
 def changed(row: Row) -> str:
-    """For a click on a card that showed another address, or was for another Trust Center."""
+    """Return the sentence for a click on a card that showed another address or another Trust Center."""
     # In code nothing formats, and no address becomes a link.
-    now = escaped(_address(row).replace("`", "")) or "?"
+    now = escaped(_address(row.email).replace("`", "")) or "?"
     return (
         f"The request from `{now}` changed in Conveyor: its address or its Trust Center isn't what you saw. "
         "I've updated the card. Please check it and decide again."
@@ -470,6 +482,7 @@ def changed(row: Row) -> str:
 
 
 def old_card(permalink: str) -> str:
+    """Return the sentence for a click on a card that has been replaced by the one at this permalink."""
     return f"This is an old card, so nothing was changed. The current one is <{permalink}|here>."
 
 
@@ -564,7 +577,7 @@ NOTES = {
 
 
 def note(kind: str, person_id: str, detail: str) -> Message:
-    """A reply that names the reviewer; `detail` is Conveyor's own sentence, if it gave one."""
+    """Return a reply of this kind that mentions a person; `detail` is Conveyor's own sentence, or empty."""
     mention = [{"type": "user", "user_id": person_id}, words(": ")] if person_id else []
     blocks = [rich([*mention, words(NOTES[kind])])]
     said = inert(detail).strip()
@@ -593,7 +606,7 @@ STANDINGS = {
 
 
 def rooms_help(command: str, typed: str = "") -> Message:
-    """What can be asked; says so first if what was typed was not understood."""
+    """Return what can be asked. It begins with what was typed, if that was not understood."""
     start = f"I did not understand “{cut(one_line(typed), 100)}”. " if typed else ""
     lines = [
         f"{command}: what waits, oldest first",
@@ -617,7 +630,10 @@ def rooms_answer(
     now: float,
     permalink: Callable[[Row], str],
 ) -> Message:
-    """Each request's time line; `standings` has Conveyor's word for each address, None if it did not say."""
+    """Return the answer about a person or a company: the newest `rows` of `total` requests.
+
+    `standings` has, for each address, the status of its access in Conveyor now, or None if that is not known.
+    """
     name = cut(one_line(who), ADDRESS_CHARS)
     if not rows:
         unknown = f"I have no request of {name}."
@@ -629,7 +645,7 @@ def rooms_answer(
         if row.email in standings:
             blocks.append(_standing(standings[row.email]))
         if row.state == State.PENDING or row.state in (State.APPROVING, State.REJECTING):
-            label = f"Tell me when it is decided: {_address(row)}"
+            label = f"Tell me when it is decided: {_address(row.email)}"
             tell = button(TELL_ME, "Tell me when it is decided", row.id, "", label)
             blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{len(blocks)}", "elements": [tell]})
     if total > len(rows):
@@ -639,7 +655,7 @@ def rooms_answer(
 
 
 def _standing(standing: str | None) -> Block:
-    """Conveyor's word for somebody's access, None if it did not say."""
+    """Return what Conveyor says about somebody's access now; None means that it did not answer."""
     said = "Conveyor does not answer, so I cannot say how the access stands now."
     if standing is not None:
         said = f"Access in Conveyor now: {STANDINGS.get(standing, one_line(standing))}."
@@ -647,7 +663,7 @@ def _standing(standing: str | None) -> Block:
 
 
 def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Callable[[Row], str]) -> Message:
-    """What waits, oldest first."""
+    """Return the answer about the requests that wait: the oldest `rows` of `total`."""
     if not rows:
         return message_of("Nothing waits.", [rich([words("Nothing waits.")])])
     count = "1 request waits" if total == 1 else f"{total:,} requests wait"
@@ -659,7 +675,7 @@ def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Calla
 
 
 def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], str]) -> Message:
-    """What somebody wants to be told of, each with a button that ends it."""
+    """Return the requests that a person follows, each with a button to stop following it."""
     if not rows:
         said = "You are not watching any request."
         return message_of(said, [rich([words(said)])])
@@ -668,7 +684,7 @@ def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], 
         elements = [words(_who(row))]
         if row.card_ts:
             elements += [words(" "), link(permalink(row), "Card")]
-        stop = button(STOP_TELLING, "Stop", row.id, "", f"Stop telling me of {_address(row)}")
+        stop = button(STOP_TELLING, "Stop", row.id, "", f"Stop telling me of {_address(row.email)}")
         blocks.append(rich(elements))
         blocks.append({"type": "actions", "block_id": f"{STOP_TELLING}-{number}", "elements": [stop]})
     if total > len(rows):
@@ -678,30 +694,35 @@ def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], 
 
 
 def watched(row: Row, *, new: bool) -> str:
+    """Return the answer to a person who follows a request; `new` says whether they did not do so before."""
     if not new:
         return "I was going to tell you already."
     return "I will tell you when this request is decided. To see all that you watch, send `/rooms watching`."
 
 
 def already_ended(row: Row) -> str:
+    """Return the answer to a person who wants to follow a request that is decided already."""
     return f"This request is decided already. {DECIDED.get(row.state, ('Its card says how', ''))[0]}."
 
 
 def outcome(row: Row, permalink: str) -> Message:
-    """A direct message to somebody who wanted to be told; the row may have moved on before it is sent."""
+    """Return the direct message to a person who followed a request that was decided.
+
+    By the time it is sent the request may have been revoked, or the customer may have asked again.
+    """
     if row.state == State.REVOKING:
         row = replace(row, state=State.APPROVED)
     state: State | None = row.state
     line = _time_line(row, row.settled_at or row.received_at, permalink)
     if state not in DECIDED and row.previous:
-        asked = [words(_address(row), bold=True), words(" asked; "), *_ended(row.previous)]
+        asked = [words(_address(row.email), bold=True), words(" asked; "), *_ended(row.previous)]
         state, line = row.previous.state, rich([*asked, words(" The customer has asked again since.")])
     return message_of(f"{DECIDED.get(state, ('See the card', ''))[0]}: {_who(row)}.", [line])
 
 
 def _time_line(row: Row, now: float, permalink: str) -> Block:
-    """One request from its beginning to where it stands."""
-    elements = [words(_address(row), bold=True), words(" asked "), date(row.received_at), words(". ")]
+    """Return one request's history in a line, from its beginning to where it stands."""
+    elements = [words(_address(row.email), bold=True), words(" asked "), date(row.received_at), words(". ")]
     if row.previous:
         elements += [words("Asked before; "), *_ended(row.previous), words(" ")]
     if row.state == State.PENDING:
@@ -709,7 +730,7 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
     elif row.state in IN_FLIGHT:
         elements += [words(f"{DOING[row.state]} by "), *_person(row.decider), words(".")]
     elif row.state in DECIDED:
-        elements += _how_it_ended(row)
+        elements += _outcome_sentences(row)
     else:
         elements.append(words("It was decided; its card says how."))
     if permalink:
@@ -717,7 +738,7 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
     return rich(elements)
 
 
-def _how_it_ended(row: Row) -> list[Block]:
+def _outcome_sentences(row: Row) -> list[Block]:
     """Return the sentences that say how a request was decided, and what became of the access."""
     ending = _ending(row.past)
     if ending.by is None and row.state != State.REVOKED:
@@ -732,7 +753,7 @@ def _how_it_ended(row: Row) -> list[Block]:
 
 
 def _span(seconds: float) -> str:
-    """A length of time in one word and a number, such as "3 days"."""
+    """Return a length of time as a number and a unit, such as "3 days"."""
     for name, length_of in (("day", 86400), ("hour", 3600), ("minute", 60)):
         count = int(seconds // length_of)
         if count:
@@ -746,7 +767,7 @@ def _span(seconds: float) -> str:
 class _Ending(NamedTuple):
     """How a request ended: what was done, by whom, when, and why.
 
-    `by` is None if it was done in Conveyor, as far as this app knows. `reason` is empty if nobody gave one.
+    `by` is None if nobody did it here, but in Conveyor. `reason` is as it was typed, and may be empty.
     """
 
     word: str
@@ -757,15 +778,18 @@ class _Ending(NamedTuple):
 
 def _ending(past: Past) -> _Ending:
     """Return how this request ended; its state is one of DECIDED."""
-    was_here = past.state in (State.APPROVED, State.REJECTED, State.REVOKED)
-    by = past.reviewer if was_here and (past.reviewer.id or past.state != State.REVOKED) else None
-    return _Ending(DECIDED[past.state][0], by, past.at, past.reason if was_here else "")
+    word = DECIDED[past.state][0]
+    if past.state not in (State.APPROVED, State.REJECTED, State.REVOKED):
+        return _Ending(word, None, past.at, "")
+    # Access may be revoked in Conveyor although it was given here.
+    by = None if past.state == State.REVOKED and not past.reviewer.id else past.reviewer
+    return _Ending(word, by, past.at, past.reason)
 
 
 def _before_revocation(row: Row) -> Past:
-    """Return how the request ended at first, if its access was taken back later; otherwise how it ended."""
-    is_approval = row.state in (State.REVOKING, State.REVOKED)
-    return replace(row, state=State.APPROVED).past if is_approval else row.past
+    """Return how the request ended, leaving aside that its access was or is being revoked."""
+    was_approved = row.state in (State.REVOKING, State.REVOKED)
+    return replace(row, state=State.APPROVED).past if was_approved else row.past
 
 
 def _ended(past: Past) -> list[Block]:
@@ -792,9 +816,10 @@ def _reason_label(state: State | None) -> str:
 
 
 def _about(row: Row, what: str, more: Block | None = None) -> Block:
-    elements = [words(_address(row), bold=True)]
-    if domain(row.email):
-        elements.append(words(f" ({cut(domain(row.email), ADDRESS_CHARS)})"))
+    """Return the line that says who asks, with a link to the request; `more` is another link, if any."""
+    elements = [words(_address(row.email), bold=True)]
+    if at := domain(row.email):
+        elements.append(words(f" ({at})"))
     elements.append(words(what))
     if row.link:
         elements += [words(" "), link(row.link, "Open in Conveyor")]
@@ -804,21 +829,21 @@ def _about(row: Row, what: str, more: Block | None = None) -> Block:
 
 
 def _message(row: Row) -> list[Block]:
-    """The customer's words, up to a length, in a quote: nobody may take them for the app's own."""
-    words = inert(row.message).strip()
-    if not words:
+    """Return the customer's message, in a quote so that nobody takes it for the app's own words."""
+    message = inert(row.message).strip()
+    if not message:
         return [context("There is no message.")]
-    shown = cut(words, MESSAGE_CHARS, "")
+    shown = cut(message, MESSAGE_CHARS, "")
     blocks = [quote("They wrote:", shown)]
-    if len(words) > len(shown):
-        more = f"{len(words) - len(shown):,} more characters: read them in Conveyor."
-        # Of one that is as long as that the end was not kept.
+    if len(message) > len(shown):
+        more = f"{len(message) - len(shown):,} more characters: read them in Conveyor."
+        # If it is as long as this, its end was not kept.
         blocks.append(context(f"At least {more}" if len(row.message) >= KEPT_CHARS else more))
     return blocks
 
 
 def _nda(row: Row) -> str:
-    """What Conveyor says of the NDA, and what was asked for where it says nothing."""
+    """Return what Conveyor says about the NDA, and what was asked for if that is not confirmed."""
     if row.access_status == "gated":
         asked = " Asked for: no NDA. But they" if row.nda_bypass else " They"
         return f"{asked}'ll be asked to sign the NDA first."
@@ -830,7 +855,7 @@ def _nda(row: Row) -> str:
 
 
 def _end(row: Row) -> str:
-    """When access ends, as Conveyor says, and what was asked for where it says nothing."""
+    """Return when access ends by what Conveyor says, or what was asked for if Conveyor names no day."""
     if row.access_ends:
         return f" Access ends {_day(row.access_ends)}."
     if not row.expires_at:
@@ -840,15 +865,16 @@ def _end(row: Row) -> str:
 
 
 def _day(day: str) -> str:
-    """A day (YYYY-MM-DD) as people write it; what is no day stays as it is."""
+    """Return a day (YYYY-MM-DD) as people write it. Anything else is returned as it is."""
     try:
-        found = calendar.fromisoformat(day)
+        found = datetime.date.fromisoformat(day)
     except ValueError:
         return day
     return f"{found:%B} {found.day}, {found.year}"
 
 
 def _names(groups: Sequence[AccessGroup], most: int) -> str:
+    """Return the names of the groups, in about `most` characters, and how many others there are."""
     names = [cut(one_line(group.name), 300) or "(group without a name)" for group in groups]
     shown: list[str] = []
     for name in names:
@@ -861,7 +887,7 @@ def _names(groups: Sequence[AccessGroup], most: int) -> str:
 
 
 def _group_choice(groups: Sequence[AccessGroup], chosen: Collection[str] = (), **more: Any) -> Block:
-    """Return the input for access groups, as checkboxes or, if they are too many for that, to type in."""
+    """Return the input for access groups: checkboxes or, if there are too many for that, a search field."""
     element: Block = {"type": "checkboxes", "options": group_options(groups)}
     initial = [option for option in element["options"] if option["value"] in chosen]
     if len(groups) > CHECKBOXES:
@@ -889,25 +915,24 @@ def _input(name: str, label: str, element: Block, hint: str = "", **more: Any) -
     }
 
 
-def _address(row: Row) -> str:
-    return _short(row.email)
-
-
-def _who(row: Row) -> str:
-    address = _address(row)
-    return f"{address} ({cut(domain(row.email), ADDRESS_CHARS)})" if domain(row.email) else address
-
-
-def _short(email: str) -> str:
+def _address(email: str) -> str:
+    """Return an email address as it is shown."""
     return cut(one_line(email), ADDRESS_CHARS) or "(no address)"
 
 
+def _who(row: Row) -> str:
+    """Return the customer's address and, in brackets, its domain if it has one."""
+    address, at = _address(row.email), domain(row.email)
+    return f"{address} ({at})" if at else address
+
+
 def _name(person: Reviewer) -> str:
+    """Return the name of a person in a text that mentions nobody."""
     return cut(one_line(person.name), 80) or person.id or "somebody"
 
 
 def _person(person: Reviewer) -> list[Block]:
-    """Mention and name: a mention alone says nothing to somebody who reads it years later."""
+    """Return a mention and the name: a mention alone says nothing to somebody who reads it years later."""
     if not person.id:
         return [words("somebody")]
     mention = {"type": "user", "user_id": person.id}
@@ -916,5 +941,5 @@ def _person(person: Reviewer) -> list[Block]:
 
 
 def _block_id(name: str, row: Row) -> str:
-    """New for every picture: with the same id Slack keeps stale choices on the screen."""
+    """Return an id that is new whenever the card is drawn: with the same one Slack keeps stale choices."""
     return f"{name}-{row.round}-{row.revision}"

@@ -1,4 +1,7 @@
-"""Small parts of Block Kit, with Slack's limits: what the messages in blocks.py are made of."""
+"""Small parts of Block Kit, within Slack's limits: what the messages in blocks.py are made of.
+
+No word that a person reads is written here.
+"""
 
 import re
 import unicodedata
@@ -7,15 +10,15 @@ from typing import Any, TypedDict
 
 import addresses
 
-# Slack's limits, and what we leave of them. https://docs.slack.dev/reference/block-kit
+# Slack's limits: https://docs.slack.dev/reference/block-kit
 SECTION_CHARS = 3000
-TEXT_CHARS = 3000  # of the top-level text; Slack shortens from about 4,000
+TEXT_CHARS = 3000  # of the top-level text, which Slack cuts from about 4,000 characters on
 OPTION_CHARS = 75
 LABEL_CHARS = 75
 CHECKBOXES = 10
 OPTIONS = 100
 # Characters that show nothing although Unicode counts them among letters, symbols and marks, such as fillers
-# and variation selectors. Spaces, controls and format characters are told by their categories.
+# and variation selectors. Spaces, controls and format characters are recognized by their categories.
 BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U00013441\U00013442\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
@@ -25,12 +28,17 @@ Block = dict[str, Any]
 
 
 class Message(TypedDict):
+    """The blocks that are shown, and the text that notifications, searches and screen readers use."""
+
     text: str
     blocks: list[Block]
 
 
 def cut(text: str, most: int, ending: str = "…") -> str:
-    """At most so many characters as Slack counts them, which may be UTF-16 units: an emoji counts twice."""
+    """Return at most so many characters of the text; what is cut off is replaced by the ending.
+
+    Slack may count UTF-16 units, of which an emoji has two, so this does.
+    """
     if length(text) <= most:
         return text
     keep = 2 * (most - length(ending))
@@ -38,37 +46,44 @@ def cut(text: str, most: int, ending: str = "…") -> str:
 
 
 def inert(text: str) -> str:
-    """Without control characters, and without the marks that turn the direction of the text around them."""
+    """Return the text without control characters and marks that turn the direction of what is around them.
+
+    Tabs and line feeds stay.
+    """
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
 
 
 def is_readable(text: str) -> bool:
-    """Whether the text shows anything: a letter, a digit, a sign or an emoji."""
+    """Return whether the text shows anything: a letter, a digit, a sign or an emoji."""
     return any(
-        # Python may be older than an emoji, and know no category for it.
+        # Python may be older than an emoji, and then knows no category for it.
         unicodedata.category(char)[0] in "LNPS" or "\U0001f000" <= char <= "\U0001faff"
         for char in BLANK.sub("", text)
     )
 
 
 def one_line(text: str) -> str:
+    """Return the text on one line, with one space between its words."""
     return " ".join(inert(text).split())
 
 
 def domain(email: str) -> str:
-    """The part after the last @; what only looks like another one is spelled out in ASCII (`xn--…`)."""
+    """Return the part after the last @ as it is shown: letters outside ASCII are spelled out (`xn--…`)."""
     return cut(one_line(addresses.domain(email)), addresses.ADDRESS_CHARS)
 
 
 def length(text: str) -> int:
+    """Return how many characters the text has as Slack may count them, in UTF-16 units."""
     return len(text.encode("utf-16-le")) // 2
 
 
 def escaped(text: str) -> str:
+    """Return the text with `&`, `<` and `>` escaped, which begin and end markup in Slack's mrkdwn."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def message_of(text: str, blocks: list[Block]) -> Message:
+    """Return a message with this text, escaped and cut to TEXT_CHARS, and these blocks."""
     text = escaped(text.strip())
     if length(text) > TEXT_CHARS:
         text = re.sub(r"&\w*$", "", cut(text, TEXT_CHARS - 1, "")) + "…"
@@ -92,7 +107,7 @@ def rich(elements: list[Block]) -> Block:
 
 
 def quote(label: str, text: str) -> Block:
-    """Words that are not the app's, behind a bar on every line."""
+    """Return a label and, behind a bar on every line, words that are not the app's."""
     parts = []
     while text:
         parts.append(cut(text, SECTION_CHARS, ""))
@@ -113,19 +128,22 @@ def link(url: str, text: str) -> Block:
 
 
 def date(at: float | None, format: str = "{date_short_pretty} at {time}") -> Block:
-    """A time in the reader's own zone."""
+    """Return a time, which Slack shows in the reader's own zone."""
     return {"type": "date", "timestamp": int(at or 0), "format": format, "fallback": utc(at)}
 
 
 def mrkdwn_date(at: float | None) -> str:
+    """Return the same for a text in mrkdwn."""
     return f"<!date^{int(at or 0)}^{{date_short_pretty}} at {{time}}|{utc(at)}>"
 
 
 def utc(at: float | None) -> str:
+    """Return a time for readers whose Slack cannot show dates."""
     return datetime.fromtimestamp(int(at or 0), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def button(action_id: str, label: str, value: str, style: str, description: str) -> Block:
+    """Return a button; `style` is "primary", "danger" or empty, and screen readers read the description."""
     return {
         "type": "button",
         "action_id": action_id,

@@ -1,4 +1,4 @@
-"""Which email addresses are the same: the one rule, wherever two of them are compared."""
+"""Which email addresses are the same. Every module that compares two of them does so by this rule."""
 
 from hashlib import sha256
 
@@ -9,9 +9,10 @@ LABEL_CHARS = 63  # RFC 1035: a longer one is in no domain
 
 
 def bounded(email: str) -> str:
-    """The address as the app keeps it: what cannot be seen in it is spelled out, such as `\\u200b`.
+    """Return the address as the app keeps it: what cannot be seen in it is spelled out, such as `\\u200b`.
 
-    One that is longer than any real one is cut, and says so; its end tells it from others that begin alike.
+    An address that is longer than any real one is cut. It ends with its length and a digest, which tell it
+    from others that begin alike.
     """
     email = email.strip()
     spelled = printable(email)
@@ -22,36 +23,37 @@ def bounded(email: str) -> str:
 
 
 def folded(email: str) -> str:
-    """The address as it is compared.
+    """Return the address as it is compared.
 
-    ASCII letters become small. A domain with other letters becomes what the DNS knows it by (`xn--…`). No
-    other letter becomes one of ASCII, so an address that only looks like another is another.
+    ASCII letters become lowercase. A domain with other letters becomes what the DNS knows it by (`xn--…`). No
+    other letter becomes an ASCII letter, so an address that only looks like another one differs from it.
     """
     local, at, _ = email.rpartition("@")
-    return _small(local) + at + domain(email) if at else _small(email)
+    return _lowercase(local) + at + domain(email) if at else _lowercase(email)
 
 
 def domain(email: str) -> str:
-    """The part after the last @, as it is compared; empty if there is no @."""
+    """Return the part after the last @ as it is compared; empty if there is no @."""
     _, at, found = email.rpartition("@")
     return domain_folded(found) if at else ""
 
 
 def domain_folded(name: str) -> str:
-    """A domain as it is compared: each label in small letters, or as IDNA writes it.
+    """Return a domain as it is compared: each label in lowercase, and as IDNA writes it if it is not ASCII.
 
-    One that is too long for the DNS stays as it is: to encode 20,000 letters takes Python a minute.
+    A label that is too long for the DNS is not encoded: for 20,000 letters this would take Python a minute.
     """
     return ".".join(
         label if label.isascii() or len(label) > LABEL_CHARS else "xn--" + label.encode("punycode").decode()
-        for label in _small(name).split(".")
+        for label in _lowercase(name).split(".")
     )
 
 
 def same(one: str, other: str) -> bool:
-    """Whether both are the address of the same person."""
+    """Return whether both are the address of the same person."""
     return folded(one) == folded(other)
 
 
-def _small(text: str) -> str:
+def _lowercase(text: str) -> str:
+    """Return the text with its ASCII letters in lowercase, and every other letter as it is."""
     return "".join(char.lower() if char.isascii() else char for char in text)

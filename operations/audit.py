@@ -84,8 +84,8 @@ def _decided(ledger: Database) -> defaultdict[str, list[Decided]]:
     """Return what was decided here about each address, which is folded (see addresses.py)."""
     decided: defaultdict[str, list[Decided]] = defaultdict(list)
     place = REQUESTS.c.address, REQUESTS.c.dataroom_id, REQUESTS.c.id
-    ours = REQUESTS.c.state.in_((*MAY_HAVE_ACCESS, State.REVOKED, State.REJECTED))
-    now = select(*place, REQUESTS.c.state, REQUESTS.c.expires_at).where(ours)
+    decided_here = REQUESTS.c.state.in_((*MAY_HAVE_ACCESS, State.REVOKED, State.REJECTED))
+    now = select(*place, REQUESTS.c.state, REQUESTS.c.expires_at).where(decided_here)
     # What was approved and asked for again still has its access, however that ended.
     approved = select(TRAIL.c.request_id).where(TRAIL.c.event == State.APPROVED)
     again = select(*place).where(

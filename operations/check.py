@@ -1,4 +1,7 @@
-"""`python app.py check`: looks at everything, changes nothing, and says how to mend what is wrong."""
+"""`python app.py check`: looks at everything that the app needs, and says how to fix what is wrong.
+
+It changes nothing: not in the ledger, not in Slack, not in Conveyor.
+"""
 
 import os
 import stat
@@ -42,11 +45,12 @@ CONVEYOR_CALLS = (
     ("GET", "/exchange/access_groups", "read the access groups"),
     ("GET", "/exchange/authorizations", "read what was granted"),
     ("GET", COMPANIES, "read what is known of companies"),
-    # These are about nothing that exists, and say nothing of what is to be done.
+    # These name nothing that exists and no change, so that nothing happens even where the key may make them.
     ("POST", "/exchange/authorizations", "approve"),
     ("PATCH", "/exchange/authorization_requests" + NOTHING, "reject"),
     ("PATCH", "/exchange/authorizations" + NOTHING, "revoke"),
 )
+# What is said of a person whom REVIEWERS names and who may not decide.
 BARS = {
     Bar.DEACTIVATED: "is deactivated",
     Bar.BOT: "is a bot, which may never decide",
@@ -56,15 +60,15 @@ BARS = {
 }
 GOOD, ODD, BAD = "✓", "!", "✗"
 
-Finding = tuple[str, str]
+Finding = tuple[str, str]  # a mark and a sentence
 
 
 class Unreachable(Exception):
-    """Slack gave no answer that is one of Slack's; the text is the kind of error."""
+    """What answered was not Slack, or nothing did; the text is the kind of error."""
 
 
 def run(out: TextIO) -> int:
-    """Write a line for each thing looked at; the exit status is 1 if one of them is ✗."""
+    """Write a line for each finding, and return the exit status: 1 if one of them is ✗, else 0."""
     status = 0
     for mark, line in _findings():
         print(f"{mark} {printable(line)}", file=out, flush=True)
@@ -95,7 +99,7 @@ def _findings() -> Iterator[Finding]:
 
 def _ledger(database_url: str) -> Iterator[Finding]:
     url = make_url(database_url)
-    # To begin as a writer does, and to give up at once, is the whole proof.
+    # A transaction that begins as a writer's does, and is rolled back, proves enough.
     trial = ["BEGIN", "CREATE TEMPORARY TABLE trial (number integer)", "ROLLBACK"]
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or "").absolute()
@@ -124,7 +128,7 @@ def _ledger(database_url: str) -> Iterator[Finding]:
 
 
 def _slack(client: WebClient) -> Generator[Finding, None, str]:
-    """Finds the workspace; its id, or nothing, is what this generator returns."""
+    """Yield what is found about the token, and return the workspace's id, which is empty if it is unknown."""
     answer, problem = _ask(client.auth_test)
     if answer is None:
         yield BAD, f"Slack: auth.test says {problem}. Please look at SLACK_BOT_TOKEN."
@@ -232,23 +236,23 @@ def _conveyor(settings: Settings) -> Iterator[Finding]:
         except NotFound:
             yield BAD, f"Conveyor: there is nothing to {what} at CONVEYOR_API_URL. Is it right?"
         except (NotAllowed, Refused):
-            # Without it a card only lacks what is good to know.
+            # Without this right cards lack what is known about companies, and nothing else.
             mark = ODD if path == COMPANIES else BAD
             yield mark, f"Conveyor: the key may not {what}. Give it that right, or look at CONVEYOR_KEY."
         except ConveyorError as error:
             yield BAD, f"Conveyor: it could not be asked to {what}: {error}. Can this machine reach it?"
             if path == CONVEYOR_CALLS[0][1]:
-                return  # nor would the others be answered
+                return  # the other calls would not be answered either
         else:
             yield GOOD, f"Conveyor: the key may {what}."
 
 
 def _ask(method: Callable[..., Any], **arguments: Any) -> tuple[Any, str]:
-    """Slack's answer, or None and what it says instead. Raises Unreachable."""
+    """Return Slack's answer and no problem, or None and Slack's name of the problem. Raises Unreachable."""
     try:
         return method(**arguments), ""
     except SlackApiError as error:
         return None, str(error.response.get("error") or error.response.status_code)
     except Exception as error:
-        # Slack's library lets many kinds out.
+        # Slack's library raises many kinds of errors when no answer comes.
         raise Unreachable(slack_error(error)) from error

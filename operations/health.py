@@ -1,4 +1,4 @@
-"""Is the app well? For alarms and people; docs/operating.md says what each reason means."""
+"""What /readyz says: is the app ready, and if not, why? docs/operating.md explains each sentence."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from ledger.ledger import Ledger
 from settings import Settings
 from workspace.channel import Channel
 
-FULL_SECONDS = 5.0
+FULL_SECONDS = 5.0  # for so long every call of one kind may be under way without being taken for stuck
 EVERYBODY_MAY_DECIDE = (
     "REVIEWERS is empty: every full member of the workspace who can see a card may decide it."
 )
@@ -19,7 +19,7 @@ EVERYBODY_MAY_DECIDE = (
 
 @dataclass
 class Readiness:
-    """Reasons make the app not ready; notes are only worth knowing."""
+    """Why the app is not ready, in sentences, and notes that are only worth knowing."""
 
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Readiness:
 def readiness(
     settings: Settings, ledger: Ledger, channel: Channel, socket_problem: str, calls: Sequence[Calls]
 ) -> Readiness:
-    """What is wrong now, each in a sentence."""
+    """Return what is wrong now, each in a sentence."""
     found = Readiness()
     found.reasons.extend(
         f"Calls to {each.name} are all stuck, for {each.full_seconds():.0f} s."

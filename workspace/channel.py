@@ -1,11 +1,13 @@
-"""Cards in Slack: post once, update, find again.
+"""The channel that holds the cards: every message that the app writes or reads there goes through here.
+
+This module knows no words and no layout. Its calls raise one of these errors:
 
 ChannelError            Slack did not do what was asked
-├── SlackDown           no message would get through now: too many, or the token
-│   └── ChannelClosed   no message gets through to this channel
+├── SlackDown           no message would get through now: there were too many, or the token is wrong
+│   └── ChannelClosed   no message gets through to this channel, but perhaps to others
 ├── SlackSilent         no usable answer came, and what was asked may have been done
 ├── CardRefused         Slack takes other messages, but not this one
-└── CardLost            the message is not there anymore, or not ours to change
+└── CardLost            the message is not there anymore, or this app may not change it
 """
 
 import logging
@@ -33,7 +35,7 @@ MEMBERS_SECONDS = 60.0
 METADATA_TYPE = "conveyor_request"
 ROUNDS_MOST = 1_000_000
 
-# Slack's errors that are no fault of the message, with which every other call would fail as well.
+# Slack's errors that are no fault of the message: every other call would fail with them as well.
 NOT_THE_MESSAGE = {
     "account_inactive",
     "ekm_access_denied",
@@ -49,11 +51,11 @@ NOT_THE_MESSAGE = {
     "token_expired",
     "token_revoked",
 }
-# The same for one channel: it is archived, or the app is not in it.
+# The same for the calls about one channel: it is archived, or the app is not in it.
 CLOSED_TO_US = {"channel_not_found", "is_archived", "is_inactive", "not_in_channel"}
-# Slack's errors after which the work may have been done.
+# Slack's errors after which what was asked may have been done.
 MAYBE_DONE = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
-# The card cannot be changed anymore, so another has to take its place.
+# Slack's errors for a card that cannot be changed anymore, so that another has to take its place.
 LOST = {"message_not_found", "cant_update_message", "edit_window_closed"}
 
 
@@ -62,7 +64,10 @@ class ChannelError(Exception):
 
 
 class SlackDown(ChannelError):
-    """Slack says that no message would get through now: too many, or the token, or the channel."""
+    """No message would get through now: there were too many, or the token is wrong.
+
+    `retry_after` is the seconds that Slack asked to wait, or 0.0 if it is not about too many messages.
+    """
 
     def __init__(self, text: str, retry_after: float = 0.0) -> None:
         super().__init__(text)
@@ -70,11 +75,11 @@ class SlackDown(ChannelError):
 
 
 class ChannelClosed(SlackDown):
-    """No message gets through to this channel, to others perhaps."""
+    """No message gets through to this channel, but perhaps to others."""
 
 
 class SlackSilent(ChannelError):
-    """No usable answer. `maybe_done`: what was asked may have been done."""
+    """No usable answer came. `maybe_done` says whether what was asked may have been done."""
 
     def __init__(self, text: str, *, maybe_done: bool) -> None:
         super().__init__(text)
@@ -82,16 +87,16 @@ class SlackSilent(ChannelError):
 
 
 class CardRefused(ChannelError):
-    """Slack takes others, but not this message."""
+    """Slack takes other messages, but not this one."""
 
 
 class CardLost(ChannelError):
-    """The message is not there anymore, or not ours to change."""
+    """The message is not there anymore, or this app may not change it."""
 
 
 @dataclass(frozen=True)
 class FoundCard:
-    """A card of ours as the channel has it; `payload` is that of its metadata, which nothing has checked."""
+    """A card of this app as it is in the channel. `payload` is what its metadata holds, unchecked."""
 
     channel: str
     ts: str
@@ -111,6 +116,7 @@ class Identity:
     url: str
 
     def permalink(self, channel: str, ts: str) -> str:
+        """Return the address of a message."""
         return f"{self.url.rstrip('/')}/archives/{channel}/p{ts.replace('.', '')}"
 
 
@@ -118,7 +124,7 @@ class Channel:
     """The channel that holds the cards. `identity` is None until Slack has answered."""
 
     def __init__(self, client: WebClient, channel_id: str, worker_client: WebClient | None = None) -> None:
-        """`worker_client` is for what only the process whose turn it is may send."""
+        """`worker_client` sends what only the process that holds the lease may send."""
         self._client = client
         self._worker_client = worker_client or client
         self.id = channel_id
@@ -164,6 +170,7 @@ class Channel:
         )
 
     def update(self, row: Row, message: Message, kept: Mapping[str, Any]) -> None:
+        """Replace a card and its metadata."""
         self._call_about(
             row,
             self._worker_client.chat_update,
@@ -174,7 +181,7 @@ class Channel:
         )
 
     def reply(self, row: Row, message: Message) -> None:
-        """Say something in the thread of a card."""
+        """Post a message in the thread of a card."""
         self._call_about(
             row,
             self._worker_client.chat_postMessage,
@@ -185,7 +192,10 @@ class Channel:
         )
 
     def _call_about(self, row: Row, method: Callable[..., SlackResponse], **arguments: Any) -> None:
-        """A call about a card, which may be in a channel that the app used before."""
+        """Make a call about a card, which may be in a channel that the app used before.
+
+        Such a channel may be closed to the app; then the card is lost.
+        """
         try:
             _write(method, channel=row.channel, **arguments)
         except ChannelClosed as error:
@@ -194,16 +204,16 @@ class Channel:
             raise CardLost(str(error)) from error
 
     def post_ephemeral(self, user_id: str, message: Mapping[str, Any]) -> None:
-        """Say something in the channel that only this person sees."""
+        """Post a message in the channel that only this person sees."""
         _call(self._client.chat_postEphemeral, channel=self.id, user=user_id, **message)
 
     def direct(self, user_id: str, message: Message) -> None:
-        """Send a direct message."""
+        """Send a direct message to this person."""
         quiet = {"unfurl_links": False, "unfurl_media": False}
         _write(self._worker_client.chat_postMessage, channel=user_id, **quiet, **message)
 
     def members(self) -> frozenset[str]:
-        """Who can see the cards, as Slack said within the last minute."""
+        """Return the ids of those who can see the cards, as Slack listed them within MEMBERS_SECONDS."""
         now = time.monotonic()
         if now >= self._members_until:
             page = {"channel": self.id, "limit": MEMBERS_PAGE}
@@ -212,7 +222,10 @@ class Channel:
         return self._members
 
     def cards(self, oldest: float, channel: str = "") -> Iterator[FoundCard]:
-        """Our own cards since then, newest first. In a former channel that is closed to the app are none."""
+        """Yield the app's own cards since then, newest first.
+
+        `channel` may be one that the app used before; if it is closed to the app by now, it has no cards.
+        """
         channel = channel or self.id
         page = {
             "channel": channel,
@@ -235,7 +248,7 @@ class Channel:
                 raise
 
     def _listed(self, name: str, method: Callable[..., SlackResponse], **page: Any) -> Iterator[Any]:
-        """Every item of a list that Slack gives in pages. A page without its list is no answer."""
+        """Yield every item of a list that Slack gives in pages. A page without its list is no answer."""
         cursor = ""
         for _ in range(PAGES_MOST):
             answer = _call(method, **page, cursor=cursor or None)
@@ -251,7 +264,10 @@ class Channel:
         raise SlackSilent(f"{method.__name__}: more than {PAGES_MOST} pages", maybe_done=False)
 
     def _card(self, channel: str, message: Any) -> FoundCard | None:
-        """The card in this message, or None. Several errors may come of one of ours in another shape."""
+        """Return the card in this message, or None if it is none of this app's.
+
+        A card in an unexpected shape raises one of several errors (see `cards`).
+        """
         if self.identity is None or message.get("bot_id") != self.identity.bot_id:
             return None
         metadata = message.get("metadata") or {}
@@ -265,12 +281,12 @@ class Channel:
 
 
 def is_ts(value: object) -> bool:
-    """Whether this is how Slack names a message in its channel."""
+    """Return whether this is a timestamp by which Slack names a message in its channel."""
     return isinstance(value, str) and re.fullmatch(r"\d{1,12}\.\d{1,9}", value) is not None
 
 
 def _write(method: Callable[..., SlackResponse], **arguments: Any) -> str:
-    """The ts of the message that was posted or changed; an answer that does not name it is none."""
+    """Return the ts of the message that was posted or changed. An answer without it is no answer."""
     ts = _call(method, **arguments).get("ts")
     if not is_ts(ts):
         raise SlackSilent(f"{method.__name__}: an answer without the message", maybe_done=True)
@@ -278,7 +294,7 @@ def _write(method: Callable[..., SlackResponse], **arguments: Any) -> str:
 
 
 def _call(method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:
-    """Slack's answer, or a ChannelError that says whose fault it is and what may have been done."""
+    """Return Slack's answer, or raise the ChannelError that says what went wrong."""
     name = method.__name__
     try:
         return method(**arguments)
@@ -291,6 +307,7 @@ def _call(method: Callable[..., SlackResponse], **arguments: Any) -> SlackRespon
 
 
 def _error(name: str, answer: Any) -> ChannelError:
+    """Return the error for an answer in which Slack says that a call failed; `name` is that of the call."""
     status = getattr(answer, "status_code", 0)
     data = answer.data if isinstance(getattr(answer, "data", None), dict) else {}
     error = str(data.get("error") or "")
@@ -300,7 +317,7 @@ def _error(name: str, answer: Any) -> ChannelError:
     text = f"{name}: {status} {error}{f' ({details})' if details else ''}"
     if status == 429 or error in ("ratelimited", "rate_limited"):
         return SlackDown(text, retry_after(getattr(answer, "headers", None) or {}, 1.0))
-    # What is not a word of Slack's (the SDK puts a page that is no JSON there) says nothing about the work.
+    # What is not one of Slack's names (the SDK puts a page that is no JSON there) doesn't say what was done.
     if not error.replace("_", "").isalnum() or status >= 500 or error in MAYBE_DONE:
         return SlackSilent(text, maybe_done=True)
     if error in CLOSED_TO_US:

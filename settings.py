@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
-from workspace.block_kit import BLANK
+from text import BLANK
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

@@ -20,7 +20,7 @@ from listeners.payloads import (
     text_at,
     user_of,
 )
-from workspace.block_kit import is_readable
+from text import is_readable
 
 
 @dataclass(frozen=True)

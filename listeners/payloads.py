@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import blocks
-from text import clean
 from ledger.rows import Row
 from listeners.errors import Refusal
+from text import clean
 
 
 @dataclass(frozen=True)

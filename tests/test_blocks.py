@@ -15,6 +15,7 @@ from conveyor_client import AccessGroup
 from ledger.rows import Past, Reviewer, Row
 from ledger.states import State
 from sandbox import limits
+from text import is_readable
 from workspace import block_kit as elements
 
 # Text as outsiders write it: anything, and often what means something to Slack.
@@ -254,17 +255,17 @@ UNREADABLE = (
 
 @pytest.mark.parametrize("unseen", UNREADABLE, ids=ascii)
 def test_what_nobody_sees_is_not_readable(unseen: str) -> None:
-    assert not elements.is_readable(unseen)
-    assert not elements.is_readable(f" {unseen}\n\t{unseen}\xa0")
-    assert not elements.is_readable(" ".join(UNREADABLE))
-    assert elements.is_readable(f"{unseen}.{unseen}")
+    assert not is_readable(unseen)
+    assert not is_readable(f" {unseen}\n\t{unseen}\xa0")
+    assert not is_readable(" ".join(UNREADABLE))
+    assert is_readable(f"{unseen}.{unseen}")
 
 
 @pytest.mark.parametrize(
     "text", [".", "7", "€", "不行", "لا", "ᄒ", "न", "👍🏽", "❤\ufe0f", "\U0001fae9", "🇩🇪"]
 )
 def test_what_people_write_is_readable(text: str) -> None:
-    assert elements.is_readable(text)
+    assert is_readable(text)
 
 
 def test_the_text_of_a_decision_holds_what_people_search_for() -> None:

@@ -21,7 +21,8 @@ FLOORS = [
     {"ledger"},
     {"settings", "conveyor_client"},
     {"deadline"},
-    {"addresses", "text"},
+    {"addresses"},
+    {"text"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # What Slack and HTTP are reached by: the ledger knows none of it.

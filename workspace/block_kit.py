@@ -4,7 +4,6 @@ No word that a person reads is written here.
 """
 
 import re
-import unicodedata
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -17,13 +16,6 @@ OPTION_CHARS = 75
 LABEL_CHARS = 75
 CHECKBOXES = 10
 OPTIONS = 100
-# Characters that show nothing although Unicode counts them among letters, symbols and marks, such as fillers
-# and variation selectors. Spaces, controls and format characters are recognized by their categories.
-BLANK = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\U00013441\U00013442\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
-)
-
 Block = dict[str, Any]
 
 
@@ -51,15 +43,6 @@ def inert(text: str) -> str:
     Tabs and line feeds stay.
     """
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
-
-
-def is_readable(text: str) -> bool:
-    """Return whether the text shows anything: a letter, a digit, a sign or an emoji."""
-    return any(
-        # Python may be older than an emoji, and then knows no category for it.
-        unicodedata.category(char)[0] in "LNPS" or "\U0001f000" <= char <= "\U0001faff"
-        for char in BLANK.sub("", text)
-    )
 
 
 def one_line(text: str) -> str:

@@ -22,7 +22,7 @@ check: $(INSTALLED) ## Lint, format and types
 	@$(BIN)/mypy --num-workers 2 .
 
 fuzz: $(INSTALLED) ## Send 10,000 odd bodies to the route that Slack calls
-	@FUZZ_BODIES=10000 $(BIN)/python -m pytest tests/test_fuzz.py
+	@FUZZ_BODIES=10000 $(BIN)/python -m pytest tests/proofs/test_fuzz.py
 
 audit: ## Look for known vulnerabilities in the pinned packages (needs the Internet)
 	@$(PYTHON) -m venv $(VENV)-audit
@@ -30,11 +30,11 @@ audit: ## Look for known vulnerabilities in the pinned packages (needs the Inter
 	@$(VENV)-audit/bin/pip-audit --strict -r requirements.txt
 
 kill: $(INSTALLED) ## Kill the app at every commit and call of each scenario
-	@$(BIN)/python -m tests.kill $(SCENARIO)
+	@$(BIN)/python -m tests.proofs.kill $(SCENARIO)
 
 SEEDS ?= 1-200
 chaos: $(INSTALLED) ## Live through random schedules (SEEDS=1-200, SEEDS=17)
-	@$(BIN)/python -m tests.chaos $(SEEDS)
+	@$(BIN)/python -m tests.proofs.chaos $(SEEDS)
 
 run: $(INSTALLED) ## Run the app with the settings in .env
 	@$(BIN)/python app.py

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.container import Container, build_image
-from tests.image import Image
-from tests.postgres import Postgres
 from tests.requirements import PACKAGES, left_out, needs
-from tests.world import World
+from tests.support.container import Container, build_image
+from tests.support.image import Image
+from tests.support.postgres import Postgres
+from tests.support.world import World
 
 
 @pytest.fixture

@@ -1,0 +1,196 @@
+"""Signed clicks of people who may not decide, with everything changed that a client could change."""
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, TEAM, UNA, Message, View
+from tests.app.test_main_job import posted, request_of, writes
+from tests.support.world import World, eventually
+
+OUTSIDERS = [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA, "U0NOBODY", "USLACKBOT"]
+
+
+def pending(world: World, *cards: Message) -> None:
+    """Nothing was decided, and nothing sent."""
+    for card in cards:
+        assert world.ledger(f"SELECT state FROM requests WHERE card_ts = '{card.ts}'") == [("pending",)]
+        assert writes(world, request_of(card)) == []
+
+
+def opened(world: World, who: str, card: Message) -> View:
+    """The window that asks why; on a busy machine Slack's stand-in may take too long to open it."""
+
+    def click() -> View | None:
+        world.slack.click(who, card.ts, "reject")
+        return world.slack.open_view(who)
+
+    return eventually(click)
+
+
+@pytest.fixture(scope="module")
+def mine(town: World) -> Message:
+    """A card with groups to choose from, that nothing here may change."""
+    town.conveyor.add_group("Mine", "room-1", group_id="mine")
+    town.conveyor.add_group("Theirs", "room-2", group_id="theirs")
+    query = "SELECT id FROM access_groups WHERE id IN ('mine', 'theirs')"
+    eventually(lambda: len(town.ledger(query)) == 2)
+    return posted(town)
+
+
+@pytest.fixture(scope="module")
+def theirs(town: World) -> Message:
+    return posted(town, "joe@rival.example")
+
+
+# What somebody who may not decide could say of themselves, in a payload that Slack would sign all the same.
+DISGUISES: list[dict[str, Any]] = [
+    {},
+    {"user": {"username": "ann", "name": "Ann Abbot", "team_id": TEAM, "is_admin": True, "is_owner": True}},
+    {"user": {"team_id": "T0ELSEWHERE"}},
+    {"user_id": ANN, "username": "ann"},
+    {"authorizations": [{"user_id": ANN, "team_id": TEAM, "is_bot": False}]},
+    {"message": {"user": ANN, "bot_id": "B0APP"}},
+    {"is_enterprise_install": True, "enterprise": {"id": "E0", "name": "x"}},
+]
+
+
+@pytest.mark.parametrize("disguise", DISGUISES, ids=str)
+@pytest.mark.parametrize("who", OUTSIDERS)
+def test_no_disguise_lets_somebody_decide(
+    town: World, mine: Message, who: str, disguise: dict[str, Any]
+) -> None:
+    for button in ("approve", "reject"):
+        payload = town.slack.click_payload(ANN, mine.ts, button)
+        named = {**disguise.get("user", {"username": "x"}), "id": who}
+        answer = town.slack.send_payload({**payload, **disguise, "user": named})
+        assert answer.status in (200, 401)
+    assert town.slack.open_view(who) is None
+    pending(town, mine)
+
+
+@pytest.mark.parametrize("who", OUTSIDERS)
+def test_a_window_of_a_reviewer_in_other_hands(town: World, mine: Message, theirs: Message, who: str) -> None:
+    """Opened by Ann for one request, sent by somebody else, also as if it were for another request."""
+    view = opened(town, ANN, mine)
+    kept = json.loads(view.view["private_metadata"])
+    other = {**kept, "request": request_of(theirs), "ts": theirs.ts}
+    changes: list[dict[str, Any]] = [{}, other, {**kept, "user": ANN}, {**kept, "reviewer": ANN}]
+    for change in changes:
+        payload = town.slack.submit_payload(ANN, view.id, values={"reason": "me"})
+        payload["user"] = {"id": who, "username": "ann", "name": "ann", "team_id": TEAM}
+        payload["view"]["private_metadata"] = json.dumps({**kept, **change})
+        answer = town.slack.send_payload(payload)
+        assert answer.status == 200 and "Nothing was changed" in str(answer.body)
+    pending(town, mine, theirs)
+    town.slack.close(ANN)
+
+
+def test_a_reviewers_window_or_button_with_half_of_another_request(
+    town: World, mine: Message, theirs: Message
+) -> None:
+    """The id of one request with the card of another is neither."""
+    view = opened(town, BOB, mine)
+    kept = json.loads(view.view["private_metadata"])
+    for change in ({"request": request_of(theirs)}, {"ts": theirs.ts}, {"ts": ""}, {"channel": ""}):
+        payload = town.slack.submit_payload(BOB, view.id, values={"reason": "x"})
+        payload["view"]["private_metadata"] = json.dumps({**kept, **change})
+        assert "Nothing was changed" in str(town.slack.send_payload(payload).body)
+    town.slack.close(BOB)
+    for value in (f"1 {request_of(theirs)}", f"2 {request_of(mine)}", f"01 {request_of(mine)} ", "1 "):
+        payload = town.slack.click_payload(ANN, mine.ts, "approve")
+        payload["actions"][0]["value"] = value
+        assert town.slack.send_payload(payload).status == 200
+    pending(town, mine, theirs)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [["theirs"], ["mine", "theirs"], ["mine", "no-such-group"], ["*"], ["MINE"], ["mine "], ["x" * 150] * 90],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["checkboxes", "multi_external_select", "made-up"])
+def test_groups_that_the_card_did_not_offer(town: World, mine: Message, groups: list[str], kind: str) -> None:
+    payload = town.slack.click_payload(ANN, mine.ts, "approve")
+    options = [{"text": {"type": "plain_text", "text": "Mine"}, "value": group} for group in groups]
+    payload["state"]["values"] = {"made-up": {"groups": {"type": kind, "selected_options": options}}}
+    town.slack.private.clear()
+    assert town.slack.send_payload(payload).status == 200
+    town.told(ANN, "Nothing was granted")
+    pending(town, mine)
+
+
+def test_a_copy_of_a_click_is_silent_and_does_nothing(town: World, mine: Message) -> None:
+    """Of one that came too late, of one that chose too much, and of one that opened a window."""
+    card = posted(town)
+    town.slack.private.clear()
+    strange = town.slack.click_payload(ANN, card.ts, "approve")
+    option = {"text": {"type": "plain_text", "text": "T"}, "value": "theirs"}
+    strange["state"]["values"] = {"x": {"groups": {"selected_options": [option]}}}
+    answers = [town.slack.send_payload(strange), town.slack.click(BOB, card.ts, "reject")]
+    town.told(ANN, "Nothing was granted")
+    late = town.slack.click_payload(BOB, card.ts, "approve")
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by")
+    answers.append(town.slack.send_payload(late))
+    town.told(BOB, "You were not first")
+    quiet = f"SELECT revision, show_at FROM requests WHERE card_ts = '{card.ts}'"
+    eventually(lambda: town.ledger(quiet)[0][1] is None, what="all is drawn")
+    revision, told, windows = town.ledger(quiet), len(town.slack.private), len(town.slack.views)
+    for answer in answers * 3:
+        assert town.slack.replay(answer).status == 200
+    assert town.ledger(quiet) == revision
+    assert len(town.slack.views) == windows
+    town.slack.click(SAM, mine.ts, "reject")  # its answer comes after all that the copies had caused
+    town.told(SAM, "not on the list")
+    assert len(town.slack.private) == told + 1
+    town.slack.close(BOB)
+
+
+def test_private_sentences_go_to_slack_alone(town: World, mine: Message) -> None:
+    inner = type(town.conveyor)()
+    inner.serve()
+    port = town.slack.port
+    for address in (f"{inner.url}/actions/x", f"http://127.0.0.1:{port}@127.0.0.1:{inner.port}/", inner.url):
+        payload = town.slack.click_payload(SAM, mine.ts, "approve")
+        town.slack.private.clear()
+        town.slack.send_payload({**payload, "response_url": address})
+        town.told(SAM, "not on the list")  # by the other way
+    assert inner.exchanges == []
+    inner.stop()
+
+
+BEGUN = (
+    b"P",
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nX-Slack-Signature: v0=",
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\npayload=",
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nff\r\npayload=",
+)
+
+
+def test_slow_clients_hold_no_threads(world: World) -> None:
+    """A hundred and fifty at once begin a request, in every way in which one can begin and not go on."""
+    world.start()
+    card = posted(world)
+    slow = [socket.create_connection(("127.0.0.1", world.port)) for _ in range(150)]
+    for number, connection in enumerate(slow):
+        connection.sendall(BEGUN[number % len(BEGUN)])
+    eventually(lambda: world.slack.click(ANN, card.ts, "approve").status == 200, seconds=20)
+    world.shows(request_of(card), "Approved by")
+    for connection in slow:
+        connection.close()
+
+
+def test_a_body_without_end_is_cut_off(town: World, mine: Message) -> None:
+    with socket.create_connection(("127.0.0.1", town.port), timeout=10) as connection:
+        connection.sendall(b"POST /slack/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            for _ in range(200):
+                connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            answer = connection.recv(100)
+        except OSError:
+            answer = b""
+    assert answer == b"" or b" 413 " in answer
+    pending(town, mine)

@@ -1,0 +1,320 @@
+"""Outgoing calls end in time: one that was given up sends nothing later, holds nothing and blocks nobody."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import conveyor_client
+from conveyor_client import AuthorizationRequest, ConveyorClient, Unavailable
+from deadline import CallFailed, Calls
+from sandbox.stand_in import Exchange, Incoming, StandIn
+from sandbox.workspace import ANN, SAM, Answer, Message
+from tests.app.test_main_job import clickable, posted, request_of, writes
+from tests.support.launcher import BRISK, SHORT
+from tests.support.names import Names
+from tests.support.raw_peer import DRIPPING, DeadEnd, Gate, RawPeer, endless, nothing, saying
+from tests.support.world import World, eventually, free_port
+
+# Short calls, with a lease that a busy machine can keep.
+WAITS = SHORT | {name: seconds for name, seconds in BRISK.items() if name.startswith("worker.")}
+ASKED = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "room-1", "", 0.0)
+ANSWER_SECONDS = 2.9  # Slack waits for three
+CROWD = 70
+MEGABYTES_MOST = 300
+
+
+@pytest.fixture
+def peer() -> Iterator[RawPeer]:
+    """A server that takes connections and says nothing, unless it is told what to say."""
+    made = RawPeer()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def dead_end() -> Iterator[DeadEnd]:
+    made = DeadEnd()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def gate(world: World) -> Iterator[Gate]:
+    """Between the app and Slack's API."""
+    made = Gate(world.slack.port)
+    world.settings["SLACK_API_URL"] = f"{made.url}/api/"
+    yield made
+    made.stop()
+
+
+def right_after(stand_in: StandIn, call: str, do: Callable[[], None]) -> None:
+    """Do something when the next call of this name has its answer, before the app gets it."""
+
+    def observe(exchange: Exchange) -> None:
+        if exchange.call == call:
+            stand_in.on_exchange.remove(observe)
+            do()
+
+    stand_in.on_exchange.append(observe)
+
+
+# Nothing is sent later
+
+
+def delays(names: Names, dead_end: DeadEnd) -> list[tuple[Callable[[int], None], Callable[[], None]]]:
+    """Ways to make the next call to a port come far too late, each with what ends it."""
+    dead = [dead_end.port, free_port(), *[dead_end.port] * 4]  # the second refuses, the others hang
+    return [
+        (lambda port: names.mislead_next(port, *dead), dead_end.stop),
+        (names.hang_next, names.release),
+    ]
+
+
+@pytest.mark.long
+def test_an_approval_that_was_given_up_is_not_sent_later(world: World, dead_end: DeadEnd) -> None:
+    world.waits = dict(WAITS)
+    names = Names(world)
+    *late, last = (world.conveyor.ask(f"{name}@acme.com") for name in ("dead", "hanging", "last"))
+    world.start(POLL_SECONDS="60")  # so that no look-up of another call is the next one
+    for request_id, (delay, end) in zip(late, delays(names, dead_end), strict=True):
+        call = f"GET /exchange/authorization_requests/{request_id}"
+        card = clickable(world, request_id)
+        right_after(world.conveyor, call, partial(delay, world.conveyor.port))
+        world.slack.click(ANN, card.ts, "approve")
+        world.shows(request_id, "Approved by")
+        assert names.befell()
+        end()
+    world.slack.click(ANN, clickable(world, last).ts, "approve")
+    world.shows(last, "Approved by")
+    assert [writes(world, request_id) for request_id in (*late, last)] == [[("POST", True)]] * 3
+
+
+@pytest.mark.long
+def test_a_card_that_was_given_up_is_not_posted_later(world: World, dead_end: DeadEnd) -> None:
+    world.waits = dict(WAITS)
+    names = Names(world)
+    world.start()
+    late = []
+    for company, (delay, end) in enumerate(delays(names, dead_end)):
+        right_after(world.conveyor, "GET /exchange/connections", partial(delay, world.slack.port))
+        late.append(request_of(posted(world, f"jane@company-{company}.example")))
+        assert names.befell()
+        end()
+    posted(world, "jane@last.example")
+    assert [len(world.cards(request_id)) for request_id in late] == [1, 1]
+
+
+def failed(call: Callable[[], object]) -> CallFailed:
+    with pytest.raises(CallFailed) as caught:
+        call()
+    return caught.value
+
+
+def test_who_lost_the_turn_while_connecting_sends_no_byte(peer: RawPeer) -> None:
+    def may_send() -> bool:
+        return not eventually(lambda: peer.open, 2.0, "asked when there is a connection")
+
+    error = failed(lambda: Calls("a kind", 1).request(3.0, "POST", peer.url, may_send, json={"a": 1}))
+    assert str(error) == "no longer this process's turn" and not error.sent
+    eventually(lambda: not peer.open)
+    assert peer.heard == [b""]
+
+
+def test_whether_anything_may_have_been_sent_is_known(peer: RawPeer, dead_end: DeadEnd) -> None:
+    calls = Calls("a kind", 8)
+    unsent = [
+        f"http://127.0.0.1:{free_port()}",
+        f"http://127.0.0.1:{dead_end.port}",
+        peer.url.replace("http:", "https:"),  # of what TLS says first, nothing is the request
+    ]
+    assert [failed(partial(calls.request, 0.3, "POST", url, data="x")).sent for url in unsent] == [False] * 3
+    assert failed(lambda: calls.request(0.3, "POST", peer.url, data="x")).sent
+    assert failed(lambda: calls.request(0.0, "POST", peer.url, data="x")).sent is False
+    calls.stop()
+    assert failed(lambda: calls.request(0.3, "POST", peer.url, data="x")).sent is False
+    eventually(lambda: not peer.open)
+    assert [b"POST / HTTP/1.1" in heard for heard in peer.heard] == [False, True]
+
+
+def test_a_client_that_may_not_write_reads_all_the_same(peer: RawPeer) -> None:
+    peer.say = saying(b'{"id": "r1", "email": "jane@acme.com", "status": "requested"}')
+    client = ConveyorClient(peer.url, "made-up-key", may_write=lambda: False)
+    for write in (
+        lambda: client.ignore(ASKED, "ann@acme.com"),
+        lambda: client.approve(ASKED, "ann@acme.com", []),
+        lambda: client.revoke("a1"),
+    ):
+        with pytest.raises(Unavailable, match="turn"):
+            write()
+    assert client.request("r1").is_open
+    assert [heard[:3] for heard in peer.heard] == [b"", b"", b"", b"GET"]
+
+
+def test_no_connection_is_used_for_two_calls(peer: RawPeer) -> None:
+    peer.say, peer.stays = saying(b"{}"), True
+    calls = Calls("a kind", 2)
+
+    def meanwhile(response: Any, **_: Any) -> None:
+        """The first call has its whole answer, so that its connection could be taken for another."""
+        assert response.content == b"{}"
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(calls.request, 3.0, "GET", peer.url).result().body == b"{}"
+
+    assert calls.request(9.0, "GET", peer.url, hooks={"response": meanwhile}).body == b"{}"
+    assert len(peer.heard) == 2
+
+
+# What is given up ends
+
+
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name != "peer"}
+
+
+@pytest.mark.parametrize(
+    "scheme, say", [("http", say) for say in DRIPPING.values()] + [("https", nothing)], ids=[*DRIPPING, "TLS"]
+)
+def test_a_call_that_drips_ends_and_holds_nothing(
+    peer: RawPeer, monkeypatch: pytest.MonkeyPatch, scheme: str, say: Any
+) -> None:
+    monkeypatch.setattr(conveyor_client, "CALL_SECONDS", 0.5)
+    peer.say = say
+    before, started = threads(), time.monotonic()
+    with pytest.raises(Unavailable):
+        ConveyorClient(peer.url.replace("http", scheme), "made-up-key").request("r1")
+    assert 0.4 < time.monotonic() - started < 1.5
+    eventually(lambda: threads() <= before and not peer.open, 1.0, "its thread and its connection end")
+    assert len(peer.heard) == 1
+
+
+def crowd(world: World, card: Message) -> list[Answer]:
+    """What the app answers to many clicks of one person at once."""
+    with ThreadPoolExecutor(CROWD) as pool:
+        return list(pool.map(lambda _: world.slack.click(ANN, card.ts, "approve"), range(CROWD)))
+
+
+@pytest.mark.long
+def test_a_crowd_of_clicks_while_slack_drips_is_answered_and_takes_nobodys_place(
+    world: World, gate: Gate
+) -> None:
+    world.start()
+    card = posted(world)
+    gate.instead["/users.info"] = DRIPPING["headers"]
+    answers = [*crowd(world, card), *crowd(world, card)]
+    assert max(answer.seconds for answer in answers) < ANSWER_SECONDS
+    assert {answer.status for answer in answers} == {200}
+    posted(world, "meanwhile@acme.com")
+    eventually(lambda: not gate.open, 5.0, "what was given up has ended")
+    gate.instead.clear()
+    started = time.monotonic()
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by", 3.0)
+    assert time.monotonic() - started < 3.0
+    assert writes(world, request_of(card)) == [("POST", True)]
+
+
+@pytest.mark.long
+def test_sigterm_ends_the_app_while_slack_and_conveyor_drip(world: World, gate: Gate) -> None:
+    before_conveyor = Gate(world.conveyor.port)
+    world.settings["CONVEYOR_API_URL"] = f"{before_conveyor.url}/api/v2"
+    world.start()
+    card = posted(world)
+    before_conveyor.instead["/exchange/"] = DRIPPING["body"]
+    gate.instead["/chat."] = DRIPPING["body"]
+    world.slack.click(ANN, card.ts, "approve")
+    world.slack.click(SAM, card.ts, "approve")  # may not, and is told so
+    eventually(lambda: before_conveyor.open and gate.open)
+    eventually(lambda: world.ledger("SELECT sent_at FROM requests") != [(None,)])
+    started = time.monotonic()
+    assert world.stop() == 0
+    assert time.monotonic() - started < 10.0
+    assert world.ledger("SELECT owner FROM lease") == [("",)]
+    before_conveyor.stop()
+
+
+def megabytes(world: World) -> int:
+    """How much memory the app's processes have had at most, each when it had most."""
+    assert world.process
+    found = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(folder.name)) == world.process.pid:
+                status = (folder / "status").read_text()
+                found += int(status.partition("VmHWM:")[2].split()[0]) // 1024
+        except (OSError, IndexError):  # it has just ended
+            continue
+    assert found
+    return found
+
+
+def test_an_endless_answer_is_given_up_before_it_fills_the_memory(world: World, gate: Gate) -> None:
+    world.start()
+    card = posted(world)
+    gate.instead["/users.info"] = endless
+    world.slack.click(ANN, card.ts, "approve")
+    world.told(ANN, "Slack did not tell me whether you may decide")
+    eventually(lambda: not gate.open, 5.0, "nobody listens to it anymore")
+    assert megabytes(world) < MEGABYTES_MOST
+
+
+# Places
+
+
+@pytest.mark.long
+def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_begins_anew(
+    world: World,
+) -> None:
+    few = {"app.CONVEYOR": 2, "operations.health.FULL_SECONDS": 0.2, "worker.loops.FULL_SECONDS": 2.5}
+    lease = {
+        "worker.loops.HEARTBEAT_SECONDS": 0.4,
+        "worker.lease.HELD_SECONDS": 1.5,
+        "worker.lease.LEASE_SECONDS": 2.0,
+    }
+    world.waits = SHORT | few | lease | {"worker.decide.TRYING_SECONDS": 60.0}
+    names = Names(world)
+    world.start()
+    card = posted(world)
+    names.hang(world.conveyor.port)
+    stuck = "Calls to Conveyor are all stuck, for "
+    eventually(lambda: any(reason.startswith(stuck) for reason in world.readiness()[1]["reasons"]))
+    answer = world.slack.click(ANN, card.ts, "approve")
+    assert answer.status == 200 and answer.seconds < ANSWER_SECONDS
+    eventually(lambda: "stuck=Conveyor" in world.log())
+    names.release()
+    world.shows(request_of(card), "Approved by", 30.0)
+    assert writes(world, request_of(card)) == [("POST", True)]
+    eventually(lambda: world.readiness()[0] == 200)
+
+
+# What the machine adds
+
+
+def test_passwords_of_the_user_that_runs_the_app_go_nowhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers: dict[str, set[str]] = {"conveyor": set(), "slack": set(), "response_url": set()}
+    for name, stand_in in (("conveyor", world.conveyor), ("slack", world.slack)):
+
+        def work(incoming: Incoming, name: str = name, do: Any = stand_in.work) -> Any:
+            place = "response_url" if incoming.path.startswith("/actions/") else name
+            headers[place].add(incoming.headers.get("Authorization", "none"))
+            return do(incoming)
+
+        monkeypatch.setattr(stand_in, "work", work)
+    (world.folder / ".netrc").write_text("machine 127.0.0.1 login somebody password made-up\n")
+    (world.folder / ".netrc").chmod(0o600)
+    world.start(HOME=str(world.folder))
+    card = posted(world)
+    world.slack.click(SAM, card.ts, "approve")
+    world.told(SAM, "not on the list")
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+    bearer = {f"Bearer {world.slack.bot_token}"}
+    assert headers == {"conveyor": {"none"}, "slack": bearer, "response_url": {"none"}}

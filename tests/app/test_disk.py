@@ -1,0 +1,133 @@
+"""The ledger's file is locked, read-only, full or corrupted: it is said, and nothing is lost or claimed."""
+
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+from ledger.database import BUSY_SECONDS
+from sandbox.workspace import ANN
+from tests.app.test_main_job import posted, request_of, writes
+from tests.support.world import COMMAND, World, eventually
+
+# Root may write to every file; without this right it is like anybody else.
+WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+
+
+def refuses_to_start(world: World) -> str:
+    """What the app says while it ends; its file is as it was before."""
+    before = contents(world)
+    process = world.launch()
+    assert process.wait(timeout=30) == 1
+    assert contents(world) == before
+    return world.log()
+
+
+def contents(world: World) -> bytes:
+    return world.database.read_bytes()
+
+
+def not_recorded(world: World, ts: str) -> None:
+    """A click that cannot be written down is answered, and the person is told what to do."""
+    answer = world.slack.click(ANN, ts, "approve")
+    assert answer.status == 200
+    world.told(ANN, "could not write this down just now. If the card does not change, please click again.")
+
+
+def still_works(world: World, request_id: str) -> None:
+    card = world.shows(request_id, "asks for access")
+    assert writes(world, request_id) == []
+    assert world.ledger("SELECT state FROM requests") == [("pending",)]
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_id, "Approved by", 30)
+
+
+def test_locked_by_another_program(world: World) -> None:
+    world.start()
+    card = posted(world)
+    blocker = sqlite3.connect(world.database, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    for _ in range(2):  # behind the background too, which waits for the same file
+        not_recorded(world, card.ts)
+        world.slack.private.clear()
+    blocker.execute("ROLLBACK")
+    still_works(world, request_of(card))
+    world.stop()
+    blocker.execute("BEGIN EXCLUSIVE")
+    world.waits["ledger.database.PREPARE_SECONDS"] = 1
+    assert world.launch().wait(timeout=30) == 1
+    assert "cannot start: the ledger failed: database is locked" in world.log()
+    del world.waits["ledger.database.PREPARE_SECONDS"]
+    world.launch()
+    time.sleep(BUSY_SECONDS + 1)  # as when others that start prepare it
+    blocker.execute("ROLLBACK")
+    eventually(world.serves, 30)
+    blocker.close()
+
+
+def test_read_only(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.stop()
+    world.database.chmod(0o400)
+    world.command = [*WITHOUT_RIGHTS, *COMMAND]
+    assert f"cannot be written: Permission denied: {world.database}" in refuses_to_start(world)
+    world.database.chmod(0o600)
+    world.start()
+    still_works(world, request_of(card))
+
+
+def test_full(world: World) -> None:
+    """The limit on a file's size stands for a full disk: the journal cannot grow any more."""
+    world.start()
+    card = posted(world)
+    eventually(lambda: not world.ledger("SELECT 1 FROM requests WHERE show_at IS NOT NULL"))
+    journal = Path(f"{world.database}-wal")
+    limited = limit_files(world, journal.stat().st_size)
+    not_recorded(world, card.ts)
+    assert world.readiness()[0] in (200, 503)
+    for pid in limited:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    still_works(world, request_of(card))
+
+
+def limit_files(world: World, size: int) -> list[int]:
+    """The processes of the app, which may not write beyond this size from now on."""
+    assert world.process
+    found = subprocess.run(
+        ["/bin/ps", "-o", "pid=", "-g", str(world.process.pid)], capture_output=True, text=True, check=True
+    )
+    pids = [int(pid) for pid in found.stdout.split()]
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return pids
+
+
+def test_not_a_database(world: World) -> None:
+    world.database.parent.mkdir()
+    world.database.write_bytes(b"somebody's letters " * 1000)
+    assert "cannot start: the ledger failed: file is not a database" in refuses_to_start(world)
+
+
+def test_corrupted_within(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.stop()
+    kept = world.folder / "kept.db"
+    with sqlite3.connect(world.database) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'requests'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    shutil.copy(world.database, kept)
+    with world.database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(os.urandom(size))
+    said = refuses_to_start(world)
+    assert "cannot start: the ledger" in said and ("damaged" in said or "malformed" in said)
+    shutil.copy(kept, world.database)
+    world.start()
+    still_works(world, request_of(card))

@@ -1,0 +1,357 @@
+"""Every command in README.md and docs/ is run, or the list in tests/support/docs.py says why not."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from sqlalchemy.engine import make_url
+
+from sandbox.workspace import ANN
+from tests.app.test_main_job import posted, request_of
+from tests.app.test_nginx import send
+from tests.requirements import find, needs
+from tests.support.container import Container, needs_image
+from tests.support.docs import NOT_RUN, PAGES, Place, commands, is_run, script
+from tests.support.nginx import ADDRESS, Nginx
+from tests.support.postgres import Postgres
+from tests.support.world import ROOT, World, eventually
+
+RUN: set[Place] = set()
+TYPED = [line for lines in commands().values() for line in lines]
+INSTALLING, OPERATING, WORDS = "docs/installing.md", "docs/operating.md", "docs/changing-the-words.md"
+
+
+def runs(page: str, *headings: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Notes which commands a test runs."""
+    RUN.update(Place(page, heading) for heading in headings)
+    return lambda test: test
+
+
+def shell(text: str, folder: Path, settings: Mapping[str, str] | None = None) -> str:
+    """Type it in a folder; what it printed. The first command that fails is told."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **(settings or {})}
+    done = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", "-c", text],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project as somebody gets it, with this virtual environment in place of one of its own."""
+    copied = tmp_path / "copy"
+    private = shutil.ignore_patterns(".git", ".venv", ".env", "data", "__pycache__", ".*_cache", ".hypo*")
+    shutil.copytree(ROOT, copied, ignore=private)
+    (copied / ".venv").mkdir()
+    for name in ("bin", "lib"):
+        (copied / ".venv" / name).symlink_to(Path(sys.prefix, name))
+    shutil.copy(Path(sys.prefix, "pyvenv.cfg"), copied / ".venv")
+    (copied / ".venv" / "installed").touch()
+    return copied
+
+
+class Typed:
+    """A command that goes on until it is interrupted, as with Ctrl-C."""
+
+    def __init__(self, text: str, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._output = folder / "typed.log"
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                ["/bin/bash", "-c", text],
+                cwd=folder,
+                env={"PATH": os.environ["PATH"], **(settings or {})},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def says(self, words: str) -> bool:
+        assert self.process.poll() is None or words in self.output(), self.output()
+        return words in self.output()
+
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def interrupt(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(60)
+
+
+# Every command has a test
+
+
+def test_every_command_is_run_or_the_list_says_why_not() -> None:
+    assert {place for place, lines in commands().items() if any(map(is_run, lines))} == RUN
+
+
+def test_code_stands_between_fences() -> None:
+    """Where the test above looks."""
+    for page in PAGES:
+        outside = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+        assert not re.findall(r"^(?: {4,}|\t)(?![ \t]*[-*\d]).*", outside, re.MULTILINE), page
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
+            assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("line", [line for line in TYPED if not is_run(line)])
+def test_what_is_not_run_names_what_there_is(line: str) -> None:
+    words = shlex.split(line)
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    match words:
+        case ["docker", "compose", ("up" | "stop"), *options]:
+            assert set(options) - set(services) <= {"--detach", "--wait", "--build"}
+        case ["docker", "compose", ("exec" | "run"), *rest]:
+            assert next(word for word in rest if not word.startswith("--")) in services
+        case ["docker", "build", "--tag", tag, "."]:
+            assert f'"{tag}"' in (ROOT / "deploy/conveyor-for-slack.nomad.hcl").read_text()
+        case ["nomad", "var", "put", path, *secrets]:
+            template = (ROOT / "deploy/conveyor-for-slack.nomad.hcl").read_text()
+            assert f'nomadVar "{path}"' in template
+            names = [secret.partition("=")[0] for secret in secrets]
+            assert names == re.findall(r"\{\{ \.(\w+) \}\}", template)
+        case ["nomad", "job", "run", *options, file]:
+            variable = r'^variable "(\w+)" \{\n  type += string\n(?!  default)'
+            variables = re.findall(variable, (ROOT / file).read_text(), re.MULTILINE)
+            assert [word.partition("=")[0] for word in options if word != "-var"] == variables
+        case ["make", "test"]:
+            assert "make test" in NOT_RUN
+        case _:
+            raise AssertionError(f"No rule checks this command: {line}")
+
+
+# README.md, changing-the-words.md
+
+
+@runs("README.md", "Try it, with no account")
+@runs(WORDS, "Changing the words")
+def test_make_demo_shows_changed_words(copy: Path) -> None:
+    assert script("README.md", "Try it, with no account") == "make demo"
+    assert script(WORDS, "Changing the words") == "make demo"
+    if not _free(8800) and not os.environ.get("REQUIRE_ALL"):
+        pytest.skip("port 8800 is taken")
+    demo = Typed("make demo", copy)
+    try:
+        eventually(lambda: demo.says("Ready after"), 60, "the demo is ready")
+        assert requests.get("http://127.0.0.1:8800", timeout=5).status_code == 200
+        words = copy / "blocks.py"
+        words.write_text(words.read_text().replace(":sparkles: Access request", ":sparkles: Knock knock"))
+        eventually(lambda: demo.says("Changed: blocks.py. The app starts again."), 30)
+    finally:
+        demo.interrupt()
+
+
+def test_the_places_of_the_words_exist() -> None:
+    for name in re.findall(r"`([A-Z_]{4,}|_\w+|\w+_modal)`", (ROOT / WORDS).read_text()):
+        assert re.search(rf"^(def )?{name}\b", (ROOT / "blocks.py").read_text(), re.MULTILINE), name
+
+
+# installing.md
+
+
+@runs(INSTALLING, "Get the files")
+def test_get_the_files(tmp_path: Path) -> None:
+    origin = _origin(tmp_path)
+    shell(script(INSTALLING, "Get the files"), tmp_path, _instead_of_github(origin))
+    made = tmp_path / "conveyor-for-slack" / ".env"
+    assert made.read_text() == (ROOT / ".env.example").read_text()
+    assert made.stat().st_mode & 0o777 == 0o600
+
+
+@runs(OPERATING, "Who let whom in")
+def test_who_let_whom_in(world: World, copy: Path) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+    said = shell(script(OPERATING, "Who let whom in"), copy, world.settings)
+    assert said == "Conveyor and the ledger agree.\n"
+    assert ",approved," in (copy / "trail.csv").read_text()
+    assert '"event": "approved"' in (copy / "trail.json").read_text()
+
+
+@runs(INSTALLING, "Start it", "See whether it is well")
+def test_start_it_and_see_whether_it_is_well(world: World, copy: Path) -> None:
+    names = [name for name in world.settings if name not in ("GUNICORN_CMD_ARGS", "DATABASE_URL")]
+    (copy / ".env").write_text("".join(f"{name}={world.settings[name]}\n" for name in names))
+    world.settings["DATABASE_URL"] = f"sqlite:///{copy}/data/ledger.db"  # where it is by itself
+    started = Typed(script(INSTALLING, "Start it"), copy)
+    install, check, look = script(INSTALLING, "See whether it is well").splitlines()
+    look = look.replace(":8080", f":{world.port}")
+    assert "✓ Conveyor: the key may approve." in shell(f"{install}\n{check}", copy)
+    try:
+        eventually(lambda: _answers(world.url + "/healthz"), 30, "the app serves")
+        eventually(lambda: requests.get(world.url + "/readyz", timeout=5).status_code == 200)
+        assert '"ready":true' in shell(look, copy)
+        posted(world)
+        world.conveyor.key_revoked = True
+        eventually(lambda: requests.get(world.url + "/readyz", timeout=5).status_code == 503)
+        with pytest.raises(AssertionError, match="does not accept CONVEYOR_KEY"):
+            shell(look, copy)
+    finally:
+        started.interrupt()
+    assert (copy / "data" / "ledger.db").exists()
+
+
+@needs("nginx")
+@runs(INSTALLING, "Let Slack reach it")
+def test_let_slack_reach_it(tmp_path: Path, copy: Path, town: World) -> None:
+    tmp_path.chmod(0o755)
+    nginx = Nginx(tmp_path, town.port)
+    there = "/etc/nginx/conf.d/conveyor-for-slack.conf"
+    made = tmp_path / "made.conf"
+    install, test, reload = script(INSTALLING, "Let Slack reach it").splitlines()
+    shell(install.replace(there, str(made)), copy)
+    assert f"server_name {ADDRESS};" in made.read_text()
+    nginx.start()
+    try:
+        nginx.install(made.read_text())
+        for line in (test, reload):
+            assert line.startswith("nginx ")
+            shell(f"{shlex.join(nginx.command)} {line.removeprefix('nginx ')}", copy)
+        assert eventually(lambda: _status(nginx)) == 401
+    finally:
+        nginx.stop()
+
+
+# operating.md
+
+
+@runs(OPERATING, "Back up", "Restore")
+def test_a_backup_restores_the_ledger(world: World, copy: Path) -> None:
+    world.settings["DATABASE_URL"] = f"sqlite:///{copy}/data/ledger.db"
+    world.start()
+    card = posted(world)
+    shell(script(OPERATING, "Back up"), copy)
+    backup = copy / "backup.db"
+    assert backup.stat().st_mode & 0o777 == 0o600
+    world.slack.click(ANN, card.ts, "reject")
+    world.slack.submit(ANN, values={"reason": "Not a customer"})
+    world.shows(request_of(card), "Rejected by")
+    world.kill()
+    shell(script(OPERATING, "Restore"), copy)
+    assert (copy / "data" / "ledger.db").stat().st_mode & 0o777 == 0o600
+    assert world.ledger("SELECT state FROM requests") == [("pending",)]
+    world.start()
+    eventually(lambda: world.ledger("SELECT state FROM requests") == [("ignored elsewhere",)], 40)
+    assert len(world.cards(request_of(card))) == 1
+
+
+@needs_image
+def test_a_backup_restores_the_ledger_in_a_container(container: Container) -> None:
+    """The part of these commands that the container runs."""
+    world = container.world
+    world.start()
+    card = posted(world)
+    (copying,) = [line for line in commands()[Place(OPERATING, "Back up")] if " exec " in line]
+    (restoring,) = [line for line in commands()[Place(OPERATING, "Restore")] if " run " in line]
+    backup = container.execute(*_inside(copying)).stdout
+    container.stop()
+    (container.volume / "ledger.db").write_bytes(b"not a ledger")
+    done = container.execute(*_inside(restoring), given=backup)
+    assert done.returncode == 0, done.stderr
+    assert world.ledger("SELECT state FROM requests") == [("pending",)]
+    world.start()
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by", 60)
+
+
+@needs("initdb")
+@runs(OPERATING, "Back up PostgreSQL", "Restore PostgreSQL")
+def test_a_backup_restores_the_ledger_in_postgresql(world: World, postgres: Postgres, tmp_path: Path) -> None:
+    world.settings["DATABASE_URL"] = postgres.new_database()
+    address = make_url(world.settings["DATABASE_URL"]).set(drivername="postgresql")
+    programs = find("pg_dump")
+    assert programs
+    settings = {"DATABASE_URL": address.render_as_string(hide_password=False)}
+    settings["PATH"] = f"{Path(programs).parent}:{os.environ['PATH']}"
+    world.start(DATABASE_URL=settings["DATABASE_URL"])
+    card = posted(world)
+    shell(script(OPERATING, "Back up PostgreSQL"), tmp_path, settings)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+    world.stop()
+    shell(script(OPERATING, "Restore PostgreSQL"), tmp_path, settings)
+    assert world.ledger("SELECT state FROM requests") == [("pending",)]
+    world.start(DATABASE_URL=settings["DATABASE_URL"])
+    eventually(lambda: world.ledger("SELECT state FROM requests") == [("approved elsewhere",)], 40)
+
+
+@runs(OPERATING, "Upgrade")
+def test_upgrade(tmp_path: Path) -> None:
+    origin = _origin(tmp_path)
+    settings = _instead_of_github(origin)
+    shell(script(INSTALLING, "Get the files"), tmp_path, settings)
+    (origin / "CHANGELOG.md").write_text("newer")
+    shell("git commit --quiet --all --message newer", origin, settings)
+    shell(script(OPERATING, "Upgrade"), tmp_path / "conveyor-for-slack", settings)
+    assert (tmp_path / "conveyor-for-slack" / "CHANGELOG.md").read_text() == "newer"
+
+
+def _inside(line: str) -> list[str]:
+    """What a `docker compose exec` or `run` starts in the container of the app."""
+    words = shlex.split(line)
+    end = -2 if words[-2] in "<>" else len(words)
+    return words[words.index("app") + 1 : end]
+
+
+def _free(port: int) -> bool:
+    return not any(_answers(f"http://127.0.0.1:{number}") for number in range(port, port + 4))
+
+
+def _status(nginx: Nginx) -> int:
+    """The status of what nobody signed, or 0 while nginx is not there yet."""
+    try:
+        return send(nginx, "/slack/events", b"payload={}", {}).status_code
+    except requests.ConnectionError:
+        return 0
+
+
+def _answers(url: str) -> int:
+    """The status of an answer, or 0 without one."""
+    try:
+        return requests.get(url, timeout=5).status_code
+    except requests.RequestException:
+        return 0
+
+
+def _origin(folder: Path) -> Path:
+    """A repository to clone and pull from."""
+    origin = folder / "origin"
+    origin.mkdir()
+    for name in (".env.example", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, origin)
+    make = "git init --quiet; git add .; git commit --quiet --message one"
+    shell(make, origin, _instead_of_github(origin))
+    return origin
+
+
+def _instead_of_github(origin: Path) -> dict[str, str]:
+    """git's settings: who commits, and that the address in the docs means this folder."""
+    pairs = {
+        "user.name": "Somebody",
+        "user.email": "somebody@example.com",
+        f"url.{origin}.insteadOf": "https://github.com/YOUR-COMPANY/conveyor-for-slack",
+    }
+    given = {"GIT_CONFIG_COUNT": str(len(pairs))}
+    for number, (name, value) in enumerate(pairs.items()):
+        given |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return given

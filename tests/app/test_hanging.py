@@ -1,0 +1,108 @@
+"""Slack hangs, drips or refuses while somebody waits for an answer."""
+
+from typing import Any
+
+import pytest
+
+from sandbox.workspace import ANN, BOB, SAM
+from tests.app.test_main_job import posted, request_of, writes
+from tests.support.world import World, eventually
+
+HANGING = [{"delay": 20.0}, {"trickle": 0.3}, {"drop": "before"}, {"status": 500}]
+
+
+@pytest.mark.parametrize("fault", HANGING, ids=str)
+def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault: dict[str, Any]) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.fail("users.info", **fault)
+    answer = world.slack.click(ANN, card.ts, "approve")
+    assert answer.status == 200 and answer.seconds < 2.5
+    world.told(ANN, "Slack did not tell me whether you may decide")
+    assert world.ledger("SELECT state FROM requests") == [("pending",)]
+    world.slack.clear_faults()
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+
+
+@pytest.mark.parametrize("fault", HANGING, ids=str)
+def test_if_slack_opens_no_window_it_is_told(town: World, fault: dict[str, Any]) -> None:
+    card = posted(town)
+    town.slack.private.clear()
+    town.slack.fail("views.open", **fault)
+    answer = town.slack.click(BOB, card.ts, "reject")
+    assert answer.status == 200 and answer.seconds < 2.5
+    town.told(BOB, "Slack did not open the window")
+    assert writes(town, request_of(card)) == []
+
+
+@pytest.mark.parametrize("fault", [{"delay": 20.0}, {"drop": "before"}, {"status": 404}], ids=str)
+def test_a_hanging_response_url_holds_up_no_click(town: World, fault: dict[str, Any]) -> None:
+    card = posted(town)
+    town.slack.private.clear()
+    town.slack.exchanges.clear()
+    town.slack.fail("response_url", **fault)
+    answer = town.slack.click(SAM, card.ts, "approve")
+    assert answer.status == 200 and answer.seconds < 1
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by")
+    town.told(SAM, "not on the list")  # by the other way
+    assert eventually(lambda: town.slack.calls("chat.postEphemeral"))
+
+
+def test_a_card_that_cannot_be_changed_yet_is_told(town: World) -> None:
+    prompt, late = posted(town), posted(town)
+    town.slack.private.clear()
+    town.slack.click(ANN, prompt.ts, "approve")
+    town.shows(request_of(prompt), "Approved by")
+    limits: dict[str, Any] = {
+        "status": 429,
+        "body": {"ok": False, "error": "ratelimited"},
+        "headers": {"Retry-After": "1"},
+    }
+    town.slack.fail("chat.update", None, **limits)
+    assert town.slack.click(ANN, late.ts, "approve").status == 200
+    town.told(ANN, "could not change the card yet. It will follow by itself.")
+    assert "asks for access" in town.slack.text_of(late)
+    town.slack.clear_faults()
+    town.shows(request_of(late), "Approved by")
+    assert len(town.slack.private) == 1  # the card itself told of the first
+
+
+def test_a_click_that_cannot_be_answered_at_all_fails_visibly(town: World) -> None:
+    card = posted(town)
+    for call in ("views.open", "response_url", "chat.postEphemeral"):
+        town.slack.fail(call, times=None, drop="before")
+    assert town.slack.click(BOB, card.ts, "reject").status == 503
+    # On a busy machine it may take longer to fail than a click waits for that.
+    eventually(lambda: town.slack.click(SAM, card.ts, "approve").status == 503)
+    town.slack.clear_faults()
+    town.slack.private.clear()
+    assert town.slack.click(SAM, card.ts, "approve").status == 200
+    town.told(SAM, "not on the list")
+    assert writes(town, request_of(card)) == []
+
+
+def test_bolt_is_not_led_astray_by_its_own_variables(world: World) -> None:
+    world.start(SLACK_CLIENT_ID="1.2", SLACK_CLIENT_SECRET="made-up")
+    card = posted(world)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["posted", "not posted"])
+def test_a_page_instead_of_an_answer_leaves_one_card(world: World, after: bool) -> None:
+    world.slack.fail("chat.postMessage", status=200, body="<!doctype html>Sign in", after=after)
+    world.start()
+    request_id = world.conveyor.ask("jane@acme.com", "Hello")
+    eventually(lambda: world.ledger("SELECT 1 FROM requests WHERE card_ts != ''"), seconds=30)
+    assert len(world.cards(request_id)) == 1
+
+
+def test_a_deleted_card_is_posted_again_while_its_request_is_open(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.slack.delete(card.ts)
+    world.conveyor.add_group("New group")  # whatever makes the card due to be drawn finds out
+    again = world.shows(request_of(card), "New group")
+    assert again.ts != card.ts

@@ -1,0 +1,117 @@
+"""Conveyor's queue, and a request too, may come from a copy that lags behind: that undoes nothing."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from copy import deepcopy
+
+import pytest
+
+from sandbox.stand_in import Fault
+from sandbox.workspace import ANN, BOB, Message
+from tests.app.test_changed_requests import MALLORY, change, drawn
+from tests.app.test_main_job import clickable, posted, request_of, writes
+from tests.support.world import World, eventually
+from worker.watch import READS_A_ROUND
+
+QUEUE = "GET /exchange/authorization_request_queue"
+MANY_LOOKS = 12
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with closing(World(tmp_path_factory.mktemp("town"))) as made:
+        yield made.start(POLL_SECONDS="0.1")
+    assert made.leaks() == []
+
+
+@contextmanager
+def lagging(world: World, request_id: str, *, read: bool = False) -> Iterator[Fault]:
+    """The queue goes on saying of the request what it says now, and so does the request itself if `read`."""
+    with world.conveyor.lock:
+        old = deepcopy(world.conveyor.requests[request_id])
+    body = {"authorization_requests": [old], "page": 1, "per_page": 100, "total_pages": 1}
+    queue = world.conveyor.fail(QUEUE, times=None, body=body)
+    if read:
+        world.conveyor.fail(f"GET /exchange/authorization_requests/{request_id}", times=None, body=old)
+    try:
+        yield queue
+    finally:
+        world.conveyor.clear_faults()
+
+
+def decided(world: World, card: Message, way: str, *, round: int = 1) -> str:
+    """What the ledger says of the request after somebody has decided it and the card shows so."""
+    if way == "approve":
+        world.slack.click(ANN, card.ts, "approve")
+        world.shows(request_of(card), "Approved by", round=round)
+        return "approved"
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "no customer"})
+    world.shows(request_of(card), "Rejected by", round=round)
+    return "rejected"
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["queue", "queue and request"])
+@pytest.mark.parametrize("way", ["approve", "reject"])
+def test_a_decided_request_that_is_still_listed_gets_no_second_card(
+    town: World, way: str, read: bool
+) -> None:
+    card = posted(town, "jane@lagging.example")
+    request_id = request_of(card)
+    with lagging(town, request_id, read=read) as queue:
+        state = decided(town, card, way)
+        looks = queue.used
+        eventually(lambda: queue.used >= looks + MANY_LOOKS)
+        query = f"SELECT round, state FROM requests WHERE id = '{request_id}'"
+        assert town.ledger(query) == [(1, state)]
+        assert town.cards(request_id) == [card] and len(writes(town, request_id)) == 1
+        assert len(town.conveyor.calls(f"GET /exchange/authorization_requests/{request_id}")) > 2
+
+
+def test_whoever_really_asks_again_gets_a_card_whatever_lagged_before(town: World) -> None:
+    card = posted(town, "joe@lagging.example")
+    request_id = request_of(card)
+    with lagging(town, request_id) as queue:
+        decided(town, card, "reject")
+        looks = queue.used
+        eventually(lambda: queue.used >= looks + MANY_LOOKS)
+        town.conveyor.ask_again(request_id)
+        again = clickable(town, request_id, round=2)
+    assert again.ts != card.ts and "Asked again; rejected on" in town.slack.text_of(again)
+    decided(town, again, "reject", round=2)
+    assert len(town.cards(request_id)) == 2 and len(writes(town, request_id)) == 2
+
+
+def test_a_queue_that_lags_takes_no_correction_back(town: World) -> None:
+    card = posted(town, "jane@corrected.example")
+    request_id = request_of(card)
+    with lagging(town, request_id) as queue:
+        change(town, request_id, email=MALLORY)
+        town.slack.click(ANN, card.ts, "approve")
+        eventually(lambda: town.slack.replies(card.ts))
+        drawn(card, state="pending", email=MALLORY)
+        edits, looks = card.edited, queue.used
+        eventually(lambda: queue.used >= looks + MANY_LOOKS)
+        drawn(card, state="pending", email=MALLORY)
+        assert card.edited == edits
+        assert town.ledger(f"SELECT email FROM requests WHERE id = '{request_id}'") == [(MALLORY,)]
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_id, "Approved by")
+
+
+def test_many_that_stay_listed_hold_up_nobody_who_asks_again(town: World) -> None:
+    numbers = range(10, 10 + READS_A_ROUND + 2)
+    crowd = [town.conveyor.ask(f"{number}@crowd.example", request_id=f"crowd-{number}") for number in numbers]
+    with town.conveyor.lock:
+        old = [deepcopy(town.conveyor.requests[request_id]) for request_id in crowd]
+    shown = "SELECT count(*) FROM requests WHERE id LIKE 'crowd-%' AND show_at IS NULL AND state ="
+    eventually(lambda: town.ledger(f"{shown} 'pending'") == [(len(crowd),)])
+    for request_id in crowd:
+        town.conveyor.ignore_here(request_id)
+    eventually(lambda: town.ledger(f"{shown} 'ignored elsewhere'") == [(len(crowd),)])
+    body = {"authorization_requests": old, "page": 1, "per_page": 100, "total_pages": 1}
+    town.conveyor.fail(QUEUE, times=None, body=body)
+    town.conveyor.ask_again(crowd[-1])
+    clickable(town, crowd[-1], round=2)
+    town.conveyor.clear_faults()
+    assert [len(town.cards(request_id)) for request_id in crowd] == [1] * (len(crowd) - 1) + [2]

@@ -1,0 +1,271 @@
+"""Hours without Conveyor or Slack, and a thousand requests at once: the time is in our hands."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+import blocks
+from conveyor_client import ConveyorClient
+from ledger.ledger import Ledger
+from sandbox.conveyor import ConveyorStandIn
+from sandbox.slack import SlackStandIn
+from sandbox.workspace import ANN, Message
+from tests.app.test_main_job import posted, request_of
+from tests.support.world import World, eventually, free_port
+from worker.companies import Companies
+from worker.show import IDLE_SECONDS, SWEEP_SECONDS, Show
+from worker.watch import Watch
+from workspace.channel import Channel
+from workspace.slack_client import SlackClient
+
+POLL = 30.0
+HOUR = 3600.0
+QUEUE = "GET /exchange/authorization_request_queue"
+POST = "chat.postMessage"
+TOO_MANY: dict[str, Any] = {
+    "status": 429,
+    "headers": {"Retry-After": "7"},
+    "body": {"ok": False, "error": "ratelimited"},
+}
+
+
+class Scene:
+    """The loops that watch and show, one round at a time, between the two stand-ins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 1_800_000_000.0
+        self.slack = SlackStandIn(limit_rates=True)
+        self.conveyor = ConveyorStandIn()
+        for stand_in in (self.slack, self.conveyor):
+            stand_in.now = lambda: self.now
+            stand_in.serve(free_port())
+        self.database = folder / "ledger.db"
+        self.looks: list[float] = []
+        self.idle = 30.0
+        self.open()
+
+    def open(self) -> None:
+        """Begin as after a start of the process."""
+        self.ledger = Ledger(f"sqlite:///{self.database}")
+        self.ledger.database.prepare()
+        client = SlackClient(self.slack.bot_token, self.slack.api_url)
+        self.channel = Channel(client, self.slack.channel_id)
+        conveyor = ConveyorClient(self.conveyor.api_url, self.conveyor.api_key)
+        companies = Companies(conveyor, lambda: self.now)
+        self.watch = Watch(
+            conveyor, self.ledger.queue, self.ledger.polls, blocks.offer, POLL, lambda: self.now
+        )
+        self.show = Show(self.channel, self.ledger, companies, lambda: True, lambda: self.now)
+        self.watch_at = self.show_at = self.now
+        self.channel.refresh_identity()
+
+    def restart(self) -> None:
+        self.ledger.database.close()
+        self.open()
+
+    def run(self, seconds: float) -> None:
+        """Let so much time pass."""
+        until = self.now + seconds
+        while min(self.watch_at, self.show_at) <= until:
+            self.now = max(self.now, min(self.watch_at, self.show_at))
+            if self.watch_at <= self.now:
+                self.looks.append(self.now)
+                self.watch_at = self.now + self.watch.round()
+                self.show_at = self.now  # as a change in the ledger wakes it up
+            else:
+                wait = self.show.round()
+                self.show_at = self.now + (max(wait, 0.001) if wait < IDLE_SECONDS else self.idle)
+        self.now = until
+
+    def outages(self) -> list[Message]:
+        return [card for card in self.slack.cards() if "outage" in request_of(card)]
+
+    def asked(self) -> list[str]:
+        """The requests that have a card, in the order of the channel."""
+        return [request_of(card) for card in self.slack.cards() if "outage" not in request_of(card)]
+
+    def close(self) -> None:
+        self.ledger.database.close()
+        self.slack.stop()
+        self.conveyor.stop()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    made.run(1)
+    yield made
+    made.close()
+
+
+def test_an_outage_of_conveyor_is_told_once_and_taken_back(scene: Scene) -> None:
+    scene.conveyor.ask("before@acme.com")
+    scene.run(POLL)
+    scene.looks.clear()
+    scene.conveyor.stop()
+    scene.run(POLL)
+    began = scene.looks[0]
+    scene.run(began + 599 - scene.now)
+    assert not scene.outages()
+    scene.run(32)
+    (told,) = scene.outages()
+    assert "Requests are not arriving" in scene.slack.text_of(told)
+    for _ in range(3):
+        scene.run(HOUR)
+        scene.restart()
+    pauses = [later - look for look, later in pairwise(scene.looks)]
+    assert pauses[:4] == [60, 120, 240, 300] and max(pauses) == 300
+    asked = scene.conveyor.ask("during@acme.com")
+    scene.conveyor.serve(scene.conveyor.port)
+    scene.run(300)
+    (again,) = scene.outages()
+    assert again.ts == told.ts and "Requests are arriving again" in scene.slack.text_of(again)
+    assert scene.asked()[-1] == asked and len(scene.slack.cards()) == 3
+    scene.run(HOUR)
+    assert len(scene.slack.calls("chat.update")) == 1
+    scene.conveyor.fail("*", times=None, status=503)  # the next one is another
+    scene.run(HOUR)
+    assert ["not" in card.text for card in scene.outages()] == [False, True]
+
+
+def test_a_short_outage_is_not_told(scene: Scene) -> None:
+    scene.conveyor.fail("*", times=None, status=503)
+    scene.run(5 * 60)
+    scene.conveyor.clear_faults()
+    scene.run(HOUR)
+    assert not scene.slack.cards()
+
+
+def test_requests_that_arrive_without_their_groups_are_no_outage(scene: Scene) -> None:
+    scene.conveyor.fail("GET /exchange/access_groups", times=None, status=503)
+    scene.run(HOUR)
+    asked = scene.conveyor.ask("jane@acme.com")
+    scene.run(POLL + 2)
+    assert scene.asked() == [asked] and not scene.outages()
+    assert "access_groups" in scene.ledger.polls.status().problem
+
+
+def test_requests_arrive_from_a_queue_of_which_a_part_cannot_be_read(scene: Scene) -> None:
+    scene.conveyor.requests["broken"] = {"status": "requested", "email": None, "id": "broken"}
+    scene.run(HOUR)
+    asked = scene.conveyor.ask("jane@acme.com")
+    scene.run(POLL + 2)
+    assert scene.asked() == [asked]
+    scene.conveyor.ignore_here(asked)
+    scene.run(POLL + 2)
+    assert "Ignored in Conveyor" in scene.slack.text_of(scene.slack.cards()[-1])
+    scene.run(600)
+    assert scene.outages() == []  # the others arrive; what cannot be read is told in /readyz
+    assert "1 entries that cannot be read" in scene.ledger.polls.status().problem
+
+
+def test_the_message_of_an_outage_is_posted_once_when_its_answer_is_lost(scene: Scene) -> None:
+    scene.conveyor.fail("*", times=None, status=503)
+    scene.slack.fail(POST, drop="after")
+    scene.run(HOUR)
+    assert len(scene.outages()) == 1 and len(scene.slack.calls(POST)) == 1
+
+
+def test_the_message_of_an_outage_is_taken_back_though_the_ledger_was_lost(scene: Scene) -> None:
+    scene.conveyor.fail("*", times=None, status=503)
+    scene.run(HOUR)
+    (told,) = scene.outages()
+    scene.ledger.database.close()
+    for file in scene.database.parent.glob("ledger.db*"):
+        file.unlink()
+    scene.open()
+    scene.run(HOUR)
+    scene.conveyor.clear_faults()
+    scene.run(HOUR)
+    (again,) = scene.outages()
+    assert again.ts == told.ts and "arriving again" in again.text
+
+
+def test_slack_is_down_for_hours_and_cards_come_in_order(scene: Scene) -> None:
+    scene.slack.stop()
+    asked = []
+    for number in range(8):
+        asked.append(scene.conveyor.ask(f"p{number}@acme.com", "x", requested_at=None))
+        scene.run(600)
+    scene.restart()
+    scene.slack.serve(scene.slack.port)
+    assert scene.channel.refresh_identity()
+    scene.run(360)
+    assert scene.asked() == asked
+    assert not scene.slack.problems and not scene.outages()
+
+
+@pytest.mark.long
+def test_a_thousand_requests_arrive_at_one_a_second(scene: Scene) -> None:
+    asked = [scene.conveyor.ask(f"p{number}@acme.com", f"message {number}") for number in range(1000)]
+    scene.slack.fail(POST, times=40, **TOO_MANY, when=lambda message: "7@" in message["text"])
+    scene.slack.fail(POST, times=1, drop="after", when=lambda message: "p500@" in message["text"])
+    scene.run(POLL)
+    scene.watch_at, scene.idle = math.inf, 1.0  # all are recorded; reading a thousand again takes real time
+    began = scene.now - POLL
+    while len(scene.asked()) < 1000:
+        scene.run(20)
+        assert scene.now - began < 1000 + 41 * 8 + 60
+    scene.idle = 30.0
+    scene.run(SWEEP_SECONDS)
+    assert sorted(scene.asked()) == sorted(asked)
+    moments = sorted(float(card.ts) for card in scene.slack.cards())
+    assert all(later - earlier >= 1 for earlier, later in pairwise(moments))
+    refused = [post for post in scene.slack.calls(POST) if post.status == 429]
+    assert len(refused) == 40 and all(post.fault for post in refused)  # of its own it was never too quick
+    assert len(scene.slack.calls(POST)) == 1040
+
+
+def test_deleted_cards_are_found_missing_within_ten_minutes(scene: Scene) -> None:
+    kept, lost, decided = (scene.conveyor.ask(f"{name}@acme.com") for name in ("kept", "lost", "decided"))
+    scene.run(60)
+    scene.conveyor.ignore_here(decided)
+    scene.run(60)
+    cards = {request_of(card): card for card in scene.slack.cards()}
+    for request_id in (lost, decided):
+        scene.slack.delete(cards[request_id].ts)
+    scene.run(SWEEP_SECONDS + 10)
+    assert scene.asked() == [kept, lost]
+    assert scene.slack.cards()[0].ts == cards[kept].ts and not scene.slack.cards()[0].edited
+    assert "asks for access" in scene.slack.text_of(scene.slack.cards()[1])
+
+
+@pytest.mark.long
+def test_an_outage_as_the_process_sees_it(world: World) -> None:
+    world.waits["worker.watch.OUTAGE_SECONDS"] = 1
+    world.start()
+    posted(world)
+    eventually(lambda: world.readiness()[0] == 200)
+    world.conveyor.stop()
+
+    def told() -> Message | None:
+        found = [card for card in world.slack.cards() if "outage" in request_of(card)]
+        assert len(found) < 2
+        return found[0] if found else None
+
+    assert "not arriving" in eventually(told).text
+    status, found = world.readiness()
+    assert status == 503 and "no complete look since 20" in found["reasons"][0]
+    assert requests.get(world.url + "/healthz", timeout=5).status_code == 200
+    world.kill()
+    world.start()
+    assert requests.get(world.url + "/healthz", timeout=5).status_code == 200
+    world.conveyor.serve(world.conveyor.port)
+    eventually(lambda: "arriving again" in (card.text if (card := told()) else ""), 60)
+
+
+@pytest.mark.long
+def test_a_long_pause_is_not_taken_for_a_stuck_loop(world: World) -> None:
+    world.waits["worker.loops.STUCK_SECONDS"] = 3
+    world.start(POLL_SECONDS="6")
+    card = posted(world)
+    looks = len(world.conveyor.calls(QUEUE))
+    eventually(lambda: len(world.conveyor.calls(QUEUE)) > looks)
+    assert world.process and world.process.poll() is None and "stuck" not in world.log()
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")

@@ -1,0 +1,151 @@
+"""Whoever only looks like a customer is another one, wherever the app remembers; the same one is found."""
+
+from typing import Any
+
+import pytest
+
+from sandbox.workspace import ANN, BOB, SAM
+from tests.app.test_main_job import posted, request_of
+from tests.app.test_operating import run
+from tests.app.test_wishes import answer_to, approved
+from tests.support.world import World
+
+KELVIN = "\N{KELVIN SIGN}"
+LONG_S = "\N{LATIN SMALL LETTER LONG S}"
+CRM = "https://crm.example/accounts/"
+# Whoever is known, and who looks like them: to somebody who folds case, or who reads.
+PAIRS = [
+    pytest.param("ceo@bank.com", f"ceo@ban{KELVIN}.com", id="Kelvin sign"),
+    pytest.param("ceo@strasse.de", "ceo@straße.de", id="sharp s"),
+    pytest.param("ceo@wide.com", "ceo@ｗｉｄｅ.com", id="full width"),
+    pytest.param("ceo@office.com", "ceo@o\N{LATIN SMALL LIGATURE FFI}ce.com", id="ligature"),
+]
+
+
+def grants(world: World, *addresses: str) -> dict[str, str]:
+    """How the access of each address stands in Conveyor."""
+    listed = world.conveyor.authorizations.values()
+    return {grant["email"]: grant["status"] for grant in listed if grant["email"] in addresses}
+
+
+def listing(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    """What Conveyor answers that looks less closely than the app: all of them, whoever was asked for."""
+    return {name: items, "page": 1, "per_page": 100, "total_pages": 1}
+
+
+@pytest.mark.parametrize("known, alike", PAIRS)
+def test_nothing_of_somebody_else_is_on_the_card_or_in_an_answer(town: World, known: str, alike: str) -> None:
+    name = known.rpartition("@")[2]
+    company = {
+        "id": f"conn-{name}",
+        "domain": name,
+        "crm_id": "1",
+        "crm_link": CRM + name,
+        "authorizations_count": 7,
+        "authorizations_with_access_count": 7,
+        "authorizations_removed_count": 0,
+        "latest_activity_at": "2026-11-01T12:00:00Z",
+    }
+    town.conveyor.connections.append(company)
+    card = approved(town, known)
+    town.conveyor.fail(
+        "GET /exchange/connections", times=None, body=listing("connections", town.conveyor.connections)
+    )
+    shown = posted(town, alike)
+    # The next of the known company is told of it all.
+    colleague = posted(town, f"joe@{name}")
+    town.conveyor.clear_faults()
+    assert "asked before" not in town.slack.text_of(shown)
+    assert "nobody at xn--" in town.slack.text_of(shown) and CRM not in str(shown.blocks)
+    assert f"{known} asked before; approved on" in town.slack.text_of(colleague)
+    assert f"people at {name} had access" in town.slack.text_of(colleague)
+    assert CRM + name in str(colleague.blocks)
+
+    for typed in (name, known, alike.rpartition("@")[2], alike):
+        said = town.slack.text_of(answer_to(town, SAM, typed))
+        wanted, other = (known, alike) if typed in (name, known) else (alike, known)
+        assert f"{wanted} asked " in said and f"{other} asked " not in said, said
+    assert town.slack.text_of(card)
+
+
+def test_a_person_at_a_mail_provider_is_not_who_looks_like_them(town: World) -> None:
+    approved(town, "sam.kim@gmail.com")
+    for alike in (f"{LONG_S}am.kim@gmail.com", f"sam.{KELVIN}im@gmail.com"):
+        assert "asked before" not in town.slack.text_of(posted(town, alike))
+        assert "1 request of" in town.slack.text_of(answer_to(town, SAM, alike))
+    assert "sam.kim@gmail.com asked before" in town.slack.text_of(posted(town, "Sam.Kim@Gmail.com"))
+
+
+@pytest.mark.parametrize("known, alike", PAIRS)
+def test_revoking_ones_access_leaves_the_others(town: World, known: str, alike: str) -> None:
+    known, alike = f"revoked-{known}", f"revoked-{alike}"
+    approved(town, known)
+    card = approved(town, alike)
+    assert grants(town, known, alike) == {known: "gated", alike: "gated"}
+    town.conveyor.fail(
+        "GET /exchange/authorizations",
+        times=None,
+        body=listing("authorizations", list(town.conveyor.authorizations.values())),
+    )
+    town.slack.click(BOB, card.ts, "more", value="revoke")
+    town.shows(request_of(card), "Revoked by <@U0BOB>")
+    said = town.slack.text_of(answer_to(town, SAM, known))
+    town.conveyor.clear_faults()
+    assert grants(town, known, alike) == {known: "gated", alike: "revoked"}
+    assert "now: revoked" not in said
+
+
+def test_an_answer_about_somebody_who_looks_alike_confirms_nothing(town: World) -> None:
+    card = posted(town, "cfo@bank.com")
+    answer = {"id": "auth-other", "email": f"cfo@ban{KELVIN}.com", "status": "gated", "dataroom_id": "room-1"}
+    town.conveyor.fail("POST /exchange/authorizations", after=True, body=answer)
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by <@U0ANN>")
+    # That was said by Conveyor when it was asked once more, of the request and of what was granted.
+    calls = [exchange.call for exchange in town.conveyor.exchanges]
+    after = calls[len(calls) - calls[::-1].index("POST /exchange/authorizations") :]
+    assert f"GET /exchange/authorization_requests/{request_of(card)}" in after
+    assert "GET /exchange/authorizations" in after
+
+
+@pytest.mark.parametrize("known, alike", PAIRS)
+def test_reconciling_keeps_them_apart(town: World, known: str, alike: str) -> None:
+    known, alike = f"audited-{known}", f"audited-{alike}"
+    approved(town, known)
+    asked = town.conveyor.ask(alike, status="approved")
+    grant = town.conveyor.approve_here(asked)
+    status, said = run(town, "audit", "reconcile")
+    assert status == 1
+    assert f"{alike} has access in Conveyor ({grant}), but this ledger does not know of an approval." in said
+    # Access that the known one lost is not made up for by that of the other.
+    mine = next(item for item in town.conveyor.authorizations.values() if item["email"] == known)
+    town.conveyor.revoke_here(mine["id"])
+    assert f"{known} was approved here" in run(town, "audit", "reconcile")[1]
+    town.conveyor.revoke_here(grant)
+
+
+# The same one
+
+
+def test_a_company_is_found_by_either_name_of_its_domain(town: World) -> None:
+    approved(town, "eva@müller.example")
+    second = posted(town, "max@xn--mller-kva.example")
+    assert "eva@müller.example asked before" in town.slack.text_of(second)
+    answers = [
+        town.slack.text_of(answer_to(town, SAM, typed))
+        for typed in ("müller.example", "xn--mller-kva.example", "XN--MLLER-KVA.Example", "Müller.EXAMPLE")
+    ]
+    for said in answers:
+        heading, _, rest = said.partition("\n")
+        assert heading.startswith("2 requests of ")
+        assert rest == answers[0].partition("\n")[2]
+        assert "eva@müller.example asked" in rest and "max@xn--mller-kva.example asked" in rest
+    assert "eva@müller.example asked" in town.slack.text_of(answer_to(town, SAM, "EVA@xn--mller-kva.example"))
+
+
+def test_a_person_is_found_in_whatever_case(town: World) -> None:
+    for address in ("jane@person.com", "JANE@PERSON.com"):
+        approved(town, address)
+    for typed in ("jane@person.com", "JANE@PERSON.com", "Jane@person.COM"):
+        assert "2 requests of" in town.slack.text_of(answer_to(town, SAM, typed))
+    assert "jane@person.com asked before" in town.slack.text_of(posted(town, "jAnE@pErSoN.cOm"))

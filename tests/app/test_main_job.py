@@ -1,0 +1,703 @@
+"""The main job, at the level of the process: signed HTTP in, Conveyor calls and cards out.
+
+Everything is done twice: by HTTP with all waits as they are, where the tests that share one app share
+`python app.py` itself; and over a socket that the app opened, where the longest waits are shorter. Starting,
+stopping and dying are in test_start_stop.py.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Message
+from tests.support.world import COMMAND, World, eventually
+
+MODES = ("http", "socket")
+
+
+@pytest.fixture(params=MODES)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path, by_socket=request.param == "socket")
+    if request.param == "http":
+        made.waits.clear()
+    yield made
+    made.close()
+    assert made.leaks() == []
+
+
+@pytest.fixture(scope="module", params=MODES)
+def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with closing(World(tmp_path_factory.mktemp("town"), by_socket=request.param == "socket")) as made:
+        if request.param == "http":
+            made.command = COMMAND
+        yield made.start()
+    assert made.leaks() == []
+
+
+def posted(world: World, email: str = "jane@acme.com", message: str | None = "Hello", **more: Any) -> Message:
+    """The card of a new request."""
+    request_id = world.conveyor.ask(email, message, **more)
+    return clickable(world, request_id)
+
+
+def clickable(world: World, request_id: str, *, round: int = 1) -> Message:
+    """The card of a request, once the ledger has it as well."""
+    card = world.shows(request_id, "asks for access", round=round)
+    eventually(
+        lambda: world.ledger(f"SELECT 1 FROM requests WHERE card_ts = '{card.ts}' AND state = 'pending'")
+    )
+    return card
+
+
+def request_of(card: Message) -> str:
+    assert card.metadata
+    return str(card.metadata["event_payload"]["id"])
+
+
+def writes(world: World, request_id: str) -> list[tuple[str, bool]]:
+    """Every write about a request that reached Conveyor, and whether it took effect."""
+    return [
+        (decision.call.split()[0], decision.effective)
+        for decision in world.conveyor.decisions
+        if decision.request_id == request_id
+    ]
+
+
+def offered(world: World, room: str, names: list[str]) -> list[str]:
+    """The ids of new groups of a data room, once the app offers them."""
+    ids = [world.conveyor.add_group(name, room) for name in names]
+    query = f"SELECT count(*) FROM access_groups WHERE dataroom_id = '{room}'"
+    eventually(lambda: world.ledger(query) == [(len(ids),)])
+    return ids
+
+
+# 1. Watch
+
+
+@pytest.mark.parametrize(
+    "message, more",
+    [
+        (None, {}),
+        ("", {}),
+        (" \n ", {}),
+        ("x" * 20_000, {}),
+        ("&<>" * 5_000, {}),
+        ("😀" * 5_000, {}),
+        ("<!channel> *bold* <https://evil.example|your bank> `code`\u202e\x00", {}),
+        ("no time", {"requested_at": None}),
+        ("no link", {"links": False}),
+        ("odd fields", {"crm_link": 7, "surprise": {"a": [1]}, "_type": None}),
+    ],
+)
+def test_every_request_gets_a_card(town: World, message: str | None, more: dict[str, Any]) -> None:
+    card = posted(town, message=message, **more)
+    assert "jane@acme.com" in town.slack.text_of(card)
+    assert len(town.cards(request_of(card))) == 1
+
+
+def test_a_long_message_says_how_much_more_there_is(town: World) -> None:
+    card = posted(town, message="x" * 20_000)
+    assert "16,000 more characters: read them in Conveyor." in town.slack.text_of(card)
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 100, 101, 2000])
+def test_any_number_of_groups_works(town: World, count: int) -> None:
+    room = f"room-of-{count}"
+    names = [f"Group {number} <b> & 😀" + "long " * (number % 40) for number in range(count)]
+    ids = offered(town, room, names)
+    card = posted(town, dataroom_id=room)
+    shown = town.slack.text_of(card)
+    if count == 0:
+        assert "Approving gives standard access." in shown and "Access groups" not in shown
+    else:
+        if count > 10:
+            answer = town.slack.suggest(ANN, "groups", f"group {count - 1} ", ts=card.ts)
+            assert ids[-1] in [option["value"] for option in answer.body["options"]]
+        town.slack.click(ANN, card.ts, "approve", choose={"groups": [ids[-1]]})
+        card = town.shows(request_of(card), "Approved")
+        assert f"standard access and Group {count - 1} <b> & 😀" in town.slack.text_of(card)
+        assert town.conveyor.decisions[-1].groups == [ids[-1]]
+    for group_id in ids:
+        town.conveyor.delete_group(group_id)
+
+
+def test_equal_names_can_be_told_apart(town: World) -> None:
+    for group_id in ("first-1", "other-2"):
+        town.conveyor.add_group("Legal", "room-of-equals", group_id=group_id)
+    shown = town.slack.text_of(town.shows(request_of(posted(town, dataroom_id="room-of-equals")), "other-2"))
+    assert "Legal (first-1)" in shown and "Legal (other-2)" in shown
+
+
+def test_only_groups_of_the_requests_data_room_are_offered(town: World) -> None:
+    offered(town, "room-mine", ["Mine"])
+    offered(town, "room-theirs", ["Theirs"])
+    shown = town.slack.text_of(posted(town, dataroom_id="room-mine"))
+    assert "Mine" in shown and "Theirs" not in shown
+
+
+def test_open_cards_follow_the_list_of_groups(town: World) -> None:
+    group = town.conveyor.add_group("Old name", "room-renamed")
+    request_id = request_of(posted(town, dataroom_id="room-renamed"))
+    town.shows(request_id, "Old name")
+    town.conveyor.rename_group(group, "New name")
+    town.shows(request_id, "New name")
+
+
+def test_a_look_costs_two_calls_whatever_is_open(world: World) -> None:
+    for number in range(100):
+        world.conveyor.ask(f"p{number}@acme.com", "x")
+        world.conveyor.add_group(f"Group {number}", group_id=f"g{number}")
+    world.start(POLL_SECONDS="2")
+    eventually(lambda: len(world.ledger("SELECT id FROM requests")) == 100)
+    world.conveyor.exchanges.clear()
+    eventually(lambda: len(world.conveyor.calls("GET /exchange/authorization_request_queue")) >= 2)
+    # What is asked of the companies is for the cards, one a second.
+    every = [exchange.call for exchange in world.conveyor.exchanges]
+    calls = [call for call in every if call != "GET /exchange/connections"]
+    assert calls[:4] == ["GET /exchange/access_groups", "GET /exchange/authorization_request_queue"] * 2
+
+
+def test_cards_come_oldest_first_one_a_second(world: World) -> None:
+    world.slack.limit_rates = True
+    world.waits.pop("worker.show.POST_SECONDS", None)
+    asked = [
+        world.conveyor.ask(f"p{number}@acme.com", "x", requested_at=f"2026-01-0{9 - number}T00:00:00Z")
+        for number in range(4)
+    ]
+    world.start()
+    cards = eventually(lambda: len(found := world.slack.cards()) == 4 and found)
+    assert [request_of(card) for card in cards] == asked[::-1]
+    eventually(lambda: all(post.done for post in world.slack.calls("chat.postMessage")))
+    assert [post.status for post in world.slack.calls("chat.postMessage")] == [200] * 4
+
+
+def test_a_429_is_honoured_and_loses_nothing(world: World) -> None:
+    world.slack.fail(
+        "chat.postMessage",
+        status=429,
+        headers={"Retry-After": "2"},
+        body={"ok": False, "error": "ratelimited"},
+    )
+    world.start()
+    request_id = world.conveyor.ask("jane@acme.com", "x")
+    world.shows(request_id, "asks for access")
+    first, second = world.slack.calls("chat.postMessage")
+    assert second.at - first.at >= 2
+    assert len(world.cards(request_id)) == 1
+
+
+# 2. Approve
+
+
+def test_approving_grants_the_chosen_groups_and_says_so(town: World) -> None:
+    chosen, _ = offered(town, "room-of-two", ["Penetration test", "Source code"])
+    card = posted(town, dataroom_id="room-of-two")
+    assert town.slack.click(ANN, card.ts, "approve", choose={"groups": [chosen]}).status == 200
+    card = town.shows(request_of(card), "Approved")
+    call = town.conveyor.calls("POST /exchange/authorizations")[-1]
+    assert call.request == {
+        "request_id": request_of(card),
+        "reviewer_email": town.slack.users[ANN].email,
+        "access_group_ids": [chosen],
+        "nda_bypass": False,
+    }
+    shown = town.slack.text_of(card)
+    for words in (
+        "Approved by <@U0ANN>",
+        "Ann Abbot",
+        "Granted: standard access and Penetration test.",
+        "jane@acme.com",
+        "acme.com",
+        "Hello",
+        "Open in Conveyor",
+    ):
+        assert words in shown
+    assert card.text.startswith("Approved by Ann Abbot: jane@acme.com (acme.com)")
+    assert "approve" not in str(card.blocks[-1].get("elements", ""))
+
+
+def test_nothing_chosen_is_standard_access(town: World) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "approve")
+    card = town.shows(request_of(card), "Granted: standard access.")
+    assert town.conveyor.calls("POST /exchange/authorizations")[-1].request["access_group_ids"] == []
+
+
+def test_a_group_that_is_gone_grants_nothing(town: World) -> None:
+    (group,) = offered(town, "room-gone", ["Gone soon"])
+    card = posted(town, dataroom_id="room-gone")
+    town.conveyor.delete_group(group)
+    eventually(lambda: not town.ledger("SELECT id FROM access_groups WHERE dataroom_id = 'room-gone'"))
+    payload = town.slack.click_payload(ANN, card.ts, "approve")
+    payload["state"]["values"] = {
+        "groups-1-1": {
+            "groups": {
+                "type": "checkboxes",
+                "selected_options": [{"text": {"type": "plain_text", "text": "Gone soon"}, "value": group}],
+            }
+        }
+    }
+    assert town.slack.send_payload(payload).status == 200
+    town.told(ANN, "`Gone soon` cannot be chosen")
+    assert writes(town, request_of(card)) == []
+    town.shows(request_of(card), "Approving gives standard access.")
+
+
+def test_a_group_of_another_room_grants_nothing(town: World) -> None:
+    (mine,) = offered(town, "room-ours", ["Mine"])
+    (theirs,) = offered(town, "room-not-ours", ["Theirs"])
+    card = posted(town, dataroom_id="room-ours")
+    payload = town.slack.click_payload(ANN, card.ts, "approve", choose={"groups": [mine]})
+    (values,) = payload["state"]["values"].values()
+    values["groups"]["selected_options"][0]["value"] = theirs
+    town.slack.send_payload(payload)
+    town.told(ANN, "cannot be chosen")
+    assert writes(town, request_of(card)) == []
+
+
+def test_a_group_that_conveyor_refuses_gives_the_decision_back(world: World) -> None:
+    group = world.conveyor.add_group("Refused")
+    world.start(POLL_SECONDS="3")
+    card = posted(world)
+    del world.conveyor.groups[group]
+    world.slack.click(ANN, card.ts, "approve", choose={"groups": [group]})
+    reply = eventually(lambda: world.slack.replies(card.ts))[0]
+    assert "<@U0ANN>" in reply.text and "did not accept" in reply.text
+    assert "Conveyor said:" in world.slack.text_of(reply) and group in world.slack.text_of(reply)
+    world.shows(request_of(card), "asks for access")
+    assert writes(world, request_of(card)) == [("POST", False)]
+
+
+# 3. Reject
+
+
+def test_rejecting_asks_for_a_reason_and_shows_it_whole(town: World) -> None:
+    card = posted(town, "joe@rival.example", "Let me in")
+    town.slack.click(BOB, card.ts, "reject")
+    view = town.slack.open_view(BOB)
+    assert view and "joe@rival.example" in town.slack.text_of(view)
+    for blank in ("", " \n\t ", "\u200b \u3164", "\u2800\ufe0f\n\U000e0020", "\xad" * 2001):
+        town.slack.submit(BOB, values={"reason": blank}, enforce=False)
+        assert view.errors == {"reason": "Please say why, in a few words that a colleague will understand."}
+    town.slack.submit(BOB, values={"reason": "x" * 2001}, enforce=False)
+    assert "2,000" in view.errors["reason"]
+    assert writes(town, request_of(card)) == []
+    reason = ("A competitor & <friends>. " * 80).strip()[:2000]
+    town.slack.submit(BOB, values={"reason": reason})
+    assert town.slack.open_view(BOB) is None
+    card = town.shows(request_of(card), "Rejected by <@U0BOB>")
+    assert reason in town.slack.text_of(card)
+    call = town.conveyor.calls("PATCH /exchange/authorization_requests/*")[-1]
+    assert call.request == {"status": "ignored", "reviewer_email": town.slack.users[BOB].email}
+    assert "Rejected by Bob" in card.text and "joe@rival.example (rival.example)" in card.text
+    assert "Reason: A competitor &amp; &lt;friends&gt;." in card.text
+
+
+def test_a_past_decision_is_found_by_searching(town: World) -> None:
+    card = posted(town, "zoe@needle.example")
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.submit(BOB, values={"reason": "contract expired"})
+    town.shows(request_of(card), "Rejected")
+    for words in ("zoe@needle.example", "needle.example", "rejected zoe@needle.example", "contract expired"):
+        assert [found.ts for found in town.slack.search(words)] == [card.ts]
+    assert card.ts in [found.ts for found in town.slack.search(town.slack.users[BOB].real_name)]
+
+
+def test_closing_the_modal_changes_nothing(town: World) -> None:
+    card = posted(town)
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.close(BOB)
+    assert "asks for access" in town.slack.text_of(card)
+    assert town.ledger(f"SELECT state FROM requests WHERE id = '{request_of(card)}'") == [("pending",)]
+
+
+def test_a_reason_can_be_made_optional(world: World) -> None:
+    world.start(REJECTION_REASON="optional")
+    for blank in ("", "\u2060 \u3164"):
+        card = posted(world)
+        world.slack.click(BOB, card.ts, "reject")
+        world.slack.submit(BOB, values={"reason": blank})
+        shown = world.slack.text_of(world.shows(request_of(card), "Rejected"))
+        assert "Reason" not in shown
+    assert world.ledger("SELECT DISTINCT reason FROM requests") == [("",)]
+
+
+# 4. Show it
+
+
+def test_a_slow_decision_is_shown_in_progress_then_decided(town: World) -> None:
+    card = posted(town)
+    town.conveyor.fail("POST /exchange/authorizations", delay=2.5)
+    town.slack.click(ANN, card.ts, "approve")
+    card = town.shows(request_of(card), "Approving… by <@U0ANN>", seconds=2)
+    assert "Approved" not in town.slack.text_of(card)
+    assert not any(block["type"] == "actions" for block in card.blocks)
+    town.shows(request_of(card), "Approved by", seconds=4.5)
+
+
+def test_a_quick_decision_costs_one_update(town: World) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by", seconds=2)
+    assert card.edited == 1
+
+
+# 5. Refusals and failures
+
+
+def test_a_refusal_gives_back_with_conveyors_words(town: World) -> None:
+    card = posted(town)
+    town.conveyor.fail(
+        "POST /exchange/authorizations", status=422, body={"error": "Seat <limit> " + "x" * 500}
+    )
+    town.conveyor.fail(
+        "POST /exchange/authorizations", status=422, body={"error": "Limit *reached* " + "x" * 500}
+    )
+    for _ in range(2):
+        town.shows(request_of(card), "asks for access")
+        town.slack.click(ANN, card.ts, "approve")
+        eventually(lambda: town.slack.replies(card.ts))
+    replies = eventually(lambda: len(found := town.slack.replies(card.ts)) == 2 and found)
+    assert "Conveyor said" not in town.slack.text_of(replies[0])  # never HTML
+    said = town.slack.text_of(replies[1]).partition("Conveyor said: ")[2]
+    assert said.startswith("Limit *reached* x") and len(said) == 300
+    town.shows(request_of(card), "asks for access")
+
+
+def test_refused_but_closed_elsewhere_is_believed(town: World) -> None:
+    card = posted(town)
+    request_id = request_of(card)
+
+    def ignored_meanwhile(_: object) -> bool:
+        town.conveyor.ignore_here(request_id)
+        return True
+
+    town.conveyor.fail("POST /exchange/authorizations", when=ignored_meanwhile)
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_id, "Ignored in Conveyor")
+    assert "<@U0ANN>" in eventually(lambda: town.slack.replies(card.ts))[0].text
+
+
+@pytest.mark.long
+def test_a_doubtful_write_is_read_twice_before_it_is_repeated(world: World) -> None:
+    world.start()
+    card = posted(world)
+    request_id = request_of(card)
+    world.conveyor.fail("POST /exchange/authorizations", drop="before")
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_id, "Approved by <@U0ANN>", seconds=20)
+    first, second = world.conveyor.calls("POST /exchange/authorizations")
+    reads = [
+        exchange
+        for exchange in world.conveyor.calls("GET /exchange/authorization_requests/*")
+        if first.at < exchange.at < second.at
+    ]
+    apart = world.waits.get("worker.decide.CONFIRM_SECONDS", 10)
+    assert len(reads) >= 2 and reads[-1].at - reads[0].at >= apart
+    assert writes(world, request_id) == [("POST", True)]
+
+
+def test_a_card_says_that_it_waits_for_conveyor(town: World) -> None:
+    card = posted(town)
+    town.conveyor.fail("*", times=None, status=503)
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Conveyor does not answer yet. I keep trying.")
+    query = f"SELECT sent_at FROM requests WHERE id = '{request_of(card)}'"
+    assert town.ledger(query) == [(None,)]  # nothing was sent: it can be given back
+    town.conveyor.clear_faults()
+    town.shows(request_of(card), "Approved by")
+
+
+def test_a_bad_key_is_reported_as_what_it_is(town: World) -> None:
+    card = posted(town)
+    town.conveyor.key_revoked = True
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "does not accept this app's API key")
+    assert "API key" in eventually(lambda: town.slack.replies(card.ts))[0].text
+    _, found = eventually(lambda: (answer := town.readiness())[0] == 503 and answer)
+    assert any("CONVEYOR_KEY" in reason for reason in found["reasons"])
+    assert "does not accept CONVEYOR_KEY" in town.log()
+    assert requests.get(town.url + "/healthz", timeout=5).status_code == 200
+    town.conveyor.key_revoked = False
+    town.shows(request_of(card), "Approved by")
+
+
+def test_a_key_that_may_not_write_gives_the_decision_back(town: World) -> None:
+    card = posted(town)
+    town.conveyor.fail("POST /exchange/authorizations", status=403, body="")
+    town.slack.click(ANN, card.ts, "approve")
+    assert "may not do this" in eventually(lambda: town.slack.replies(card.ts))[0].text
+    town.shows(request_of(card), "asks for access")
+
+
+@pytest.mark.long
+def test_the_key_follows_no_redirect(world: World) -> None:
+    other = type(world.conveyor)()
+    other.serve()
+    world.start()
+    card = posted(world)
+    location = {"Location": other.api_url + "/exchange/authorizations"}
+    world.conveyor.fail("POST /exchange/authorizations", status=302, headers=location)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by", seconds=20)
+    assert other.exchanges == []
+    other.stop()
+
+
+def test_an_unexpected_error_shows_a_reference_and_stops_nobody_else(town: World) -> None:
+    card = posted(town, "odd@poisoned.example")
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by")
+    # A row that nothing of ours writes: its address is no text.
+    odd = "email = x'ff', show_at = 0, revision = revision + 1"
+    town.ledger(f"UPDATE requests SET {odd} WHERE id = '{request_of(card)}'")
+    town.slack.click(ANN, card.ts, "more", value="revoke")
+    said = town.told(ANN, "Something went wrong on my side.")
+    (reference,) = re.findall(r"`(\w{8})`", said)
+    (line,) = [line for line in town.log().splitlines() if f"reference={reference}" in line]
+    assert "level=ERROR" in line and "TypeError" in line
+    posted(town, "next@acme.com")
+    assert any(request_of(card) in note for note in eventually(lambda: town.readiness()[1]["notes"]))
+
+
+# 6. Handled elsewhere, come back, clicked late
+
+
+def test_approved_ignored_or_gone_in_conveyor(town: World) -> None:
+    cards = {}
+    for name in ("approved", "ignored", "gone"):
+        cards[name] = request_of(posted(town, f"{name}@acme.com"))
+    town.conveyor.approve_here(cards["approved"])
+    town.conveyor.ignore_here(cards["ignored"])
+    town.conveyor.remove(cards["gone"])
+    for name, words in (
+        ("approved", "Approved in Conveyor"),
+        ("ignored", "Ignored in Conveyor"),
+        ("gone", "No longer in Conveyor"),
+    ):
+        card = town.shows(cards[name], words)
+        assert not any(block["type"] == "actions" for block in card.blocks)
+        assert f"{name}@acme.com" in town.slack.text_of(card)
+
+
+def test_the_same_request_asked_again_gets_a_new_round(town: World) -> None:
+    town.conveyor.now = lambda: time.time() - 30 * 86400
+    card = posted(town)
+    town.conveyor.now = time.time
+    request_id = request_of(card)
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.submit(BOB, values={"reason": "too early"})
+    town.shows(request_id, "Rejected by")
+    asked_at = int(time.time())
+    town.conveyor.ask_again(request_id)
+    again = clickable(town, request_id, round=2)
+    assert again.ts != card.ts
+    shown = json.dumps(again.blocks)
+    assert any(f'"timestamp": {asked_at + late}' in shown for late in range(3)), "when it was asked again"
+    assert "Asked again; rejected on" in town.slack.text_of(again) and "<@U0BOB>" in town.slack.text_of(again)
+    assert "too early" in town.slack.text_of(town.shows(request_id, "Rejected by", round=1))
+    town.slack.click(ANN, again.ts, "approve")
+    town.shows(request_id, "Approved by", round=2)
+
+
+@pytest.mark.long
+def test_an_empty_or_broken_queue_closes_nothing(world: World) -> None:
+    world.start()
+    request_id = request_of(posted(world))
+    empty = {"authorization_requests": [], "page": 1, "per_page": 100, "total_pages": 1}
+    world.conveyor.fail("GET /exchange/authorization_request_queue", times=3, status=200, body=empty)
+    world.conveyor.fail("GET /exchange/authorization_request_queue", times=2, status=500)
+    eventually(lambda: len(world.conveyor.calls("GET /exchange/authorization_request_queue")) > 8)
+    assert "asks for access" in world.slack.text_of(world.shows(request_id, "asks"))
+    assert world.ledger("SELECT state FROM requests") == [("pending",)]
+
+
+def test_a_failing_second_page_closes_nothing_and_loses_nothing(world: World) -> None:
+    for number in range(150):
+        world.conveyor.ask(f"p{number}@acme.com", "x")
+    second: dict[str, Any] = {"when": lambda request: request.get("page") == "2"}
+    world.conveyor.fail("GET /exchange/authorization_request_queue", times=2, status=500, **second)
+    world.start()
+    eventually(lambda: len(world.ledger("SELECT id FROM requests")) == 150)
+    assert world.ledger("SELECT DISTINCT state FROM requests") == [("pending",)]
+
+
+def test_a_queue_that_does_not_honour_pages_closes_nothing(world: World) -> None:
+    for number in range(150):
+        world.conveyor.ask(f"p{number}@acme.com", "x")
+    world.conveyor.honors_page = False
+    world.start()
+    eventually(lambda: world.ledger("SELECT id FROM requests"))
+    eventually(lambda: "repeats" in str(world.readiness()[1]["reasons"]))
+    assert world.ledger("SELECT DISTINCT state FROM requests") == [("pending",)]
+
+
+def test_a_late_click_says_who_decided(town: World) -> None:
+    card = posted(town)
+    stale = town.slack.click_payload(BOB, card.ts, "approve")
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by")
+    edits = card.edited
+    assert town.slack.send_payload(stale).status == 200
+    assert "<@U0ANN> approved this, <!date^" in town.told(BOB, "You were not first")
+    eventually(lambda: card.edited > edits, what="the card is drawn again")
+    assert writes(town, request_of(card)) == [("POST", True)]
+
+
+def test_a_modal_opened_before_somebody_else_decided(town: World) -> None:
+    card = posted(town)
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.click(ANN, card.ts, "approve")
+    town.shows(request_of(card), "Approved by")
+    town.slack.submit(BOB, values={"reason": "too late"})
+    view = town.slack.open_view(BOB)
+    assert view and "<@U0ANN> approved this" in town.slack.text_of(view)
+    assert writes(town, request_of(card)) == [("POST", True)]
+    town.slack.close(BOB)
+
+
+def test_a_click_on_an_old_card_points_to_the_current_one(town: World) -> None:
+    card = posted(town)
+    request_id = request_of(card)
+    old = town.slack.click_payload(ANN, card.ts, "approve")
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.submit(BOB, values={"reason": "no"})
+    town.shows(request_id, "Rejected")
+    town.conveyor.ask_again(request_id)
+    again = clickable(town, request_id, round=2)
+    town.slack.send_payload(old)
+    assert again.ts.replace(".", "") in town.told(ANN, "This is an old card")
+    assert writes(town, request_id) == [("PATCH", True)]
+
+
+# 7. Who may decide
+
+
+@pytest.mark.parametrize(
+    "who, words",
+    [
+        (SAM, "You are not on the list of reviewers"),
+        (GUS, "Only full members"),
+        (GIL, "Only full members"),
+        (EVE, "Only full members"),
+        (ROBOT, "Only full members"),
+        (DAN, "Only full members"),
+        (NOEL, "e-mail address of whoever decides"),
+        (UNA, "e-mail address of whoever decides"),
+    ],
+)
+def test_who_may_not_is_told_privately(town: World, who: str, words: str) -> None:
+    card = posted(town)
+    for button in ("approve", "reject"):
+        town.slack.private.clear()
+        assert town.slack.click(who, card.ts, button).status == 200
+        town.told(who, words)
+        assert town.slack.open_view(who) is None
+    assert writes(town, request_of(card)) == []
+    assert "asks for access" in town.slack.text_of(card)
+
+
+@pytest.mark.parametrize("who", [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA])
+def test_a_modal_that_a_reviewer_opened_does_not_let_others_decide(town: World, who: str) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "reject")
+    view = town.slack.open_view(ANN)
+    assert view
+    payload = town.slack.submit_payload(ANN, view.id, values={"reason": "me"})
+    payload["user"] = {"id": who, "name": "x", "team_id": "T0SANDBOX"}
+    answer = town.slack.send_payload(payload)
+    assert answer.body["response_action"] == "update"
+    assert "Nothing was changed" in str(answer.body["view"])
+    assert writes(town, request_of(card)) == []
+    town.slack.close(ANN)
+
+
+def suggested(world: World, who: str, **place: str) -> list[str]:
+    """The ids of the groups that somebody is offered as they begin to type."""
+    answer = world.slack.suggest(who, "groups", "", **place)
+    assert answer.status == 200
+    return [option["value"] for option in answer.body["options"]]
+
+
+def test_groups_are_named_to_nobody_who_may_not_decide(town: World) -> None:
+    ids = offered(town, "room-of-names", [f"Secret {number}" for number in range(11)])
+    card = posted(town, dataroom_id="room-of-names")
+    town.slack.click(ANN, card.ts, "options")
+    view = town.slack.open_view(ANN)
+    assert view
+    assert suggested(town, ANN, ts=card.ts) == suggested(town, ANN, view_id=view.id) == ids
+    for who in (SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA):
+        assert suggested(town, who, ts=card.ts) == []
+    payload: dict[str, Any] = {**town.slack.submit_payload(ANN, view.id), "type": "block_suggestion"}
+    payload |= {"action_id": "groups", "block_id": "groups", "value": ""}
+    for user in ({"id": SAM}, {"id": "U0NOBODY"}, {"id": ""}, {}, None):
+        assert town.slack.send_payload({**payload, "user": user}).body == {"options": []}
+    assert len(town.slack.send_payload(payload).body["options"]) == len(ids)
+    town.slack.close(ANN)
+
+
+def test_groups_are_named_only_while_slack_says_who_somebody_is(world: World) -> None:
+    for number in range(11):
+        world.conveyor.add_group(f"Group {number}")
+    world.start()
+    card = posted(world)
+    eventually(lambda: world.ledger("SELECT count(*) FROM access_groups") == [(11,)])
+    world.slack.fail("users.info", times=1, status=503)
+    assert suggested(world, ANN, ts=card.ts) == []
+    assert len(suggested(world, ANN, ts=card.ts)) == 11
+    asked = len(world.slack.calls("users.info"))
+    assert len(suggested(world, ANN, ts=card.ts)) == 11
+    assert len(world.slack.calls("users.info")) == asked  # the answer is kept
+
+
+def test_an_empty_list_lets_full_members_decide_and_says_so(world: World) -> None:
+    world.start(REVIEWERS="")
+    card = posted(world)
+    world.slack.click(GUS, card.ts, "approve")
+    world.told(GUS, "Only full members")
+    world.slack.click(SAM, card.ts, "approve")
+    world.shows(request_of(card), "Approved by <@U0SAM>")
+    assert "REVIEWERS is empty" in world.log()
+    assert any("REVIEWERS is empty" in note for note in world.readiness()[1]["notes"])
+
+
+def test_a_user_group_may_decide(world: World) -> None:
+    world.slack.user_groups["S0SEC"] = {"handle": "security", "users": [SAM]}
+    world.start(REVIEWERS="S0SEC")
+    eventually(lambda: world.slack.calls("usergroups.users.list"))
+    card = posted(world)
+    world.slack.click(ANN, card.ts, "approve")
+    world.told(ANN, "not on the list")
+    world.slack.click(SAM, card.ts, "approve")
+    world.shows(request_of(card), "Approved by <@U0SAM>")
+
+
+# 8. Two at once
+
+
+def test_double_clicks_and_two_reviewers_make_one_decision(town: World) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    card = posted(town)
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.private.clear()
+    clicks = [town.slack.click_payload((ANN, BOB)[number % 2], card.ts, "approve") for number in range(7)]
+    view = town.slack.open_view(BOB)
+    assert view
+    submission = town.slack.submit_payload(BOB, view.id, values={"reason": "no"})
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(town.slack.send_payload, [*clicks, submission]))
+    assert all(answer.status == 200 for answer in answers)
+    answered_in_place = bool(answers[-1].body)
+    eventually(lambda: "Appro" in town.slack.text_of(card) or "Reject" in town.slack.text_of(card))
+    town.shows(request_of(card), "ed by")
+    assert len(writes(town, request_of(card))) == 1
+    eventually(lambda: len(town.slack.private) + answered_in_place == 7)
+    town.slack.close(BOB)

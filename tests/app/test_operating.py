@@ -1,0 +1,416 @@
+"""What an operator asks: is everything as it should be, who let whom in, and what of the old bot?"""
+
+import csv
+import io
+import json
+import re
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import formatdate
+from functools import partial
+from typing import Any
+
+import pytest
+import requests
+from slack_sdk import WebClient
+from standardwebhooks import Webhook
+
+from operations import check
+from sandbox.stand_in import QuietHandler
+from sandbox.workspace import ANN, BOB, GUS, SAM, manifest_scopes
+from tests.app.test_main_job import clickable, posted, request_of
+from tests.support.launcher import Forked, Start
+from tests.support.world import World, eventually
+
+SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
+
+
+def run(world: World, *arguments: str, **settings: str) -> tuple[int, str]:
+    """Exit status and output of `python app.py …` with the world's settings."""
+    output = world.folder / "said"
+    output.unlink(missing_ok=True)
+    status = Forked(Start(world.environment(**settings), output, {}, arguments=arguments)).wait(60)
+    return status, output.read_text()
+
+
+# check
+
+
+def test_a_sound_world_is_found_sound_and_left_as_it_is(world: World) -> None:
+    world.slack.channels[world.slack.channel_id].is_private = True
+    world.slack.user_groups["S0SEC"] = {"handle": "security", "users": [BOB]}
+    reviewers = f"{ANN},bob@harbor.example,@harbor.example,S0SEC"
+    status, said = run(world, "check", REVIEWERS=reviewers, SLACK_APP_TOKEN=world.slack.app_token)
+    assert status == 0, said
+    assert {line[0] for line in said.splitlines()} == {"✓"}
+    for words in (
+        "Settings: all that is needed is there.",
+        "will be made at the first start",
+        "in the workspace",
+        "every scope is there",
+        "Clock: it agrees",
+        "the app is in #trust-requests",
+        "U0BOB of S0SEC is Bob Brown",
+        "Socket: Slack lets the app open one.",
+        "the key may approve",
+        "the key may reject",
+        "the key may revoke",
+    ):
+        assert words in said, said
+    assert not world.database.exists() and not world.slack.messages
+    assert not any(decision.effective for decision in world.conveyor.decisions)
+
+
+def lock_out(world: World) -> None:
+    world.slack.channels[world.slack.channel_id].is_member = False
+
+
+def archive(world: World) -> None:
+    world.slack.channels[world.slack.channel_id].is_archived = True
+
+
+def share(world: World) -> None:
+    world.slack.channels[world.slack.channel_id].is_ext_shared = True
+
+
+def open_ledger(world: World) -> None:
+    world.start()
+    assert stat.S_IMODE(world.database.stat().st_mode) == 0o600
+    world.database.chmod(0o644)
+
+
+@pytest.mark.parametrize(
+    "change, settings, mark, words",
+    [
+        (None, {"CONVEYOR_KEY": "", "PORT": "x"}, "✗", "Settings: PORT must be"),
+        (open_ledger, {}, "✗", "chmod 600"),
+        (None, {"DATABASE_URL": "sqlite:////etc/hostname/ledger.db"}, "✗", "cannot write to"),
+        (None, {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}, "✗", "DATABASE_URL"),
+        (None, {"SLACK_BOT_TOKEN": "xoxb-wrong"}, "✗", "auth.test says invalid_auth"),
+        (lambda world: world.slack.scopes.discard("commands"), {}, "✗", "commands is missing"),
+        (lambda world: world.slack.scopes.add("files:write"), {}, "!", "files:write is more than"),
+        (lambda world: world.slack.fail("*", times=None, status=503), {}, "✗", "Slack: auth.test says"),
+        (None, {"SLACK_CHANNEL_ID": "C0NOWHERE"}, "✗", "channel_not_found"),
+        (lock_out, {}, "✗", "/invite @Conveyor"),
+        (archive, {}, "✗", "archived"),
+        (None, {}, "!", "is public"),
+        (share, {}, "!", "shared with another company"),
+        (None, {"REVIEWERS": ""}, "!", "REVIEWERS is empty"),
+        (None, {"REVIEWERS": GUS}, "✗", "is a guest"),
+        (None, {"REVIEWERS": "nobody@harbor.example"}, "✗", "does not find nobody@harbor.example"),
+        (None, {"REVIEWERS": "S0NONE"}, "✗", "user group S0NONE"),
+        (None, {"SLACK_APP_TOKEN": "xapp-wrong"}, "✗", "SLACK_APP_TOKEN"),
+        (None, {"CONVEYOR_KEY": "wrong"}, "✗", "the key may not read the queue"),
+        (lambda world: world.conveyor.key_forbids.add("PATCH *"), {}, "✗", "the key may not revoke"),
+        (lambda world: world.slack.stop(), {}, "✗", "Slack: no answer from http"),
+        (lambda world: world.conveyor.stop(), {}, "✗", "could not be asked to read the queue"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_wrong_is_said_with_how_to_mend_it(
+    world: World, change: Any, settings: dict[str, str], mark: str, words: str
+) -> None:
+    if change:
+        change(world)
+    status, said = run(world, "check", **settings)
+    assert any(line.startswith(mark) and words in line for line in said.splitlines()), said
+    assert status == (1 if "✗" in {line[0] for line in said.splitlines()} else 0)
+    assert "Traceback" not in said
+    secrets = (world.conveyor.api_key, world.slack.bot_token, world.slack.signing_secret)
+    assert not any(secret in said for secret in secrets)
+
+
+def test_a_ledger_that_others_can_read_is_made_private_at_the_start(world: World) -> None:
+    world.database.parent.mkdir()
+    world.database.touch()
+    world.database.chmod(0o644)
+    world.start()
+    assert {stat.S_IMODE(file.stat().st_mode) for file in world.database.parent.iterdir()} == {0o600}
+    (line,) = [line for line in world.log().splitlines() if "Other users" in line]
+    warning = f"Other users could read the ledger, so the mode of {world.database} is 600 now."
+    assert line.endswith(f"level=WARNING at=ledger.database {warning}")
+
+
+@pytest.mark.parametrize(
+    "off, mark, words", [(3600, "✗", "every click is refused"), (60, "!", "s off Slack")]
+)
+def test_a_wrong_clock_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch, off: int, mark: str, words: str
+) -> None:
+    def date(handler: QuietHandler, timestamp: float | None = None) -> str:
+        return formatdate(time.time() - off, usegmt=True)
+
+    monkeypatch.setattr(QuietHandler, "date_time_string", date)
+    said = run(world, "check")[1]
+    assert any(line.startswith(f"{mark} Clock: ") and words in line for line in said.splitlines()), said
+
+
+def test_check_knows_the_scopes_of_the_manifest() -> None:
+    assert set(check.SCOPES) == set(manifest_scopes())
+
+
+def test_an_address_that_is_not_conveyors_is_not_found_sound(world: World) -> None:
+    status, said = run(world, "check", CONVEYOR_API_URL=world.conveyor.url + "/elsewhere")
+    assert status == 1 and "✗ Conveyor: there is nothing to read the queue at CONVEYOR_API_URL." in said
+
+
+def test_a_password_in_a_wrong_place_is_not_repeated(world: World) -> None:
+    status, said = run(world, "check", DATABASE_URL="postgres://conveyor:secret-word/ledger")
+    assert status == 1 and "DATABASE_URL must be" in said
+    assert "secret-word" not in said and "Traceback" not in said
+
+
+# The webhook
+
+
+def hook(world: World, body: bytes = b'{"type": "access.requested"}', **changes: str) -> requests.Response:
+    """What Svix sends, with some headers changed."""
+    now = datetime.now(UTC)
+    signature = Webhook(SECRET).sign("msg-1", now.replace(tzinfo=None), body.decode("latin-1"))
+    headers = {
+        "svix-id": "msg-1",
+        "svix-timestamp": str(int(now.timestamp())),
+        "svix-signature": signature,
+        **changes,
+    }
+    return requests.post(world.url + "/conveyor/webhook", data=body, headers=headers, timeout=5)
+
+
+def test_a_webhook_makes_the_worker_look_at_once(world: World) -> None:
+    world.start(CONVEYOR_WEBHOOK_SECRET=SECRET, POLL_SECONDS="60")
+    eventually(lambda: world.conveyor.calls("GET /exchange/authorization_request_queue"))
+    time.sleep(1.2)  # a look has just been made, and there is at most one a second
+    request_id = world.conveyor.ask("jane@acme.com", "x")
+    started = time.monotonic()
+    assert hook(world).status_code == 200
+    world.shows(request_id, "asks for access", seconds=5)
+    assert time.monotonic() - started < 1.0
+
+
+def test_a_flood_of_webhooks_makes_one_look_a_second(world: World) -> None:
+    world.start(CONVEYOR_WEBHOOK_SECRET=SECRET, POLL_SECONDS="60")
+    queue = "GET /exchange/authorization_request_queue"
+    eventually(lambda: world.conveyor.calls(queue))
+    before = len(world.conveyor.calls(queue))
+    started = time.monotonic()
+    while time.monotonic() - started < 3:
+        assert hook(world).status_code == 200
+    assert 1 <= len(world.conveyor.calls(queue)) - before <= 4
+
+
+@pytest.fixture(scope="module")
+def hearing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One running app that hears webhooks, for all that do nothing to it."""
+    made = World(tmp_path_factory.mktemp("hearing"))
+    made.start(CONVEYOR_WEBHOOK_SECRET=SECRET)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "body, changes, status",
+    [
+        (b"{}", {"svix-signature": "v1,AAAA"}, 401),
+        (b"{}", {"svix-signature": "nonsense"}, 400),
+        (b"{}", {"svix-signature": "v1,***"}, (400, 401)),
+        (b"{}", {"svix-id": ""}, 401),
+        (b"{}", {"svix-timestamp": "1600000000"}, 401),
+        (b"{}", {"svix-timestamp": "x"}, 401),
+        (b"\xff\xfe", {"svix-signature": "v1,AAAA"}, 400),
+        (b"x" * 1_100_000, {}, 400),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_bad_webhook_is_refused(
+    hearing: World, body: bytes, changes: dict[str, str], status: int | tuple[int, int]
+) -> None:
+    expected = status if isinstance(status, tuple) else (status,)
+    assert hook(hearing, body, **changes).status_code in expected
+    assert "level=ERROR" not in hearing.log()
+
+
+def test_without_a_secret_nobody_is_heard(world: World) -> None:
+    world.start()
+    assert hook(world).status_code == 404
+
+
+# Audit
+
+
+def decide_some(world: World) -> tuple[str, str]:
+    approved, rejected = posted(world, "jane@acme.com"), posted(world, "joe@rival.example")
+    world.slack.click(ANN, approved.ts, "approve")
+    world.slack.click(SAM, rejected.ts, "reject")
+    world.told(SAM, "not on the list")
+    world.slack.click(BOB, rejected.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "=HYPERLINK(1)"})
+    world.shows(request_of(approved), "Approved by")
+    world.shows(request_of(rejected), "Rejected by")
+    return request_of(approved), request_of(rejected)
+
+
+def test_the_trail_is_exported_whole(world: World) -> None:
+    world.start()
+    approved, rejected = decide_some(world)
+    status, said = run(world, "audit", "export", "--format", "json")
+    lines = json.loads(said)
+    assert status == 0
+    assert [line["event"] for line in lines if line["request"] == approved] == [
+        "asked",
+        "approving",
+        "approved",
+    ]
+    assert {"start", "refused"} <= {line["event"] for line in lines}
+    claim = next(line for line in lines if line["event"] == "rejecting")
+    assert (claim["request"], claim["person"], claim["person_email"]) == (rejected, BOB, "bob@harbor.example")
+    assert claim["customer"] == "joe@rival.example" and "=HYPERLINK(1)" in claim["detail"]
+    status, said = run(world, "audit", "export", "--since", "2020-01-01")
+    rows = list(csv.DictReader(io.StringIO(said)))
+    assert [row["number"] for row in rows] == [str(line["number"]) for line in lines]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+    assert run(world, "audit", "export", "--format", "json", "--since", "2999-01-01") == (0, "[]\n")
+    assert run(world, "audit", "export", "--since", "tomorrow")[0] == 2
+
+
+def test_nobody_changes_the_trail(world: World) -> None:
+    world.start()
+    posted(world)
+    for statement in ("UPDATE trail SET event = 'x'", "DELETE FROM trail"):
+        with pytest.raises(Exception, match="the trail can only grow"):
+            world.ledger(statement)
+
+
+def test_reconciling_finds_what_was_not_decided_here(world: World) -> None:
+    world.start()
+    approved, rejected = decide_some(world)
+    assert run(world, "audit", "reconcile") == (0, "Conveyor and the ledger agree.\n")
+    world.stop()
+    stranger = world.conveyor.ask("eve@elsewhere.example", "x")
+    world.conveyor.approve_here(stranger)
+    grant = next(g for g in world.conveyor.authorizations.values() if g["email"] == "jane@acme.com")
+    world.conveyor.revoke_here(grant["id"])
+    world.conveyor.ask_again(rejected)
+    status, said = run(world, "audit", "reconcile")
+    assert status == 1 and said.endswith("3 differences.\n")
+    assert (
+        "eve@elsewhere.example has access in Conveyor" in said
+        and "this ledger does not know of an approval" in said
+    )
+    assert f"jane@acme.com was approved here ({approved}), but has no access in Conveyor." in said
+    assert f"joe@rival.example was rejected here ({rejected}), but is not ignored in Conveyor." in said
+    world.conveyor.stop()
+    status, said = run(world, "audit", "reconcile")
+    assert status == 1 and "Conveyor cannot be read" in said and "Traceback" not in said
+
+
+def test_access_without_a_trust_center_may_be_what_was_approved_here(world: World) -> None:
+    world.start()
+    approved, _ = decide_some(world)
+    grant = next(g for g in world.conveyor.authorizations.values() if g["email"] == "jane@acme.com")
+    for unknown in (None, ""):
+        grant["dataroom_id"] = unknown
+        assert run(world, "audit", "reconcile") == (0, "Conveyor and the ledger agree.\n")
+    grant["dataroom_id"] = "room-1"
+    world.stop()
+    world.ledger(f"UPDATE requests SET dataroom_id = '' WHERE id = '{approved}'")
+    assert run(world, "audit", "reconcile") == (0, "Conveyor and the ledger agree.\n")
+
+
+def test_access_to_another_trust_center_is_not_what_was_approved_here(world: World) -> None:
+    world.start()
+    approved, _ = decide_some(world)
+    grant = next(g for g in world.conveyor.authorizations.values() if g["email"] == "jane@acme.com")
+    grant["dataroom_id"] = "room-2"
+    status, said = run(world, "audit", "reconcile")
+    assert (status, said.splitlines()) == (
+        1,
+        [
+            f"jane@acme.com has access in Conveyor ({grant['id']}), "
+            "but this ledger does not know of an approval.",
+            f"jane@acme.com was approved here ({approved}), but has no access in Conveyor.",
+            "2 differences.",
+        ],
+    )
+
+
+def test_access_that_outlives_another_request_is_known(world: World) -> None:
+    world.start()
+    approved, rejected = decide_some(world)
+    for request_id in (approved, rejected):
+        world.conveyor.ask_again(request_id)
+        clickable(world, request_id, round=2)
+    world.slack.click(BOB, clickable(world, approved, round=2).ts, "reject")
+    world.slack.submit(BOB, values={"reason": "once is enough"})
+    world.conveyor.ignore_here(rejected)
+    world.shows(approved, "Rejected by", round=2)
+    world.shows(rejected, "Ignored in Conveyor", round=2)
+    assert run(world, "audit", "reconcile") == (0, "Conveyor and the ledger agree.\n")
+    trail = world.ledger("SELECT event, person_id FROM trail ORDER BY number")
+    assert {person for event, person in trail if event in ("asked again", "ignored elsewhere")} == {""}
+    assert ("rejected", BOB) in trail and ("approved", ANN) in trail
+
+
+def test_old_customers_are_forgotten_and_their_cards_left_alone(world: World) -> None:
+    world.start()
+    approved, _ = decide_some(world)
+    waiting = posted(world, "cat@wait.example")
+    pictures = {card.ts: (card.text, card.edited) for card in world.slack.cards()}
+    world.stop()
+    world.start(RETENTION_DAYS=str(0.5 / 86400))
+    eventually(lambda: world.ledger("SELECT count(*) FROM requests WHERE email != ''") == [(1,)])
+    kept = world.ledger("SELECT email, message, link, previous FROM requests")
+    assert [row[0] for row in kept if row[0]] == ["cat@wait.example"]
+    assert {card.ts: (card.text, card.edited) for card in world.slack.cards()} == pictures
+    assert world.ledger("SELECT count(*) FROM trail WHERE event = 'forgotten'") != [(0,)]
+    world.slack.click(ANN, waiting.ts, "approve")
+    world.shows(request_of(waiting), "Approved by")
+    world.conveyor.ask_again(approved)  # and whoever asks again is known by what Conveyor says
+    world.shows(approved, "jane@acme.com", round=2)
+
+
+# The original bot
+
+
+def test_the_settings_and_cards_of_the_original_bot_are_enough(world: World) -> None:
+    """Its four settings are all that it had; its cards carry no metadata."""
+    client = WebClient(world.slack.bot_token, world.slack.api_url)
+    ts = client.chat_postMessage(channel=world.slack.channel_id, text="jane@acme.com requested access")["ts"]
+    old = world.slack.find(ts)
+    assert old
+    request_id = world.conveyor.ask("jane@acme.com", "x")
+    kept = ("CONVEYOR_KEY", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_CHANNEL_ID")
+    sandbox = ("CONVEYOR_API_URL", "SLACK_API_URL", "DATABASE_URL", "PORT", "GUNICORN_CMD_ARGS")
+    world.settings = {name: world.settings[name] for name in (*kept, *sandbox)}
+    world.start()
+    card = world.shows(request_id, "asks for access")
+    assert card.ts != old.ts and old.edited == 0
+    eventually(lambda: world.ledger("SELECT 1 FROM requests WHERE card_ts != ''"))
+    world.slack.click(SAM, card.ts, "approve")  # everybody may decide, as before
+    world.shows(request_id, "Approved by <@U0SAM>")
+
+
+# The log
+
+
+def logged(world: World, wanted: re.Pattern[str]) -> bool:
+    return bool(wanted.search(world.log()))
+
+
+def test_a_request_is_followed_through_the_log_without_its_customer(world: World) -> None:
+    world.start()
+    approved, rejected = decide_some(world)
+    for request_id in (approved, rejected):
+        for step in ("card=posted", "claim=", "done=", "card=updated"):
+            wanted = re.compile(rf"request={request_id} .*{step}")
+            eventually(partial(logged, world, wanted), what=wanted.pattern)
+    with socket.create_connection(("127.0.0.1", world.port), timeout=5) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+        assert b" 400 " in stranger.recv(1000)
+    eventually(partial(logged, world, re.compile("level=WARNING at=gunicorn.error Invalid")))
+    for line in world.log().splitlines():
+        assert "level=" in line and " at=" in line, line
+    for words in ("jane@acme.com", "joe@rival.example", "HYPERLINK", "Hello"):
+        assert words not in world.log()

@@ -1,0 +1,163 @@
+"""What outsiders wrote goes through every message, window and sentence, and nowhere does it act."""
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from operations.logs import OneLine
+from sandbox.workspace import ANN, BOB, SAM
+from tests.support.world import World, eventually
+from workspace import block_kit as elements
+
+EVIL = (
+    "<!channel> <!here|x> <@U0BOB> <#C0REQUESTS> <https://evil.example/|your bank> https://evil.example/ "
+    "*bold* _it_ ~no~ `code` :tada: & &lt;!channel&gt; \u202e\u2066\u061c\x1b[31m\x07"
+)
+FORGED = "\n2026-01-01 00:00:00,000 level=ERROR at=app forged=yes\r\u2028level=ERROR forged=yes\x85forged=yes"
+PLAIN = {
+    "rich_text",
+    "rich_text_section",
+    "rich_text_quote",
+    "text",
+    "date",
+    "plain_text",
+    "header",
+    "context",
+}
+OURS = {
+    "section",
+    "input",
+    "actions",
+    "button",
+    "overflow",
+    "checkboxes",
+    "plain_text_input",
+    "modal",
+    "mrkdwn",
+}
+
+
+@pytest.fixture
+def evil(world: World) -> World:
+    """A world in which everybody is called something hostile, and the log is at its most talkative."""
+    world.conveyor.add_group(EVIL + FORGED, group_id="evil")
+    world.slack.users[ANN].real_name = EVIL + FORGED
+    world.slack.users[BOB].name = EVIL + FORGED
+    return world.start(LOG_LEVEL="DEBUG")
+
+
+def parts_of(found: Any) -> Iterator[dict[str, Any]]:
+    for inner in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
+        yield from parts_of(inner)
+    if isinstance(found, dict):
+        yield found
+
+
+def check_sent(request: dict[str, Any], ours: set[str]) -> None:
+    """One call to Slack: markup is ours alone, and so is every mention and every link."""
+    assert not request.get("link_names") and request.get("parse", "none") == "none"
+    view = request.get("view") or {}
+    blocks = request.get("blocks") or view.get("blocks") or []
+    for part in parts_of(blocks):
+        assert part.get("type", "text") in PLAIN | OURS | {"user", "link"}, part
+        if part.get("type") == "user":
+            assert part["user_id"] in (ANN, BOB)
+        if part.get("type") == "link":
+            assert part["url"] in ours or part["url"].startswith("mailto:joe@rival.example?subject=Your")
+        if part.get("type") == "text" and "evil" in str(part):
+            assert set(part.get("style", {})) <= {"bold"}
+        if part.get("type") == "mrkdwn":
+            check_markup(part["text"])
+        if part.get("type") == "plain_text" and "evil" in part["text"]:
+            assert part["emoji"] is False
+    if request.get("text"):
+        assert not re.search(r"<(?!@U0ANN>|@U0BOB>|!date\^)", request["text"]), request["text"]
+        if not blocks:  # then this is what is shown
+            check_markup(request["text"])
+
+
+def check_markup(text: str) -> None:
+    """Outsiders' words stand in code, and nothing is left of them outside."""
+    outside = re.sub(r"`[^`]*`", "", text)
+    assert "evil" not in outside and "bold" not in outside, text
+    assert not re.search(r"<(?!@U0ANN>|@U0BOB>|!date\^)", text), text
+
+
+def test_nothing_pings_links_or_formats(evil: World) -> None:
+    address = f'"{EVIL}"@evil.example'
+    evil.conveyor.fail(
+        "POST /exchange/authorizations", status=422, body={"error": EVIL.replace("<", "") + FORGED}
+    )
+    request_id = evil.conveyor.ask(address, EVIL + FORGED, request_id="req\u2028level=ERROR forged=yes\u202e")
+    card = evil.shows(request_id, "asks for access")
+    ours = {evil.conveyor.requests[request_id]["_links"]["self"]["href"]}
+    eventually(lambda: evil.ledger("SELECT 1 FROM requests WHERE card_ts != ''"))
+
+    evil.slack.click(BOB, card.ts, "reject")  # the window
+    assert evil.slack.open_view(BOB)
+    evil.slack.click(ANN, card.ts, "approve", choose={"groups": ["evil"]})  # refused, with Conveyor's words
+    reply = eventually(lambda: evil.slack.replies(card.ts))[0]
+    assert "Conveyor said:" in evil.slack.text_of(reply)
+    evil.shows(request_id, "asks for access")
+
+    strange = evil.slack.click_payload(SAM, card.ts, "approve")  # somebody who may not
+    evil.slack.send_payload(strange)
+    evil.told(SAM, "not on the list")
+    strange = evil.slack.click_payload(ANN, card.ts, "approve")  # a group that cannot be chosen
+    option = {"text": {"type": "plain_text", "text": EVIL + FORGED}, "value": EVIL + FORGED}
+    strange["state"]["values"] = {"x": {"groups": {"selected_options": [option]}}}
+    evil.slack.send_payload(strange)
+    evil.told(ANN, "Nothing was granted")
+
+    eventually(lambda: evil.ledger("SELECT 1 FROM requests WHERE show_at IS NULL"))
+    evil.slack.click(ANN, card.ts, "approve", choose={"groups": ["evil"]})
+    evil.shows(request_id, "Approved by")
+    answer = evil.slack.submit(BOB, values={"reason": EVIL + FORGED})  # too late: a window that says so
+    assert "You were not first" in str(answer.body)
+    check_sent(answer.body, ours)
+    evil.slack.close(BOB)
+
+    asked = evil.conveyor.ask("joe@rival.example", "Hi")  # a reason in a card and in the text for searching
+    card = evil.shows(asked, "asks for access")
+    eventually(lambda: not evil.ledger("SELECT 1 FROM requests WHERE card_ts = ''"))
+    ours.add(evil.conveyor.requests[asked]["_links"]["self"]["href"])
+    evil.slack.click(BOB, card.ts, "reject")
+    evil.slack.submit(BOB, values={"reason": EVIL})
+    evil.shows(asked, "Rejected by")
+
+    calls = [
+        call for call in evil.slack.exchanges if call.call.startswith(("chat.", "views.", "response_url"))
+    ]
+    assert len({call.call for call in calls}) >= 4
+    for call in calls:
+        check_sent(call.request, ours)
+    assert evil.slack.problems == []
+
+    for line in evil.log().splitlines():  # which splits at more than newlines
+        assert re.match(r"\d{4}-\d\d-\d\d \S+ level=\w+ at=|\[\d{4}-", line), line
+        assert not line.startswith("2026-01-01") and "evil.example" not in line and "bold" not in line
+        assert all(char.isprintable() for char in line)
+
+
+def test_a_record_is_one_line_of_visible_characters() -> None:
+    record = logging.makeLogRecord({"msg": "%s", "args": (EVIL + FORGED,), "levelname": "INFO"})
+    line = OneLine("%(levelname)s %(message)s").format(record)
+    assert line.splitlines() == [line] and line.isprintable()
+    assert r"\n2026-01-01" in line and r"\u2028level" in line and r"\x1b[31m" in line
+
+
+@pytest.mark.parametrize(
+    "address, shown",
+    [
+        ("jane@Acme.com", "acme.com"),
+        ("ceo@\u0430cme.com", "xn--cme-5cd.com"),  # a Cyrillic a
+        ("ceo@ac\u200bme.com", "xn--acme-w76a.com"),  # a space without width
+        ("x@gro\u00df.example", "xn--gro-7ka.example"),
+        ("no address", ""),
+    ],
+)
+def test_a_domain_that_only_looks_like_another_is_spelled_out(address: str, shown: str) -> None:
+    assert elements.domain(address) == shown

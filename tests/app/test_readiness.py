@@ -1,0 +1,74 @@
+"""What /readyz says: each reason is provoked, and is in the table of docs/operating.md."""
+
+import re
+
+import pytest
+import requests
+
+from tests.app.test_main_job import posted
+from tests.support.world import ROOT, World, eventually
+
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+ROWS: list[str] = re.findall(r"^\| `([A-Z][\w ]+(?::| …| is) [^`]*)` \|", OPERATING, re.MULTILINE)
+
+
+def row_of(sentence: str) -> str:
+    """The first row of the tables that this sentence is explained by."""
+    for row in ROWS:
+        if re.fullmatch(re.escape(row).replace("…", ".+"), sentence):
+            return row
+    raise AssertionError(f"docs/operating.md does not explain: {sentence}")
+
+
+@pytest.mark.long
+def test_every_reason_is_explained_and_no_other(world: World) -> None:
+    seen: set[str] = set()
+
+    def says(words: str) -> None:
+        def look() -> bool:
+            try:
+                found = world.readiness()[1]
+            except requests.RequestException:
+                return False
+            sentences = found["reasons"] + found["notes"]
+            seen.update(map(row_of, sentences))
+            return any(words in sentence for sentence in sentences)
+
+        eventually(look, 40, f"{words}\n{world.log()}")
+
+    def no_longer_says(words: str) -> None:
+        eventually(lambda: words not in str(world.readiness()[1]), 40, words)
+
+    slack, conveyor = world.slack, world.conveyor
+    slack.fail("auth.test", times=1, delay=2, body={"ok": False, "error": "invalid_auth"})
+    slack.fail("auth.test", times=1, status=503)
+    slack.fail("conversations.history", times=3, body={"ok": False, "error": "not_in_channel"})
+    conveyor.fail("GET /exchange/authorization_request_queue", times=1, delay=3)
+    slack.fail("apps.connections.open", times=3, status=503)
+    world.waits |= {"app.CONVEYOR": 1, "operations.health.FULL_SECONDS": 0.5}
+    world.launch(REVIEWERS="", SLACK_APP_TOKEN=slack.app_token)
+    says("has not answered yet")
+    says("the socket")
+    says("invalid_auth")
+    says("503")
+    says("the channel was not read yet")
+    says("no complete look yet.")
+    says("REVIEWERS is empty")
+    no_longer_says("no complete look")
+    conveyor.key_revoked = True
+    says("does not accept CONVEYOR_KEY")
+    conveyor.key_revoked = False
+    no_longer_says("no complete look")
+    conveyor.fail("GET /exchange/access_groups", times=2, status=503)
+    says("no complete look since")
+    no_longer_says("no complete look")
+    conveyor.fail("GET /exchange/access_groups", times=1, delay=3)
+    says("are all stuck")
+    no_longer_says("are all stuck")
+    posted(world)
+    slack.fail("chat.postMessage", times=None, body={"ok": False, "error": "invalid_blocks"})
+    conveyor.ask("late@acme.com", "x")
+    says("keeps failing")
+    world.database.write_bytes(b"damaged" * 100_000)
+    says("Ledger: ")
+    assert seen == set(ROWS)

@@ -1,0 +1,223 @@
+"""Settings: all mistakes at once, in sentences, before anything starts."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from settings import SettingsError, load
+from tests.support.world import ROOT
+
+GOOD = {
+    "CONVEYOR_KEY": "made-up-key",
+    "SLACK_BOT_TOKEN": "xoxb-made-up",
+    "SLACK_SIGNING_SECRET": "made-up-secret",
+    "SLACK_CHANNEL_ID": "C0REQUESTS",
+}
+NO_FILE = {"ENV_FILE": os.devnull}
+
+
+def problems(**settings: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load({**GOOD, **settings})
+    return caught.value.problems
+
+
+def test_defaults_need_only_the_required_four() -> None:
+    settings = load(GOOD)
+    assert (settings.port, settings.poll_seconds, settings.reviewers) == (8080, 30.0, ())
+    assert settings.database_url == "sqlite:///data/ledger.db"
+    assert settings.slack_api_url == "https://slack.com/api/"
+    assert settings.conveyor_api_url == "https://api.conveyor.com/api/v2"
+    assert settings.reason_required
+
+
+def test_all_mistakes_are_listed_at_once_and_blank_means_missing() -> None:
+    found = problems(CONVEYOR_KEY=" ", SLACK_BOT_TOKEN="", PORT="eighty", POLL_SECONDS="0", LOG_LEVEL="loud")
+    assert len(found) == 5
+    assert found[0].startswith("CONVEYOR_KEY is missing: an API key")
+    assert all(problem.endswith(".") for problem in found)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "８０"),
+        ("POLL_SECONDS", "nan"),
+        ("POLL_SECONDS", "inf"),
+        ("POLL_SECONDS", "-1"),
+        ("SLACK_BOT_TOKEN", "xoxp-a-person's"),
+        ("SLACK_CHANNEL_ID", "#requests"),
+        ("REVIEWERS", "ann"),
+        ("REVIEWERS", "ann@acme.com, bob"),
+        ("REJECTION_REASON", "sometimes"),
+        ("DATABASE_URL", "mysql://x/y"),
+        ("DATABASE_URL", "postgres://"),
+        ("DATABASE_URL", "sqlite:///"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("CONVEYOR_KEY", "“pasted”"),
+        ("CONVEYOR_WEBHOOK_SECRET", "bm90IGEgc2VjcmV0"),
+        ("CONVEYOR_WEBHOOK_SECRET", "whsec_?"),
+        ("SLACK_APP_TOKEN", "xapp-…"),
+        ("SLACK_SIGNING_SECRET", "two\nlines"),
+        ("CONVEYOR_API_URL", "api.conveyor.com"),
+        ("SLACK_API_URL", "ftp://slack.com"),
+        ("SLACK_API_URL", "http://[bad"),
+    ],
+)
+def test_a_wrong_value_is_explained(name: str, value: str) -> None:
+    (problem,) = problems(**{name: value})
+    assert problem.startswith(name)
+
+
+def test_no_secret_is_shown() -> None:
+    shown = str(problems(SLACK_BOT_TOKEN="secret-one", SLACK_CHANNEL_ID="secret-two"))
+    assert "secret-" not in shown
+    settings = load({**GOOD, "DATABASE_URL": "postgres://user:hidden@host/db"})
+    assert settings.database_url == "postgresql+psycopg://user:hidden@host/db"
+    assert not any(value in repr(settings) for value in ("made-up", "hidden"))
+
+
+def test_reviewers_may_be_separated_by_commas_or_spaces() -> None:
+    settings = load({**GOOD, "REVIEWERS": "Ann@acme.com,@acme.com  U123ABC;S456DEF\n"})
+    assert settings.reviewers == ("Ann@acme.com", "@acme.com", "U123ABC", "S456DEF")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ann@corp.example",
+        "Ann.O'Neil+x@mail.corp.example",
+        "@corp.example",
+        "U0ANN",
+        "W0ANN",
+        "S0GROUP",
+        " ,U0ANN,; @corp.example ;\n ann@corp.example\tS0GROUP , ",
+    ],
+)
+def test_every_genuine_form_of_a_reviewer_is_accepted(value: str) -> None:
+    assert set(load({**GOOD, "REVIEWERS": value}).reviewers) == set(re.findall(r"[^\s,;]+", value))
+
+
+@pytest.mark.parametrize("value", [",", ";", " , ; ", ",\n,"])
+def test_a_list_of_reviewers_that_names_nobody_does_not_let_everybody_decide(value: str) -> None:
+    assert problems(REVIEWERS=value) == [
+        "REVIEWERS has separators but names nobody: write who may decide, such as ann@example.com, "
+        "or leave it blank to let every full member of the workspace decide."
+    ]
+
+
+@pytest.mark.parametrize(
+    "value, advice",
+    [
+        ('"ann@corp.example"', "write ann@corp.example alone."),
+        ("'ann@corp.example", "write ann@corp.example alone."),
+        ("“ann@corp.example”", "write ann@corp.example alone."),
+        ("‘U0ANN’", "write U0ANN alone."),
+        ("„@corp.example“", "write @corp.example alone."),
+        ("<ann@corp.example>", "write ann@corp.example alone."),
+        ("mailto:ann@corp.example", "write ann@corp.example alone."),
+        ("<mailto:ann@corp.example|ann@corp.example>", "write ann@corp.example alone."),
+        ("*@corp.example", "write @corp.example alone."),
+        ("<@U123>", "write U123 alone."),
+        ("<@U123|ann>", "write U123 alone."),
+        ("@U123", "write U123 alone."),
+        ("@ann", "write that person's email address or Slack user id (U…), or a whole domain"),
+        ("<@ann>", "write that person's email address or Slack user id (U…), or a whole domain"),
+        ("ann", "write an email address, an @domain, a Slack user id (U…) or a user-group id (S…)."),
+        ("@*.corp.example", "write an email address, an @domain"),
+        ("@corp.example.", "write an email address, an @domain"),
+        ("ann@corp.example@corp.example", "write an email address, an @domain"),
+    ],
+)
+def test_what_is_no_reviewer_is_told_with_what_to_write(value: str, advice: str) -> None:
+    first, second = problems(REVIEWERS=f"{value},bob@corp.example {value}")
+    assert first == second and first.startswith(f"REVIEWERS has “{value}”: {advice}")
+
+
+@pytest.mark.parametrize(
+    "unseen", "\u200b \ufeff \xad \u2060 \u200e \x1b \u034f \u3164 \u2800 \ufe0f".split(" ")
+)
+def test_characters_of_a_reviewer_that_cannot_be_seen_are_shown(unseen: str) -> None:
+    shown = ascii(unseen)[1:-1]
+    for value in (f"ann@corp.example{unseen}", f"{unseen}U0ANN", f"@corp{unseen}.example", unseen):
+        (problem,) = problems(REVIEWERS=value)
+        assert f"“{value.replace(unseen, shown)}”, with characters that can't be seen: write it" in problem
+        assert problem.isprintable()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text(
+        'CONVEYOR_KEY="from the file $HOME"\nSLACK_BOT_TOKEN=xoxb-file\nSLACK_SIGNING_SECRET=x\nPORT=1\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in (*GOOD, "PORT", "REVIEWERS", "ENV_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLACK_CHANNEL_ID", "C123")
+    monkeypatch.setenv("PORT", "2")
+    monkeypatch.setenv("SLACK_BOT_TOKEN", " ")
+    settings = load()
+    assert settings.conveyor_key == "from the file $HOME"
+    assert (settings.slack_bot_token, settings.port) == ("xoxb-file", 2)
+    monkeypatch.setenv("ENV_FILE", os.devnull)
+    with pytest.raises(SettingsError, match="CONVEYOR_KEY is missing"):
+        load()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["app.py"], ["-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]],
+    ids=["python app.py", "gunicorn"],
+)
+def test_a_wrong_start_ends_at_once_with_every_mistake(command: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**NO_FILE, "SLACK_BOT_TOKEN": "wrong", "CONVEYOR_KEY": " ", "DATABASE_URL": "oracle://"},
+        capture_output=True,
+        text=True,
+        timeout=30,  # a second on an idle machine; never a loop of respawns
+    )
+    assert ended.returncode == 1
+    for name in (
+        "SLACK_BOT_TOKEN",
+        "CONVEYOR_KEY",
+        "SLACK_SIGNING_SECRET",
+        "SLACK_CHANNEL_ID",
+        "DATABASE_URL",
+    ):
+        assert f"- {name}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_reviewers_that_name_nobody_end_the_start(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**NO_FILE, **GOOD, "REVIEWERS": ",", "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db"},
+        capture_output=True,
+        text=True,
+        timeout=30,  # a second on an idle machine; never a loop of respawns
+    )
+    assert ended.returncode == 1
+    assert "- REVIEWERS has separators but names nobody: write who may decide" in ended.stderr
+    assert "Traceback" not in ended.stderr and not (tmp_path / "ledger.db").exists()
+
+
+def test_a_ledger_that_cannot_be_made_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**NO_FILE, **GOOD, "DATABASE_URL": f"sqlite:///{tmp_path}/file/ledger.db"},
+        capture_output=True,
+        text=True,
+        timeout=30,  # a second on an idle machine; never a loop of respawns
+    )
+    assert ended.returncode == 1
+    assert "DATABASE_URL" in ended.stderr and "Traceback" not in ended.stderr

@@ -1,0 +1,148 @@
+"""The pictures of a card, one after another, with the time in our hands."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conveyor_client import AuthorizationRequest, ConveyorClient
+from ledger.ledger import Ledger
+from ledger.rows import Reviewer, Row
+from ledger.states import APPROVE
+from sandbox.slack import SlackStandIn
+from sandbox.workspace import Channel as SlackChannel
+from tests.support.world import eventually
+from worker.companies import Companies
+from worker.show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
+from workspace.channel import Channel
+from workspace.slack_client import SlackClient
+
+ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
+PATIENCE = 2.0
+
+
+class Scene:
+    """A card that waits for a decision, and the loop that draws it."""
+
+    def __init__(self, slack: SlackStandIn, folder: Path) -> None:
+        self.now = 1_000_000.0
+        self.slack = slack
+        self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+        self.ledger.database.prepare()
+        self.ledger.cards.adopt([], self.now)
+        self.show = self.start()
+        self.request = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "", "", self.now)
+        self.ledger.queue.record([self.request], self.now)
+        self.draw()
+        assert self.slack.cards()
+
+    def start(self) -> Show:
+        client = SlackClient(self.slack.bot_token, self.slack.api_url, seconds=PATIENCE)
+        channel = Channel(client, self.slack.channel_id)
+        eventually(channel.refresh_identity)
+        nobody = ConveyorClient("http://127.0.0.1:9", "no key")
+        return Show(channel, self.ledger, Companies(nobody), lambda: True, lambda: self.now)
+
+    def move(self) -> None:
+        """Start again with another channel."""
+        members = self.slack.channels[self.slack.channel_id].members
+        self.slack.channel_id = "C0OTHER"
+        self.slack.channels["C0OTHER"] = SlackChannel("C0OTHER", "other", members)
+        self.show = self.start()
+
+    @property
+    def row(self) -> Row:
+        found = self.ledger.decisions.find("r1")
+        assert found
+        return found
+
+    @property
+    def shown(self) -> str:
+        return self.slack.text_of(self.slack.cards()[0])
+
+    def draw(self, seconds: float = 2.0) -> None:
+        """Let some time pass, and draw what is due."""
+        self.now += seconds
+        self.show.round()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    slack = SlackStandIn()
+    slack.serve()
+    made = Scene(slack, tmp_path)
+    yield made
+    made.ledger.database.close()
+    slack.stop()
+
+
+def test_an_older_picture_that_arrives_late_does_not_stay(scene: Scene) -> None:
+    assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now)
+    late = scene.slack.fail("chat.update", delay=2 * PATIENCE)
+    scene.draw()
+    assert late.used
+    assert scene.ledger.decisions.settle(scene.row, scene.now)
+    scene.draw()
+    assert "Approved" in scene.shown
+    eventually(lambda: "Approving" in scene.shown, what="the older picture arrives")
+    scene.draw(LOOK_AGAIN_SECONDS)
+    assert "Approved" in scene.shown
+    assert scene.row.show_at is None
+
+
+def test_a_new_picture_does_not_wait_because_an_older_one_may_be_late(scene: Scene) -> None:
+    assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now)
+    scene.slack.fail("chat.update", drop="after")
+    scene.draw()
+    scene.draw()
+    assert "Approving" in scene.shown and scene.row.show_at
+    assert scene.ledger.decisions.settle(scene.row, scene.now)
+    scene.draw(0.1)
+    assert "Approved" in scene.shown
+
+
+def test_cards_of_a_former_channel_stay_while_they_can_and_move_when_it_is_archived(scene: Scene) -> None:
+    former = scene.slack.channels[scene.slack.channel_id]
+    old = scene.slack.cards()[0]
+    scene.move()
+    scene.draw(SWEEP_SECONDS)
+    scene.draw()
+    assert scene.row.card_ts == old.ts and old.edited == 1 and not scene.slack.cards()
+    former.is_archived = True
+    scene.ledger.queue.record([replace(scene.request, id="r2")], scene.now)
+    scene.draw(SWEEP_SECONDS)
+    for _ in range(3):
+        scene.draw()
+    assert [("r1" in str(card.metadata), card.text) for card in scene.slack.cards()] == [
+        (True, old.text),
+        (False, old.text),
+    ]
+    assert scene.row.channel == scene.slack.channel_id
+
+
+def test_a_reply_to_a_card_in_a_closed_channel_comes_after_the_card(scene: Scene) -> None:
+    assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now)
+    scene.draw()
+    scene.slack.channels[scene.slack.channel_id].is_member = False
+    scene.move()
+    assert scene.ledger.decisions.give_back(scene.row, scene.now, "refused")
+    for _ in range(10):
+        scene.draw(0.9)
+    (card,) = scene.slack.cards()
+    assert scene.row.card_ts == card.ts and scene.row.state == "pending"
+    (reply,) = scene.slack.replies(card.ts)
+    assert "decide again" in reply.text
+
+
+def test_reminders_come_last(scene: Scene) -> None:
+    scene.ledger.upkeep.remind(0.0, 3, scene.now)
+    scene.ledger.queue.record([replace(scene.request, id="r2", email="joe@acme.com")], scene.now)
+    scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "a click", scene.now)
+    scene.ledger.decisions.give_back(scene.row, scene.now, "refused")
+    for _ in range(6):
+        scene.draw()
+    texts = [message.text for message in scene.slack.messages]
+    assert "Conveyor did not accept this decision" in texts[1]
+    assert texts[2].startswith("Access request: joe@acme.com")
+    assert texts[3:] == ["This request still waits for a decision."]

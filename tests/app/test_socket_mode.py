@@ -1,0 +1,76 @@
+"""What is special about a socket that the app opened; the main job, starts and stops are tested both ways."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from sandbox.workspace import ANN, BOB, SAM
+from tests.app.test_main_job import posted, request_of, writes
+from tests.app.test_wishes import (  # noqa: F401 - they are collected here again, with the worlds below
+    test_an_approval_with_every_option,
+    test_rooms_tells_a_sales_rep_where_each_request_stands,
+)
+from tests.support.world import World, eventually
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path, by_socket=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(tmp_path_factory.mktemp("town"), by_socket=True)
+    made.start()
+    yield made
+    made.close()
+
+
+def test_health_is_served_and_nothing_listens_to_slack(town: World) -> None:
+    assert requests.get(town.url + "/healthz", timeout=5).status_code == 200
+    assert requests.post(town.url + "/slack/events", data=b"x", timeout=5).status_code == 404
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lost", ["drop", "refresh"])
+def test_no_click_is_lost_or_doubled_when_the_socket_changes(world: World, lost: str) -> None:
+    world.start()
+    cards = [posted(world, f"p{number}@acme.com") for number in range(3)]
+    world.slack.click(ANN, cards[0].ts, "approve")
+    before = len(world.slack.calls("apps.connections.open"))
+    getattr(world.slack.link, lost)()
+    clicked = world.slack.click_payload(BOB, cards[1].ts, "approve")
+    answer = world.slack.send_payload(clicked)
+    if answer.status is None:  # the person saw that it failed, and clicks again
+        eventually(lambda: world.slack.send_payload(clicked).status == 200)
+    eventually(lambda: len(world.slack.calls("apps.connections.open")) > before)
+    eventually(world.slack.link.is_open)
+    assert eventually(lambda: world.slack.click(ANN, cards[2].ts, "approve").status == 200)
+    for card in cards:
+        world.shows(request_of(card), "Approved by")
+        assert writes(world, request_of(card)) == [("POST", True)]
+    world.slack.send_payload(clicked)  # as Slack may, when it has not heard of the first
+    assert writes(world, request_of(cards[1])) == [("POST", True)]
+
+
+def test_a_slack_that_is_down_is_told_and_waited_for(world: World) -> None:
+    world.slack.fail("apps.connections.open", times=None, status=503)
+    world.launch()
+    eventually(lambda: world.slack.calls("apps.connections.open"))
+    eventually(lambda: any("socket" in reason for reason in reasons(world)))
+    world.slack.clear_faults()
+    eventually(world.serves)
+    card = posted(world)
+    world.slack.click(SAM, card.ts, "approve")
+    world.told(SAM, "not on the list")
+
+
+def reasons(world: World) -> list[str]:
+    try:
+        return world.readiness()[1]["reasons"]
+    except requests.RequestException:
+        return []

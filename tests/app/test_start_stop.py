@@ -1,0 +1,161 @@
+"""The process itself: it starts with what there is, stops in order, dies at a bad moment and goes on.
+
+By HTTP it is `python app.py` as it is; over a socket it is started quickly, with shorter waits.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from sandbox.workspace import ANN, BOB
+from tests.app.test_main_job import MODES, posted, request_of, writes
+from tests.support.world import COMMAND, World, eventually
+
+
+@pytest.fixture(params=MODES)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path, by_socket=request.param == "socket")
+    if request.param == "http":
+        made.command = COMMAND
+    yield made
+    made.close()
+    assert made.leaks() == []
+
+
+@pytest.mark.long
+def test_a_restart_finishes_what_was_half_done(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.fail("*", times=None, status=503)
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "kept through the crash"})
+    eventually(lambda: world.ledger("SELECT state FROM requests") == [("rejecting",)])
+    world.kill()
+    world.conveyor.clear_faults()
+    world.start()
+    shown = world.shows(request_of(card), "Rejected by <@U0BOB>", seconds=40)
+    assert "kept through the crash" in world.slack.text_of(shown)
+    assert len(world.cards(request_of(card))) == 1
+    assert writes(world, request_of(card)) == [("PATCH", True)]
+
+
+@pytest.mark.long
+def test_a_kill_between_post_and_its_record_posts_no_second_card(world: World) -> None:
+    world.slack.fail("chat.postMessage", delay_after=5)
+    world.start()
+    request_id = world.conveyor.ask("jane@acme.com", "x")
+    eventually(lambda: world.card(request_id))
+    world.kill()
+    assert world.ledger("SELECT card_ts FROM requests") == [("",)]
+    world.start()
+    early = world.slack.click(ANN, world.shows(request_id, "asks").ts, "approve")
+    assert early.status == 200
+    world.told(ANN, "try again in a minute")
+    eventually(lambda: world.ledger("SELECT card_ts FROM requests") != [("",)], seconds=40)
+    card = world.shows(request_id, "asks for access")
+    assert len(world.cards(request_id)) == 1
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_id, "Approved by")
+
+
+@pytest.mark.long
+def test_a_lost_ledger_adopts_what_the_channel_shows(world: World) -> None:
+    world.command = []  # or the reviewer is asked to decide again after three minutes
+    world.start()
+    waiting, decided, stuck, landed = (
+        request_of(posted(world, f"{name}@acme.com")) for name in ("waiting", "decided", "stuck", "landed")
+    )
+    world.slack.click(ANN, world.shows(decided, "asks").ts, "approve")
+    world.shows(decided, "Approved by")
+    world.conveyor.fail("*authorizations", times=None, status=503)
+    world.conveyor.fail("PATCH *", times=None, status=503)
+    for request_id in (stuck, landed):
+        world.slack.click(BOB, world.shows(request_id, "asks").ts, "reject")
+        world.slack.submit(BOB, values={"reason": f"reason for {request_id}"})
+        world.shows(request_id, "Rejecting… by")
+    pictures = {card.ts: (card.text, card.blocks) for card in world.cards(decided)}
+    world.kill()
+    world.conveyor.ignore_here(landed)
+    world.conveyor.clear_faults()
+    for file in world.database.parent.iterdir():
+        file.unlink()
+    world.start()
+    shown = world.shows(landed, "Rejected by <@U0BOB>", seconds=20)
+    assert f"reason for {landed}" in world.slack.text_of(shown)
+    world.shows(stuck, "asks for access", seconds=30)
+    note = eventually(lambda: world.slack.replies(world.shows(stuck, "asks").ts))[0]
+    assert "<@U0BOB>" in note.text and "decide again" in note.text
+    assert {card.ts: (card.text, card.blocks) for card in world.cards(decided)} == pictures
+    assert all(len(world.cards(request_id)) == 1 for request_id in (waiting, decided, stuck, landed))
+    world.slack.click(ANN, world.shows(waiting, "asks for access").ts, "approve")
+    world.shows(waiting, "Approved by")
+    world.conveyor.ask_again(decided)
+    world.shows(decided, "Asked again; an earlier card says how that was decided.", round=2)
+
+
+def test_the_app_starts_while_slack_and_conveyor_are_down(world: World) -> None:
+    slack_port, conveyor_port = (int(url.rsplit(":", 1)[1]) for url in (world.slack.url, world.conveyor.url))
+    world.slack.stop()
+    world.conveyor.stop()
+    world.launch()
+
+    def answers() -> bool:
+        try:
+            return requests.get(world.url + "/healthz", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+    eventually(answers)
+    status, found = world.readiness()
+    assert status == 503 and any("Slack" in reason for reason in found["reasons"])
+    world.slack.serve(slack_port)
+    world.conveyor.serve(conveyor_port)
+    card = posted(world)
+    assert eventually(lambda: world.readiness()[0] == 200)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+
+
+def test_clicks_before_slack_has_answered_are_told_to_wait(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.stop()
+    world.slack.fail("auth.test", times=None, status=503)
+    world.launch()
+    eventually(lambda: world.slack.calls("auth.test"))
+    eventually(lambda: world.slack.click(ANN, card.ts, "approve").status == 200)
+    world.told(ANN, "still starting")
+    world.slack.clear_faults()
+    eventually(world.serves)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")
+
+
+def test_sigterm_finishes_a_running_decision_and_hands_over(world: World) -> None:
+    world.start()
+    card = posted(world)
+    world.conveyor.fail("POST /exchange/authorizations", delay=2)
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(lambda: world.ledger("SELECT sent_at FROM requests") != [(None,)])
+    assert world.stop() == 0
+    assert world.ledger("SELECT state FROM requests") == [("approved",)]
+    assert world.ledger("SELECT owner FROM lease") == [("",)]
+    started = time.monotonic()
+    world.start()
+    world.shows(request_of(card), "Approved by")
+    assert time.monotonic() - started < 10  # no waiting for the lease of a process that has stopped
+
+
+def test_an_impatient_ctrl_c_ends_it_in_order(world: World) -> None:
+    world.start()
+    assert world.process
+    for _ in range(50):
+        os.killpg(world.process.pid, signal.SIGINT)  # the terminal tells both processes
+        time.sleep(0.002)
+    world.process.wait(timeout=10)
+    assert world.ledger("SELECT owner FROM lease") == [("",)]

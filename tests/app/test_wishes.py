@@ -1,0 +1,537 @@
+"""What reviewers and sales reps wish: options, memory, revocation, /rooms, being told, reminders."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+import blocks
+from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Message, Private
+from tests.app.test_main_job import offered, posted, request_of, writes
+from tests.support.world import World, eventually
+from worker.show import OUTCOME_FAILURES
+
+POST = "POST /exchange/authorizations"
+
+
+def day(after: int) -> str:
+    return (datetime.now(UTC).date() + timedelta(days=after)).isoformat()
+
+
+def written(after: int) -> str:
+    """The same day as people write it."""
+    day = datetime.now(UTC).date() + timedelta(days=after)
+    return f"{day:%B} {day.day}, {day.year}"
+
+
+def approved(world: World, email: str = "jane@acme.com", **more: Any) -> Message:
+    card = posted(world, email, **more)
+    world.slack.click(ANN, card.ts, "approve")
+    return world.shows(request_of(card), "Approved by")
+
+
+def answer_to(world: World, who: str, typed: str, command: str = "/rooms") -> Private:
+    """What somebody is told after a slash command, once they are."""
+    before = len(world.slack.private)
+    assert world.slack.command(who, typed, command).status == 200
+    return eventually(lambda: [said for said in world.slack.private[before:] if said.user == who])[0]
+
+
+# Approve with options
+
+
+def test_an_approval_with_every_option(town: World) -> None:
+    first, second = offered(town, "room-of-options", ["Audit report", "Source code"])
+    card = posted(town, dataroom_id="room-of-options")
+    town.slack.click(ANN, card.ts, "options", choose={"groups": [first]})
+    view = town.slack.open_view(ANN)
+    assert view and "jane@acme.com" in town.slack.text_of(view)
+    assert view.blocks[1]["element"]["initial_options"][0]["value"] == first  # as chosen on the card
+    town.slack.submit(
+        ANN, values={"groups": [first, second], "nda": ["nda"], "ends": "90", "reason": "Deal 42 & more"}
+    )
+    shown = town.slack.text_of(town.shows(request_of(card), "Approved by"))
+    assert town.conveyor.calls(POST)[-1].request == {
+        "request_id": request_of(card),
+        "reviewer_email": town.slack.users[ANN].email,
+        "access_group_ids": [first, second],
+        "nda_bypass": True,
+        "expires_at": day(90),
+    }
+    assert "Granted: standard access and Audit report, Source code. No NDA required." in shown
+    assert (
+        f"Asked for: access ends {written(90)}." in shown and "Note:" in shown and "Deal 42 & more" in shown
+    )
+    assert [found.ts for found in town.slack.search("deal 42")] == [card.ts]
+
+
+@pytest.mark.parametrize(
+    "values, block, words",
+    [
+        ({"ends": "day"}, "day", "choose a day"),
+        ({"ends": "day", "day": day(-1)}, "day", "past"),
+        ({"ends": "30", "day": day(10)}, "day", "On a date"),
+    ],
+    ids=str,
+)
+def test_a_wrong_day_is_refused_in_place(town: World, values: dict[str, str], block: str, words: str) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "options")
+    town.slack.submit(ANN, values=values)
+    view = town.slack.open_view(ANN)
+    assert view and words in view.errors[block]
+    town.slack.submit(ANN, values={"ends": "day", "day": day(1)})
+    town.shows(request_of(card), f"access ends {written(1)}.")
+    assert writes(town, request_of(card)) == [("POST", True)]
+
+
+def test_a_note_that_nobody_can_read_is_none(town: World) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "options")
+    town.slack.submit(ANN, values={"reason": "\u200b \u2800\ufe0f"})
+    shown = town.slack.text_of(town.shows(request_of(card), "Approved by"))
+    assert "Note" not in shown
+    assert town.ledger(f"SELECT reason FROM requests WHERE id = '{request_of(card)}'") == [("",)]
+
+
+def test_an_end_that_does_not_arrive_is_no_endless_access(town: World) -> None:
+    card = posted(town)
+    town.slack.click(ANN, card.ts, "options")
+    payload = town.slack.submit_payload(ANN)
+    del payload["view"]["state"]["values"]["ends"]
+    assert town.slack.send_payload(payload).body["errors"] == {"ends": "Please choose when access ends."}
+    assert writes(town, request_of(card)) == []
+    town.slack.close(ANN)
+
+
+def test_many_groups_are_found_by_typing_in_the_window(town: World) -> None:
+    ids = offered(town, "room-of-many", [f"Set {number}" for number in range(12)])
+    card = posted(town, dataroom_id="room-of-many")
+    town.slack.click(BOB, card.ts, "options", choose={"groups": [ids[3]]})
+    view = town.slack.open_view(BOB)
+    assert view and [option["value"] for option in view.blocks[1]["element"]["initial_options"]] == [ids[3]]
+    found = town.slack.suggest(BOB, "groups", "set 11", view_id=view.id)
+    assert [option["value"] for option in found.body["options"]] == [ids[11]]
+    town.slack.submit(BOB, values={"groups": [ids[3], ids[11]]})
+    town.shows(request_of(card), "standard access and Set 3, Set 11.")
+
+
+@pytest.mark.parametrize("who", [SAM, GUS, EVE])
+def test_the_window_with_options_lets_nobody_else_decide(town: World, who: str) -> None:
+    card = posted(town)
+    town.slack.click(who, card.ts, "options")
+    town.told(who, "Nothing was changed" if who != SAM else "nothing was changed")
+    assert town.slack.open_view(who) is None
+    town.slack.click(ANN, card.ts, "options")
+    payload = town.slack.submit_payload(ANN)
+    payload["user"]["id"] = who
+    assert "Nothing was changed" in str(town.slack.send_payload(payload).body["view"])
+    assert writes(town, request_of(card)) == []
+    town.slack.close(ANN)
+
+
+# A card that remembers
+
+
+def test_a_card_tells_of_the_company_and_of_what_was_asked_before(world: World) -> None:
+    world.start(POLL_SECONDS="0.5")
+    group = world.conveyor.add_group("Reports")
+    eventually(lambda: world.ledger("SELECT 1 FROM access_groups"))
+    first = posted(world, "jane@acme.com")
+    assert "When this came, nobody at acme.com had access." in world.slack.text_of(first)
+    world.slack.click(ANN, first.ts, "approve", choose={"groups": [group]})
+    world.shows(request_of(first), "Approved by")
+    second = posted(world, "joe@acme.com")
+    world.slack.click(BOB, second.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "not a customer"})
+    world.shows(request_of(second), "Rejected by")
+    third = world.slack.text_of(posted(world, "Jane@acme.com"))
+    assert "jane@acme.com asked before; approved on" in third and "with Reports" in third
+    assert "joe@acme.com asked before; rejected on" in third and "reason: not a customer" in third
+    assert "<@U0BOB> (Bob Brown)" in third
+    posted(world, "kim@acme.com")
+    calls = world.conveyor.calls("GET /exchange/connections")
+    # Once for the company, and again after each decision.
+    assert [call.request["domain"] for call in calls] == 3 * ["acme.com"]
+
+
+def test_a_card_counts_who_has_access_and_links_to_the_crm(town: World) -> None:
+    town.conveyor.connections.append(
+        {
+            "id": "conn-crm",
+            "domain": "initech.example",
+            "crm_id": "1",
+            "crm_link": "https://crm.example/accounts/1",
+            "authorizations_count": 4,
+            "authorizations_with_access_count": 3,
+            "authorizations_removed_count": 1,
+            "latest_activity_at": "2026-11-01T12:00:00Z",
+        }
+    )
+    card = posted(town, "bill@initech.example")
+    assert "When this came, 3 people at initech.example had access; last active on" in town.slack.text_of(
+        card
+    )
+    assert "https://crm.example/accounts/1" in str(card.blocks)
+
+
+def test_a_personal_mail_provider_is_named_and_not_asked_about(town: World) -> None:
+    one, other = posted(town, "someone@gmail.com"), posted(town, "other@gmail.com")
+    for card in (one, other):
+        assert "gmail.com is a personal mail provider." in town.slack.text_of(card)
+    assert "asked before" not in town.slack.text_of(other)  # strangers at the same provider
+    asked = [call.request["domain"] for call in town.conveyor.calls("GET /exchange/connections")]
+    assert "gmail.com" not in asked
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"delay": 30.0}, {"status": 200, "body": []}], ids=str)
+def test_a_card_does_not_wait_for_what_is_only_good_to_know(world: World, fault: dict[str, Any]) -> None:
+    world.start()
+    world.conveyor.fail("GET /exchange/connections", times=None, **fault)
+    started = world.slack.now()
+    card = posted(world, "jane@acme.com")
+    assert float(card.ts) - started < 4
+    assert "had access" not in world.slack.text_of(card)
+    posted(world, "joe@other.example")
+    assert len(world.conveyor.calls("GET /exchange/connections")) == 1  # and the next card asks no more
+    world.conveyor.clear_faults()
+
+
+# Revoke
+
+
+def test_access_is_revoked_once_and_the_card_says_by_whom(town: World) -> None:
+    card = approved(town, "rita@revoked.example")
+    menu = next(block for block in card.blocks if block.get("accessory"))["accessory"]
+    assert "Conveyor does not tell the customer." in menu["confirm"]["text"]["text"]
+    payload = town.slack.click_payload(BOB, card.ts, "more", value="revoke")
+    assert town.slack.send_payload(payload).status == 200
+    shown = town.slack.text_of(town.shows(request_of(card), "Revoked by <@U0BOB> (Bob Brown)"))
+    assert "Approved by <@U0ANN>" in shown and "Granted: standard access." in shown
+    grants = [g for g in town.conveyor.authorizations.values() if g["email"] == "rita@revoked.example"]
+    assert [grant["status"] for grant in grants] == ["revoked"]
+    assert not any(block.get("accessory") for block in card.blocks)
+    assert card.text.startswith("Revoked by Bob Brown: rita@revoked.example (revoked.example).")
+    town.slack.private.clear()
+    late = {**payload, "trigger_id": "1.2.later"}
+    town.slack.send_payload(late)
+    town.told(BOB, "You revoked this")
+    patches = [call for call in town.conveyor.calls("PATCH /exchange/authorizations/*")]
+    assert len([call for call in patches if grants[0]["id"] in call.path]) == 1
+
+
+@pytest.mark.parametrize("who", [SAM, GUS, EVE])
+def test_only_reviewers_revoke(town: World, who: str) -> None:
+    card = approved(town, "kept@revoked.example")
+    town.slack.private.clear()
+    town.slack.click(who, card.ts, "more", value="revoke")
+    eventually(lambda: [said for said in town.slack.private if said.user == who])
+    assert "Approved by" in town.slack.text_of(card)
+    grants = [g for g in town.conveyor.authorizations.values() if g["email"] == "kept@revoked.example"]
+    assert all(grant["status"] == "gated" for grant in grants)
+    trail = town.ledger(f"SELECT request_id FROM trail WHERE event = 'refused' AND person_id = '{who}'")
+    assert (request_of(card),) in trail
+
+
+def test_a_refused_revocation_leaves_the_access_and_says_so(town: World) -> None:
+    card = approved(town)
+    town.conveyor.fail("PATCH /exchange/authorizations/*", status=422, body={"error": "Not today"})
+    town.slack.click(BOB, card.ts, "more", value="revoke")
+    reply = eventually(lambda: town.slack.replies(card.ts))[0]
+    assert reply.text == f"<@U0BOB>: {blocks.NOTES['revoke refused']}"
+    assert "Conveyor said: Not today" in town.slack.text_of(reply)
+    town.shows(request_of(card), "Approved by <@U0ANN>")
+    assert any(block.get("accessory") for block in card.blocks)
+
+
+def test_a_revocation_that_conveyor_made_before_is_told(town: World) -> None:
+    card = approved(town, "gone@revoked.example")
+    grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "gone@revoked.example")
+    town.conveyor.revoke_here(grant["id"])
+    town.slack.click(BOB, card.ts, "more", value="revoke")
+    shown = town.slack.text_of(town.shows(request_of(card), "it was not revoked here"))
+    assert "Revoked by" not in shown
+    assert (
+        "Access had been revoked in Conveyor before."
+        in eventually(lambda: town.slack.replies(card.ts))[0].text
+    )
+
+
+def test_who_revoked_elsewhere_is_nobody_here(town: World) -> None:
+    card = approved(town, "first@nobody.example")
+    grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "first@nobody.example")
+    late = town.slack.click_payload(ANN, card.ts, "more", value="revoke")
+    town.conveyor.revoke_here(grant["id"])
+    town.slack.click(BOB, card.ts, "more", value="revoke")
+    town.shows(request_of(card), "it was not revoked here")
+    town.slack.send_payload(late)
+    town.told(ANN, "Access was revoked in Conveyor, seen")
+    shown = town.slack.text_of(posted(town, "second@nobody.example"))
+    assert "first@nobody.example asked before; revoked on" in shown and " in Conveyor." in shown
+    assert "by <@U0ANN>" not in shown
+
+
+def test_a_letter_to_the_customer_leaves_the_reason_out(town: World) -> None:
+    card = posted(town, "o'neil+x@acme.com")
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.submit(BOB, values={"reason": "internal secret"})
+    card = town.shows(request_of(card), "Rejected by")
+    (url,) = [
+        element["url"]
+        for block in card.blocks
+        if block["type"] == "rich_text"
+        for element in block["elements"][0]["elements"]
+        if element.get("url", "").startswith("mailto:")
+    ]
+    assert url.startswith("mailto:o%27neil%2Bx@acme.com?subject=Your%20request")
+    assert "secret" not in url and "+" not in url
+
+
+# /rooms
+
+
+def test_rooms_tells_a_sales_rep_where_each_request_stands(town: World) -> None:
+    card = approved(town, "ann@story.example")
+    rejected = posted(town, "bob@story.example")
+    town.slack.click(BOB, rejected.ts, "reject")
+    town.slack.submit(BOB, values={"reason": "wrong company"})
+    town.shows(request_of(rejected), "Rejected by")
+    waiting = posted(town, "cat@story.example")
+    said = town.slack.text_of(answer_to(town, SAM, "Story.example"))
+    assert "3 requests of Story.example, newest first:" in said
+    assert "ann@story.example asked " in said and "It was approved on" in said
+    assert "Access in Conveyor now: the NDA is not signed yet." in said
+    assert "reason: wrong company" in said and "<@U0BOB> (Bob Brown)" in said
+    assert "It has been waiting for less than a minute." in said
+    answer = answer_to(town, SAM, "<mailto:ann@story.example|ann@story.example>")
+    assert "1 request of ann@story.example" in town.slack.text_of(answer)
+    assert card.ts.replace(".", "") in str(answer.blocks)
+    grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "ann@story.example")
+    town.conveyor.sign_nda(grant["id"])
+    assert "now: active." in town.slack.text_of(answer_to(town, SAM, "ann@story.example", "/zimmer"))
+    assert "cat@story.example" in town.slack.text_of(answer_to(town, ANN, "story.example"))
+    assert town.slack.text_of(waiting)
+
+
+def test_rooms_tells_how_it_stands_when_it_is_asked_again(town: World) -> None:
+    card = approved(town, "ann@again.example")
+    town.conveyor.ask_again(request_of(card))
+    town.shows(request_of(card), "asks for access", round=2)
+    said = town.slack.text_of(answer_to(town, SAM, "again.example"))
+    assert "Asked before; approved on" in said and "It has been waiting" in said
+    assert "Access in Conveyor now: the NDA is not signed yet." in said
+    town.slack.click(ANN, card.ts, "more", value="revoke")
+    town.told(ANN, "or revoke access in Conveyor")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "https://www.web.example/about?x=1",
+        "<https://web.example/>",
+        "<http://web.example|web.example>",
+        "web.example:8080",
+        "@web.example",
+        "Web.example.",
+    ],
+)
+def test_a_web_address_stands_for_its_company(town: World, typed: str) -> None:
+    if not town.ledger("SELECT 1 FROM requests WHERE domain = 'web.example'"):
+        posted(town, "jane@web.example")
+    assert "jane@web.example asked" in town.slack.text_of(answer_to(town, SAM, typed))
+
+
+def test_whoever_got_access_without_this_app_is_asked_about_in_conveyor(town: World) -> None:
+    town.conveyor.approve_here(town.conveyor.ask("old@before.example", status="approved"))
+    said = town.slack.text_of(answer_to(town, SAM, "old@before.example"))
+    assert (
+        said == "I have no request of old@before.example.\nAccess in Conveyor now: the NDA is not signed yet."
+    )
+    assert (
+        town.slack.text_of(answer_to(town, SAM, "before.example")) == "I have no request of before.example."
+    )
+
+
+def test_rooms_alone_lists_what_waits_oldest_first(world: World) -> None:
+    world.start()
+    for number in (3, 1, 2):
+        posted(world, f"p{number}@acme.com", requested_at=f"2026-01-0{number}T00:00:00Z")
+    said = world.slack.text_of(answer_to(world, SAM, ""))
+    assert said.startswith("3 requests wait, oldest first:")
+    assert said.index("p1@") < said.index("p2@") < said.index("p3@")
+
+
+@pytest.mark.parametrize(
+    "typed", ["help", "what?", "payload", "acme", "<!channel> *x*", "a@b@c d", "acme.com,a.example"]
+)
+def test_what_is_not_understood_gets_help(town: World, typed: str) -> None:
+    said = town.slack.text_of(answer_to(town, SAM, typed))
+    assert "/rooms acme.com" in said
+    assert ("I did not understand" in said) == (typed != "help")
+
+
+def test_a_long_answer_says_how_many_more_there_are(town: World) -> None:
+    for number in range(7):
+        town.conveyor.ask(f"p{number}@long.example", "x")
+    eventually(lambda: town.ledger("SELECT count(*) FROM requests WHERE domain = 'long.example'") == [(7,)])
+    said = town.slack.text_of(answer_to(town, SAM, "long.example"))
+    assert "7 requests of long.example" in said and "2 more, which are older." in said
+
+
+def test_conveyor_being_down_costs_one_line(town: World) -> None:
+    approved(town, "down@down.example")
+    town.conveyor.fail("GET /exchange/authorizations", times=None, status=503)
+    said = town.slack.text_of(answer_to(town, SAM, "down.example"))
+    town.conveyor.clear_faults()
+    assert "It was approved on" in said
+    assert "Conveyor does not answer, so I cannot say how the access stands now." in said
+
+
+def test_only_members_of_the_channel_are_answered(world: World) -> None:
+    world.slack.channels[world.slack.channel_id].members.remove(SAM)
+    world.start()
+    posted(world, "secret@acme.com")
+    said = world.slack.text_of(answer_to(world, SAM, "acme.com"))
+    assert "for members of the channel" in said and "secret@" not in said
+    world.slack.fail("conversations.members", times=None, status=500)
+    world.stop()
+    world.start()
+    assert "did not tell me who is in the channel" in world.slack.text_of(answer_to(world, ANN, "acme.com"))
+
+
+# Tell me
+
+
+def sam_watches(world: World) -> Message:
+    """A card of which Sam wants to be told."""
+    card = posted(world, "jane@acme.com")
+    answer = answer_to(world, SAM, "acme.com")
+    world.slack.click(SAM, answer.ts, "tell_me", via=answer)
+    world.told(SAM, "I will tell you")
+    return card
+
+
+def told_directly(world: World) -> list[Message]:
+    return [said for said in world.slack.messages if said.channel == f"D{SAM[1:]}"]
+
+
+def test_a_watcher_is_told_of_the_decision_even_after_a_restart(world: World) -> None:
+    world.start()
+    card = posted(world, "jane@acme.com")
+    answer = answer_to(world, SAM, "acme.com")
+    for again in ("I will tell you", "I was going to tell you already"):
+        world.slack.click(SAM, answer.ts, "tell_me", via=answer)
+        world.told(SAM, again)
+    listed = answer_to(world, SAM, "watching")
+    assert "jane@acme.com" in world.slack.text_of(listed)
+    other = posted(world, "joe@acme.com")
+    answer = answer_to(world, SAM, "joe@acme.com")
+    world.slack.private.clear()
+    world.slack.click(SAM, answer.ts, "tell_me", via=answer)
+    world.told(SAM, "I will tell you")
+    listed = answer_to(world, SAM, "watching")
+    stop = [block["block_id"] for block in listed.blocks if block["type"] == "actions"]
+    world.slack.click(SAM, listed.ts, "stop_telling", via=listed, block_id=stop[1])
+    world.told(SAM, "I will not tell you")
+    assert world.stop() == 0
+    world.start()
+    for decided in (card, other):
+        world.slack.click(BOB, decided.ts, "reject")
+        world.slack.submit(BOB, values={"reason": "not now"})
+        world.shows(request_of(decided), "Rejected by")
+    told = eventually(lambda: told_directly(world))
+    said = world.slack.text_of(told[0])
+    assert "jane@acme.com" in said and "rejected on" in said and "reason: not now" in said
+    assert card.ts.replace(".", "") in str(told[0].blocks)
+    eventually(lambda: world.ledger("SELECT * FROM notes") == [])
+    assert len(told_directly(world)) == 1
+    assert world.ledger("SELECT * FROM watchers") == []
+
+
+@pytest.mark.long
+def test_a_kill_forgets_no_watcher_and_tells_at_most_twice(world: World) -> None:
+    world.start()
+    card = sam_watches(world)
+    world.kill()
+    world.start()
+    # Slack has said it, and the app dies before it knows.
+    world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: request.get("channel") == SAM)
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(lambda: told_directly(world))
+    world.kill()
+    world.start()
+    eventually(lambda: world.ledger("SELECT * FROM notes") == [], seconds=20)
+    assert 1 <= len(told_directly(world)) <= 2
+
+
+def test_a_watcher_is_told_however_long_slack_is_silent(world: World) -> None:
+    world.waits["worker.back_off.LONGEST_PAUSE"] = 0.05
+    world.start()
+    card = sam_watches(world)
+    fault = world.slack.fail(
+        "chat.postMessage", times=None, status=500, when=lambda request: request.get("channel") == SAM
+    )
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(lambda: fault.used > OUTCOME_FAILURES + 2)
+    world.slack.clear_faults()
+    assert eventually(lambda: told_directly(world))[0].text.startswith("Approved: jane@acme.com")
+
+
+def test_a_late_message_tells_how_it_was_decided_although_it_is_asked_again(world: World) -> None:
+    world.start(POLL_SECONDS="0.1")
+    card = sam_watches(world)
+    world.slack.fail("chat.postMessage", status=429, headers={"Retry-After": "3"})
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "not now"})
+    world.shows(request_of(card), "Rejected by")
+    world.conveyor.ask_again(request_of(card))
+    eventually(lambda: world.ledger("SELECT state FROM requests") == [("pending",)])
+    told = eventually(lambda: told_directly(world))[0]
+    assert told.text == "Rejected: jane@acme.com (acme.com)."
+    said = world.slack.text_of(told)
+    assert "reason: not now. The customer has asked again since." in said and "waiting" not in said
+
+
+def test_who_stops_in_the_last_moment_is_not_told(world: World) -> None:
+    world.start()
+    card = sam_watches(world)
+    listed = answer_to(world, SAM, "watching")
+    fault = world.slack.fail("chat.postMessage", status=429, headers={"Retry-After": "3"})
+    world.slack.click(ANN, card.ts, "approve")
+    eventually(lambda: fault.used)
+    world.slack.click(SAM, listed.ts, "stop_telling", via=listed)
+    world.told(SAM, "I will not tell you")
+    posted(world, "joe@acme.com")  # which comes after all that was to be told
+    assert told_directly(world) == []
+
+
+# Nothing waits unseen
+
+
+@pytest.mark.long
+def test_a_waiting_card_is_reminded_of_three_times(world: World) -> None:
+    world.start(REMIND_AFTER_HOURS=str(1.5 / 3600))
+    card = posted(world)
+    replies = eventually(lambda: len(found := world.slack.replies(card.ts)) == 3 and found, seconds=20)
+    assert {reply.text for reply in replies} == {"This request still waits for a decision."}
+    at = [float(reply.ts) for reply in replies]
+    assert all(later - earlier >= 1.4 for earlier, later in pairwise(at))
+    queue = "GET /exchange/authorization_request_queue"
+    looks = len(world.conveyor.calls(queue))
+    eventually(lambda: len(world.conveyor.calls(queue)) > looks + 12, seconds=20)
+    assert len(world.slack.replies(card.ts)) == 3
+
+
+@pytest.mark.long
+def test_a_kill_makes_at_most_one_reminder_more(world: World) -> None:
+    reminding = {"REMIND_AFTER_HOURS": str(2 / 3600)}
+    world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: bool(request.get("thread_ts")))
+    world.start(**reminding)
+    card = posted(world)
+    eventually(lambda: world.slack.replies(card.ts))
+    world.kill()
+    world.start(**reminding)
+    eventually(lambda: world.ledger("SELECT reminders FROM requests") == [(3,)], seconds=30)
+    eventually(lambda: world.ledger("SELECT * FROM notes") == [], seconds=20)
+    assert 3 <= len(world.slack.replies(card.ts)) <= 4

@@ -1,0 +1,1 @@
+"""The sandbox page works in a real browser."""

@@ -1,0 +1,163 @@
+"""`python -m sandbox` as a newcomer starts it, and real browser windows in front of it."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from slack_sdk import WebClient
+from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
+
+from sandbox.slack import SlackStandIn
+from tests.support.world import ROOT, eventually, free_port
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 20_000  # milliseconds: the machine may be busy with other tests
+expect.set_options(timeout=PATIENCE)
+
+
+class Sandbox:
+    """The running sandbox; what is not the point of a test is done by its HTTP."""
+
+    def __init__(self, log: Path, root: Path = ROOT, *, remind_after: float = 0) -> None:
+        self.port = four_free_ports()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        command = [sys.executable, "-X", "faulthandler", "-m", "sandbox", "--port", str(self.port)]
+        command += ["--remind-after", str(remind_after)]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, cwd=root, stdout=output, stderr=output)
+        eventually(self._is_ready, 60, "the sandbox is ready")
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log()
+        return "Ready after" in self.log()
+
+    def act(self, name: str, /, **arguments: Any) -> None:
+        assert self.answer(name, **arguments) == {}
+
+    def answer(self, name: str, /, **arguments: Any) -> Any:
+        answer = requests.post(
+            f"{self.url}/act/{name}", json=arguments, headers={"Origin": self.url}, timeout=10
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def slack(self) -> WebClient:
+        """Slack's Web API, to show in the page what the app itself does not send."""
+        url = f"http://127.0.0.1:{self.port + 2}/api/"
+        return WebClient(
+            SlackStandIn().bot_token, base_url=url, retry_handlers=[RateLimitErrorRetryHandler(9)]
+        )
+
+    def first_event(self, person: str) -> str:
+        """What a new window of this person is told first, as it is sent."""
+        query = {"person": person, "window": "another", "since": "0"}
+        with requests.get(f"{self.url}/events", query, stream=True, timeout=10) as answer:
+            return f"{next(answer.iter_lines(decode_unicode=True))}\n\n"
+
+    def ask(self, email: str, message: str = "Hello") -> None:
+        self.act("ask", email=email, message=message)
+
+    def close(self) -> None:
+        """As by Ctrl-C: everything ends soon, and quietly."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            status = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # its threads say where they are
+            self.process.wait()
+            raise AssertionError(f"it does not end\n{self.log()}") from None
+        assert status == 0, self.log()
+        assert "Traceback" not in self.log(), self.log()
+        assert all(is_free(port) for port in range(self.port, self.port + 4))
+
+
+class Windows:
+    """Browser windows; each is a person's own browser. `errors` has what their consoles complained about."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser, self._url = browser, url
+        self._contexts: list[Any] = []
+        self.errors: list[str] = []
+
+    def open(self, person: str = "U0ANN", **context: Any) -> Page:
+        made = self._browser.new_context(**{"viewport": {"width": 1300, "height": 1000}, **context})
+        made.set_default_timeout(PATIENCE)
+        self._contexts.append(made)
+        page = made.new_page()
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        page.goto(f"{self._url}/#as={person}")
+        expect(page.locator("#messages article").first).to_be_visible()
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+        assert self.errors == []
+
+
+def card(window: Page, words: str) -> Locator:
+    """The card with these words in it."""
+    return window.locator("#messages > li > article").filter(has_text=words)
+
+
+def pane(window: Page, name: str) -> None:
+    window.locator("#tabs").get_by_role("button", name=name).click()
+
+
+def press(window: Page, email: str, button: str) -> None:
+    card(window, email).get_by_role("button", name=f"{button} access").click()
+
+
+def reject(window: Page, email: str, reason: str) -> None:
+    press(window, email, "Reject")
+    window.get_by_label("Why?").fill(reason)
+    window.get_by_role("dialog").get_by_role("button", name="Reject").click()
+    expect(card(window, email)).to_contain_text("Rejected by")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def four_free_ports() -> int:
+    """The first of four free ports in a row."""
+    while True:
+        first = free_port()
+        if all(is_free(port) for port in range(first, first + 4)):
+            return first
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,82 @@
+"""The sandbox's page for everybody: keyboards, screen readers, light and dark, phones."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from sandbox.workspace import ANN, BOB
+from tests.page.browser import Sandbox, Windows, card, pane
+from tests.requirements import needs
+
+pytestmark = needs("chromium")
+
+WIDE, PHONE = 1300, 390
+
+
+def barriers(window: Page) -> list[str]:
+    """What axe finds wrong with what is on the screen, and with which elements."""
+    found = Axe().run(window).response["violations"]
+    return [f"{each['help']}: {[node['html'] for node in each['nodes']]}" for each in found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_nothing_bars_anybody(sandbox: Sandbox, windows: Windows, width: int, scheme: str) -> None:
+    # So high that nothing is scrolled away: the contrast of what cannot be seen is not known.
+    window = windows.open(ANN, viewport={"width": width, "height": 3000}, color_scheme=scheme)
+    for name in ("Customer", "Conveyor", "The wire"):
+        pane(window, name)
+        if name == "The wire":
+            window.locator("#exchanges summary:visible").first.click()
+            expect(window.locator("#exchanges pre").first).to_be_visible()
+        assert barriers(window) == [], name
+    if width == PHONE:
+        pane(window, "Slack")
+    window.locator("#composer input").fill("/rooms acme.example")
+    window.keyboard.press("Enter")
+    expect(card(window, "Tell me when it is decided").first).to_be_visible()
+    window.get_by_role("searchbox").fill("acme")
+    expect(window.locator("#found")).to_be_visible()
+    assert barriers(window) == []
+    window.keyboard.press("Escape")
+    for button in ("Reject access", "Approve with options"):
+        card(window, "jane.doe@acme.example").get_by_role("button", name=button).click()
+        dialog = window.get_by_role("dialog")
+        expect(dialog).to_be_visible()
+        if button.startswith("Reject"):
+            dialog.get_by_role("button", name="Reject").click()
+            expect(dialog).to_contain_text("Please complete this required field.")
+        assert barriers(window) == [], button
+        window.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+
+
+def test_one_can_skip_to_the_messages_and_stays_who_one_is(windows: Windows) -> None:
+    window = windows.open(BOB)
+    window.keyboard.press("Tab")
+    expect(window.get_by_role("link", name="Skip to the messages")).to_be_focused()
+    window.keyboard.press("Enter")
+    expect(window.locator("#messages")).to_be_focused()
+    expect(window.get_by_label("Acting as")).to_have_value(BOB)
+    window.keyboard.press("Tab")
+    expect(window.locator("#messages :focus")).to_have_count(1)
+
+
+def test_a_phone_has_room_for_it(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("phone@acme.example", "word " * 50)
+    window = windows.open(ANN, viewport={"width": PHONE, "height": 800})
+    expect(card(window, "phone@acme.example")).to_be_visible()
+    for name in ("Slack", "Customer", "Conveyor", "The wire"):
+        pane(window, name)
+        assert window.evaluate("document.documentElement.scrollWidth") <= PHONE, name
+
+
+def test_on_a_phone_what_was_found_comes_into_sight(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("found@phone.example")
+    window = windows.open(ANN, viewport={"width": PHONE, "height": 800})
+    expect(card(window, "found@phone.example")).to_be_visible()
+    pane(window, "The wire")
+    expect(card(window, "found@phone.example")).to_be_hidden()
+    window.get_by_role("searchbox").fill("found@phone.example")
+    window.locator("#found a").click()
+    expect(window.locator("article:focus")).to_contain_text("found@phone.example")

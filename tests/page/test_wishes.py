@@ -1,0 +1,129 @@
+"""Options, memory, revocation, /rooms, "tell me" and reminders, as people meet them in a browser."""
+
+import re
+from contextlib import closing
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect
+
+from sandbox.workspace import ANN, BOB, SAM
+from tests.page.browser import Sandbox, Windows, card, press, reject
+from tests.requirements import needs
+
+pytestmark = needs("chromium")
+
+
+def type_command(window: Page, text: str) -> None:
+    window.locator("#composer input").fill(text)
+    window.keyboard.press("Enter")
+
+
+def test_approve_with_every_option_and_revoke(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("opt@options.example")
+    window = windows.open(ANN)
+    request = card(window, "opt@options.example")
+    request.get_by_label("Penetration test").check()
+    request.get_by_role("button", name="Approve with options for opt@options.example").click()
+    modal = window.locator("#modal")
+    expect(modal.get_by_label("Penetration test")).to_be_checked()
+    modal.get_by_label("Skip the NDA").check()
+    modal.get_by_label("Access ends").select_option(label="On a date")
+    modal.get_by_label("Last day").fill("2020-01-01")
+    modal.get_by_role("button", name="Approve").click()
+    expect(modal).to_contain_text("This day is past. Please choose a later one.")
+    modal.get_by_label("Last day").fill("2099-12-31")
+    modal.get_by_label("Note").fill("Big deal")
+    modal.get_by_role("button", name="Approve").click()
+    expect(request).to_contain_text("No NDA required. Asked for: access ends December 31, 2099.")
+    expect(request).to_contain_text("Big deal")
+    letter = request.get_by_role("link", name="E-mail the customer")
+    expect(letter).to_have_attribute("href", re.compile(r"^mailto:opt@options\.example\?subject="))
+
+    other = windows.open(BOB)
+    request = card(other, "opt@options.example")
+    request.get_by_role("button", name="More actions").click()
+    other.get_by_role("menuitem", name="Revoke access…").click()
+    expect(other.locator("#confirm")).to_contain_text("Conveyor does not tell the customer.")
+    other.locator("#confirm").get_by_role("button", name="Keep it").click()
+    expect(request).to_contain_text("Approved by")
+    request.get_by_role("button", name="More actions").click()
+    other.get_by_role("menuitem", name="Revoke access…").click()
+    other.locator("#confirm").get_by_role("button", name="Revoke access").click()
+    expect(request).to_contain_text("Revoked by")
+    expect(card(window, "opt@options.example")).to_contain_text("Revoked by")
+
+
+def test_a_sales_rep_asks_and_is_told(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("tell@story.example")
+    window = windows.open(SAM)
+    expect(card(window, "tell@story.example")).to_be_visible()
+    type_command(window, "/rooms story.example")
+    answer = card(window, "1 request of story.example")
+    expect(answer).to_contain_text("It has been waiting for")
+    answer.get_by_role("button", name="Tell me when it is decided: tell@story.example").click()
+    expect(card(window, "I will tell you when this request is decided")).to_be_visible()
+    type_command(window, "/rooms watching")
+    watching = card(window, "I will tell you when these are decided:")
+    expect(watching).to_contain_text("tell@story.example")
+    watching.get_by_role("button", name="Stop telling me of tell@story.example").click()
+    expect(card(window, "I will not tell you of this request any more.")).to_be_visible()
+    type_command(window, "/rooms watching")
+    expect(card(window, "You are not watching any request.")).to_be_visible()
+    answer.get_by_role("button", name="Tell me when it is decided: tell@story.example").click()
+    expect(card(window, "I will tell you when this request is decided")).to_have_count(2)
+
+    reviewer = windows.open(BOB)
+    reject(reviewer, "tell@story.example", "No contract")
+    window.locator("#direct").get_by_role("link", name="1 new").click()
+    direct = card(window, "reason: No contract.")
+    expect(direct).to_have_count(1)
+    expect(direct).to_contain_text(re.compile(r"tell@story\.example asked \w+ at .* by @bob \(Bob Brown\)"))
+    direct.get_by_role("link", name="Card").click()
+    expect(window.locator("article:focus")).to_contain_text("Rejected by @bob")
+
+
+def test_the_command_helps(windows: Windows) -> None:
+    window = windows.open(SAM)
+    type_command(window, "/rooms what?")
+    expect(card(window, "I did not understand “what?”")).to_be_visible()
+
+
+def test_a_card_remembers(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("first@acme.example")
+    window = windows.open(BOB)
+    first = card(window, "first@acme.example")
+    expect(first).to_contain_text("When this came, 2 people at acme.example had access; last active on ")
+    crm = first.get_by_role("link", name="Open in the CRM")
+    expect(crm).to_have_attribute("href", "https://crm.example/accounts/acme")
+    reject(window, "first@acme.example", "Wrong company.")
+    sandbox.ask("second@acme.example")
+    second = card(window, "second@acme.example")
+    second.get_by_label("Penetration test").check()
+    press(window, "second@acme.example", "Approve")
+    expect(second).to_contain_text("Approved by")
+
+    sandbox.ask("third@acme.example", "May I?")
+    day = r"\w+ \d+, \d{4}"
+    remembered = (
+        r"They wrote:May I\?"
+        r"When this came, 3 people at acme\.example had access; last active on DAY\. Open in the CRM"
+        r"second@acme\.example asked before; approved on DAY by @bob \(Bob Brown\), with Penetration test\."
+        r"first@acme\.example asked before; rejected on DAY by @bob \(Bob Brown\); reason: Wrong company\."
+        r"Access groups"
+    )
+    expect(card(window, "third@acme.example")).to_contain_text(re.compile(remembered.replace("DAY", day)))
+
+    sandbox.ask("someone@gmail.com")
+    personal = card(window, "someone@gmail.com")
+    expect(personal).to_contain_text("gmail.com is a personal mail provider.")
+    expect(personal).not_to_contain_text("asked before")
+
+
+def test_a_waiting_card_is_reminded_of_in_its_thread(browser: Browser, tmp_path: Path) -> None:
+    with (
+        closing(Sandbox(tmp_path / "log", remind_after=1)) as sandbox,
+        closing(Windows(browser, sandbox.url)) as windows,
+    ):
+        waiting = windows.open(SAM).locator("#messages > li").filter(has_text="jane.doe@acme.example")
+        thread = waiting.get_by_role("list", name="Thread")
+        expect(thread).to_contain_text("This request still waits for a decision.")

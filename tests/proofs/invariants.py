@@ -1,0 +1,377 @@
+"""What must be true: at the end, when everything is at rest, and at every step on the way there."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import addresses
+import blocks
+from ledger.ledger import Ledger
+from ledger.rows import Row
+from ledger.states import State
+from sandbox.conveyor import OPEN, Decision
+from sandbox.limits import blocks_text
+from sandbox.slack import ACK_SECONDS
+from sandbox.stand_in import Exchange
+from sandbox.workspace import Message
+from tests.proofs.mortal import DECISIONS, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from tests.support.launcher import SHORT
+from tests.support.world import eventually
+
+# The life of a request, as the trail tells it: what may follow what. An empty word is its beginning.
+DECIDED = ("approved", "rejected", "revoked", "approved elsewhere", "ignored elsewhere", "gone")
+WAITING = ("asked", "adopted as pending", "asked again", "given back")
+ANYWHERE = (*WAITING, "approving", "rejecting", "adopted as approving", "adopted as rejecting")
+MAY_FOLLOW: dict[str, tuple[str, ...]] = {
+    "asked": ("",),
+    "approving": WAITING,
+    "rejecting": WAITING,
+    "approved": ("approving", "adopted as approving"),
+    "rejected": ("rejecting", "adopted as rejecting"),
+    "revoking": ("approved", "given back"),
+    "revoked": ("revoking", "adopted as revoking"),
+    "given back": (
+        *("approving", "rejecting", "revoking"),
+        *("adopted as approving", "adopted as rejecting", "adopted as revoking"),
+    ),
+    "approved elsewhere": ANYWHERE,
+    "ignored elsewhere": ANYWHERE,
+    "gone": ANYWHERE,
+    "asked again": (*DECIDED, "given back", "adopted as closed"),
+    **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
+}
+CLAIMS = ("approving", "rejecting", "revoking")
+BESIDE = ("refused", "opened", "reminder", "watching", "not watching", "changed in Conveyor")
+TOO_LATE = "too late to watch"
+# What has ended, for which it is too late; what is adopted as revoking was approved, and may be so again.
+ENDED = (*DECIDED, "adopted as closed", "adopted as revoking")
+
+# What Conveyor must say of a request whose row is in this state; nothing: that it is not there.
+STATUS_OF = {
+    "pending": OPEN,
+    "approved": ("approved",),
+    "revoked": ("approved",),
+    "approved elsewhere": ("approved",),
+    "rejected": ("ignored",),
+    "ignored elsewhere": ("ignored",),
+    "gone": (None,),
+    "closed": ("approved", "ignored", None),
+}
+OUTCOME_OF = {"approved": "approved", "rejected": "ignored", "revoked": "approved"}
+VERB_OF = {"approved": "POST", "rejected": "PATCH"}
+CLEAR_REFUSALS = range(400, 500)
+NOT_CLEAR = (408, 425, 429)
+UNANSWERED = 503  # Slack shows a warning beside the button
+# The two ways in which a click is answered, the second when the first has failed.
+WAYS = ("response_url", "chat.postEphemeral")
+
+
+def broken(world: MortalWorld) -> list[str]:
+    """Every promise that is broken in a world at rest, a sentence each."""
+    ledger = Ledger(world.settings["DATABASE_URL"])
+    try:
+        rows = {
+            row_id: ledger.decisions.find(str(row_id))
+            for (row_id,) in world.ledger("SELECT id FROM requests")
+        }
+        found = [
+            *one_card_each(world),
+            *writes_are_earned(world),
+            *life_cycle(world),
+            *_after_a_while(lambda: clicks_are_answered(world)),
+            *reviewers_are_told(world),
+            *(f"Slack would refuse: {problem}" for problem in world.slack.problems),
+        ]
+        for row in filter(None, rows.values()):
+            found += agreement(world, ledger, row)
+    finally:
+        ledger.database.close()
+    return found
+
+
+def _after_a_while(check: Callable[[], list[str]]) -> list[str]:
+    """What is still found when private sentences had time to arrive."""
+    try:
+        eventually(lambda: not check(), 5)
+    except AssertionError:
+        return check()
+    return []
+
+
+def payload_of(card: Message) -> dict[str, Any]:
+    return dict((card.metadata or {}).get("event_payload") or {})
+
+
+def one_card_each(world: MortalWorld) -> list[str]:
+    cards = Counter(
+        (payload_of(card).get("id"), payload_of(card).get("round")) for card in world.slack.cards()
+    )
+    found = [f"{number} cards of {card}" for card, number in cards.items() if number > 1]
+    with_card = {request_id for request_id, _ in cards}
+    return found + [
+        f"{request_id} is open and has no card"
+        for request_id, item in world.conveyor.requests.items()
+        if item["status"] in OPEN and request_id not in with_card
+    ]
+
+
+def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
+    """Ledger, Conveyor and card say the same, and the card is the picture of its row."""
+    name = f"{row.id}, round {row.round}"
+    item = world.conveyor.requests.get(row.id)
+    status = item["status"] if item else None
+    found = []
+    # A request that was opened and closed again between two looks leaves the row as it was.
+    unseen = status not in OPEN and any(world.closings(row.id, was) for was in STATUS_OF.get(row.state, ()))
+    if status not in STATUS_OF.get(row.state, ()) and not (
+        unseen and row.id in [asked for asked, _ in world.asked_again]
+    ):
+        found.append(f"{name} is {row.state} in the ledger, {status} in Conveyor")
+    card = world.slack.find(row.card_ts)
+    if card is None:
+        # A card that somebody deleted is posted again only while its request is open.
+        return [*found, f"{name} has no card"] if row.state == State.PENDING or not row.card_ts else found
+    if row.state == State.CLOSED:
+        return found
+    if payload_of(card)["state"] != row.state:
+        found.append(f"{name} is {row.state} in the ledger, {payload_of(card)['state']} on the card")
+    offered = ledger.polls.access_groups(row.dataroom_id) if row.state == State.PENDING else []
+    picture = blocks.card(row, offered)
+    shown, drawn = world.slack.text_of(card), blocks_text(picture["blocks"])
+    # What others asked before is as it was when the card was drawn.
+    if (card.text, _without_past(shown)) != (picture["text"], drawn):
+        found.append(f"{name}: the card is not the picture of its row")
+    if row.state in OUTCOME_OF:
+        found += _credit(world, row, card)
+    return found
+
+
+def _without_past(text: str) -> str:
+    return "\n".join(line for line in text.split("\n") if " asked before; " not in line)
+
+
+def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
+    """The one who is said to have decided did so, with these groups or this reason, in full."""
+    found = []
+    deeds = [deed for deed in world.deeds if (deed.user, deed.request_id) == (row.reviewer.id, row.id)]
+    if row.reviewer.id not in deciders(world.deeds, row.id):
+        found.append(f"{row.id} was {row.state} by {row.reviewer.id}, who did nothing of the kind")
+    seen = {addresses.folded(address) for deed in deeds for address in deed.shown}
+    if addresses.folded(row.email) not in seen:
+        found.append(f"{row.id} was {row.state} for {row.email}, and {row.reviewer.id} saw {seen}")
+    if row.state == "rejected":
+        if row.reason not in [deed.reason for deed in deeds if deed.what == "reject"]:
+            found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")
+        if not row.reason or blocks.reason_on_card(card.blocks) != row.reason:
+            found.append(f"{row.id}: the reason is not on the card in full")
+    grants = [grant for grant in world.conveyor.authorizations.values() if grant["email"] == row.email]
+    if row.state == "revoked":
+        revokers = {deed.user for deed in world.deeds if (deed.what, deed.request_id) == ("revoke", row.id)}
+        # Nobody is named when Conveyor refused, and then says that it is revoked.
+        if row.revoker.id and row.revoker.id not in revokers:
+            found.append(f"{row.id} was revoked by {row.revoker.id}, who did nothing of the kind")
+        if any(grant["status"] != "revoked" for grant in grants):
+            found.append(f"{row.id} is revoked in the ledger, and there is access in Conveyor")
+    if row.state == "approved":
+        if grants and all(grant["status"] == "revoked" for grant in grants):
+            found.append(f"{row.id} is approved in the ledger, and revoked in Conveyor")
+        # Asked again and approved in Conveyor between two looks: a later grant is not of this decision.
+        then = datetime.fromtimestamp(row.settled_at or 0.0, UTC)
+        by_then = [grant for grant in grants if datetime.fromisoformat(grant["created_at"]) <= then]
+        granted = {group["id"] for group in by_then[-1]["_embedded"]["access_groups"]} if by_then else None
+        listed = None if row.groups is None else {group.id for group in row.groups}
+        gone = (listed or set()) - set(world.conveyor.groups)
+        if granted is None or (listed is not None and listed - gone != granted):
+            found.append(f"{row.id}: granted {granted} in Conveyor, {listed} in the ledger")
+    return found
+
+
+def writes_are_earned(world: MortalWorld) -> list[str]:
+    """Each write follows a read that said “open”; after a doubtful write two of them, some time apart."""
+    found = []
+    with world.conveyor.lock:
+        exchanges = list(world.conveyor.exchanges)
+    reads: dict[str, list[float]] = defaultdict(list)
+    doubtful: dict[str, float] = {}
+    for exchange in exchanges:
+        verb, path = exchange.call.split(" ", 1)
+        if verb == "GET" and path.startswith("/exchange/authorization_requests/"):
+            request_id = path.rpartition("/")[2]
+            if isinstance(exchange.response, dict) and exchange.response.get("status") in OPEN:
+                reads[request_id].append(exchange.at)
+        if exchange.call == "GET /exchange/authorizations" and isinstance(exchange.response, dict):
+            for grant in exchange.response.get("authorizations") or []:
+                if grant["status"] != "revoked":
+                    reads[grant["id"]].append(exchange.at)
+        if verb == "GET":
+            continue
+        request_id = exchange.request.get("request_id") or path.rpartition("/")[2]
+        opened = reads.pop(request_id, [])
+        if not opened:
+            found.append(f"{exchange.call} for {request_id} was sent without a read that said “open”")
+        elif request_id in doubtful and not any(
+            asked == request_id and doubtful[request_id] < at < exchange.at for asked, at in world.asked_again
+        ):
+            if opened[-1] - opened[0] < SHORT["worker.decide.CONFIRM_SECONDS"] * 0.95:
+                found.append(f"{exchange.call} for {request_id} followed a doubtful one too soon")
+        status = exchange.status or 0
+        if status in CLEAR_REFUSALS and status not in NOT_CLEAR:
+            doubtful.pop(request_id, None)
+        else:
+            doubtful[request_id] = exchange.at
+    asked_again = Counter(asked for asked, _ in world.asked_again)
+    effective = Counter(d.request_id for d in _decisions(world) if d.effective)
+    for request_id, number in effective.items():
+        rounds = 1 + asked_again[request_id]
+        if number > rounds:
+            found.append(f"{number} decisions took effect for {request_id} in {rounds} rounds")
+    return found
+
+
+def _decisions(world: MortalWorld) -> list[Decision]:
+    """What was decided of requests; a revocation names neither request nor reviewer."""
+    every = list(world.conveyor.decisions)
+    return [decision for decision in every if not decision.call.startswith("PATCH /exchange/authorizations/")]
+
+
+def life_cycle(world: MortalWorld) -> list[str]:
+    """The trail has only steps that a request's life knows, and no write without a claim."""
+    found = []
+    last: dict[str, str] = defaultdict(str)
+    claims: set[tuple[str, str]] = set()
+    ended: set[str] = set()
+    # The rest of the trail is about clicks, questions, reminders and starts.
+    of_life = f"request_id != '' AND event NOT IN ({', '.join(map(repr, BESIDE))})"
+    query = f"SELECT event, request_id, person_email FROM trail WHERE {of_life} ORDER BY number"
+    for event, request_id, email in world.ledger(query):
+        if event == TOO_LATE:
+            if str(request_id) not in ended:
+                found.append(f"{request_id}: “{TOO_LATE}” before it ended")
+            continue
+        if event in ENDED:
+            ended.add(str(request_id))
+        if last[str(request_id)] not in MAY_FOLLOW.get(str(event), ()):
+            found.append(f"{request_id}: “{event}” after “{last[str(request_id)]}”")
+        last[str(request_id)] = str(event)
+        if event in ("approving", "rejecting"):
+            claims.add((str(request_id), str(email)))
+    if world.ledger_lost_at == 0.0:
+        for decision in _decisions(world):
+            if (decision.request_id, decision.reviewer_email) not in claims:
+                found.append(f"{decision.call} by {decision.reviewer_email} without a claim")
+    return found
+
+
+def clicks_are_answered(world: MortalWorld) -> list[str]:
+    """Every click ended in something that its person could see."""
+    found = []
+    trail = {
+        str(trigger): (str(event), int(str(number)))
+        for trigger, event, number in world.ledger(
+            "SELECT trigger_id, event, number FROM trail WHERE trigger_id IS NOT NULL"
+        )
+    }
+    answers = [said.ts for deed in world.deeds for said in deed.said]
+    silent: Counter[str] = Counter()
+    for deed in world.deeds:
+        name = f"{deed.user}'s “{deed.what}” on {deed.request_id}"
+        answer = deed.answer
+        assert answer
+        if answer.status is None:
+            # When an answer is late, Slack tells the person itself.
+            if answer.seconds < ACK_SECONDS and not world.was_down(deed.begun, deed.ended):
+                found.append(f"{name} was not answered ({answer.error}, {answer.seconds:.1f} s)")
+            continue
+        event, _ = trail.get(deed.trigger_id, ("", 0))
+        if answer.status == UNANSWERED and _reached_nobody(world, deed):
+            if event in CLAIMS:
+                found.append(f"{name} was answered {answer.status} and counts: “{event}”")
+            answers += [said.ts for said in world.said_about(deed)]  # so it is no answer to another click
+            continue
+        if answer.status != 200:
+            found.append(f"{name} was answered {answer.status}: {answer.body}")
+            continue
+        if deed.seen or deed.said or deed.begun < world.ledger_lost_at:
+            continue  # a modal or an answer says it; and with a lost ledger the card does, see `agreement`
+        if event in CLAIMS:
+            continue  # the card shows it, see `agreement` and `life_cycle`
+        if not world.was_down(deed.begun, deed.ended, starting=0.0):  # it serves, since it answered
+            silent[deed.user] += 1
+    told = Counter(private.user for private in world.slack.private if private.ts not in answers)
+    for user, number in silent.items():
+        if told[user] < number:
+            found.append(f"{user} clicked {number} times without effect and was told {told[user]} times")
+    return found
+
+
+def _reached_nobody(world: MortalWorld, deed: Deed) -> bool:
+    """Whether Slack took what there was to say of this click in neither way, as far as the app can know."""
+    if deed.what in (TELL_ME, STOP_TELLING) or deed.sent.get("type") != "block_actions":
+        return False  # questions are answered later, and modals by the answer itself
+    with world.slack.lock:
+        during = [each for each in world.slack.exchanges if deed.begun <= each.at <= deed.ended]
+    mine = [each for each in during if each.call in WAYS and each.request.get("user", deed.user) == deed.user]
+    failed = {each.call for each in mine if not _is_taken(each)}
+    if world.said_about(deed) and "response_url" not in failed:
+        return False
+    out = [(begun, ended) for service, begun, ended in world.outages if service is world.slack]
+    return failed == set(WAYS) or any(deed.begun <= end and begin <= deed.ended for begin, end in out)
+
+
+def _is_taken(exchange: Exchange) -> bool:
+    """Whether the app certainly got Slack's answer, and it was a good one."""
+    words = exchange.response if isinstance(exchange.response, dict) else {}
+    good = exchange.call == "response_url" or words.get("ok") is True
+    return exchange.status == 200 and good and "trickle" not in exchange.fault
+
+
+def reviewers_are_told(world: MortalWorld) -> list[str]:
+    """Whoever's decision was given back is named in the thread of the card."""
+    query = "SELECT request_id, person_id FROM trail WHERE event = 'given back' AND person_id != ''"
+    given_back = Counter((str(request_id), str(person)) for request_id, person in world.ledger(query))
+    with world.slack.lock:
+        messages = list(world.slack.messages)
+    card_of = {message.ts: payload_of(message).get("id") for message in messages}
+    named = Counter(
+        (card_of.get(reply.thread_ts), person)
+        for reply in messages
+        for person in world.slack.users
+        if reply.thread_ts and f"<@{person}>" in reply.text
+    )
+    return [
+        f"{person} got {named[request_id, person]} notes, {number} decisions on {request_id} came back"
+        for (request_id, person), number in given_back.items()
+        if named[request_id, person] < number
+    ]
+
+
+def watch_each_step(world: MortalWorld, found: list[str]) -> None:
+    """Look at every message about a card as it is sent: what it says must be true already."""
+    shown: dict[tuple[str, str], set[int]] = defaultdict(set)
+
+    def look(exchange: Exchange) -> None:
+        if exchange.call not in ("chat.postMessage", "chat.update") or not isinstance(exchange.request, dict):
+            return
+        metadata = exchange.request.get("metadata")
+        metadata = json.loads(metadata) if isinstance(metadata, str) else metadata
+        if not metadata:
+            return
+        said = metadata["event_payload"]
+        request_id, state, reviewer = said["id"], said["state"], said["reviewer_id"]
+        statuses = [status for status in STATUS_OF.get(state, ()) if status not in OPEN]
+        if statuses:
+            shown[request_id, state].add(said["round"])
+            times = sum(world.closings(request_id, status) for status in statuses)
+            if times < len(shown[request_id, state]):
+                found.append(f"a card of {request_id} says {state} before Conveyor does")
+        if reviewer and state != "pending" and reviewer not in deciders(world.deeds, request_id):
+            found.append(f"a card of {request_id} says {state} by {reviewer}, who did not click")
+
+    world.slack.on_exchange.append(look)
+
+
+def deciders(deeds: list[Deed], request_id: str) -> set[str]:
+    """Who tried to decide this request."""
+    return {deed.user for deed in list(deeds) if deed.request_id == request_id and deed.what in DECISIONS}

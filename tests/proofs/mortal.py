@@ -1,0 +1,363 @@
+"""A world whose app is killed and started again, and people who click in it and remember what came of it."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from sqlalchemy.exc import OperationalError
+
+import blocks
+from sandbox.conveyor import OPEN
+from sandbox.slack import Refused
+from sandbox.stand_in import StandIn
+from sandbox.workspace import ANN, SAM, Answer, Private, elements_in
+from tests.support.launcher import SHORT, Kill
+from tests.support.world import World, eventually, kill
+from worker.upkeep import REMINDERS
+
+POLL_SECONDS = "0.2"
+STARTING_SECONDS = 10.0  # on a loaded machine
+REST_SECONDS = 60.0  # the same
+HEARING_SECONDS = 6.0  # until an answer to a question has come, if it comes
+LAG_SECONDS = 2.0  # longer than the app waits before a second write, shorter than it waits to give back
+ASKED = "asked for a window"
+QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
+DECISIONS = ("approve", "reject", "revoke")
+REMINDER = str(blocks.note("reminder", "", "")["text"])
+
+
+@dataclass
+class Deed:
+    """What somebody did with a card, and how the app answered; `seen` is what the answer itself showed."""
+
+    user: str
+    request_id: str
+    what: str
+    reason: str = ""
+    begun: float = field(default_factory=time.time)
+    ended: float = 0.0
+    answer: Answer | None = None
+    seen: str = ""
+    about: str = ""  # the customer's address
+    shown: frozenset[str] = frozenset()  # the address on the card, right before and right after a click
+    said: list[Private] = field(default_factory=list)  # by the address that Slack sent for answers
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """What Slack sent for it."""
+        assert self.answer
+        body, _ = self.answer.sent
+        fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        return dict(json.loads(fields["payload"])) if "payload" in fields else fields
+
+    @property
+    def trigger_id(self) -> str:
+        return str(self.sent["trigger_id"])
+
+
+class MortalWorld(World):
+    """Starts the app by the launcher, so that it can die at a chosen moment."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.settings["POLL_SECONDS"] = POLL_SECONDS
+        self.waits = dict(SHORT)
+        self.starts: list[float] = []
+        self.ends: list[float] = []  # when the app was seen to be dead
+        self.deeds: list[Deed] = []
+        self.closed_here: list[tuple[str, str | None]] = []  # by people in Conveyor: request, status
+        self.asked_again: list[tuple[str, float]] = []  # by customers: request, when
+        self.outages: list[tuple[StandIn, float, float]] = []  # of a service, from when to when
+        self.ledger_lost_at = 0.0
+        self.asking = threading.Lock()
+        self._dying = threading.Lock()
+
+    def begin(self, kill: Kill | None = None) -> None:
+        """Start the app; returns at once."""
+        self.starts.append(time.time())
+        self.events_file = self.folder / f"events-{len(self.starts)}"
+        self.launch(kill)
+
+    def events(self) -> list[str]:
+        """The names of the commits and outgoing calls since the last start."""
+        assert self.events_file
+        return self.events_file.read_text().splitlines() if self.events_file.exists() else []
+
+    def is_dead(self) -> bool:
+        with self._dying:
+            if self.process and self.process.poll() is None:
+                return False
+            if self.process:
+                self.process = None
+                self.ends.append(time.time())
+            return True
+
+    def kill(self) -> None:
+        if process := self.process:
+            kill(process)
+            self.is_dead()
+
+    def lose_ledger(self) -> None:
+        """Delete it, as an operator might between two starts."""
+        if self.database.parent.exists():
+            for file in self.database.parent.iterdir():
+                file.unlink()
+        self.ledger_lost_at = time.time()
+
+    def closings(self, request_id: str, status: str | None) -> int:
+        """How often a request was closed like this, by the app or by people in Conveyor."""
+        verb = {"approved": "POST", "ignored": "PATCH"}.get(status or "", "-")
+        with self.conveyor.lock:
+            ours = [
+                decision
+                for decision in self.conveyor.decisions
+                if decision.effective and decision.request_id == request_id and decision.call.startswith(verb)
+            ]
+        return len(ours) + self.closed_here.count((request_id, status))
+
+    def every_start(self) -> list[float]:
+        """Also of processes with which the app replaced one that could not raise its lease in time."""
+        own = self.ledger("SELECT at FROM trail WHERE event = 'start'")
+        return [*self.starts, *(float(str(at)) for (at,) in own)]
+
+    def was_down(self, begun: float, ended: float, starting: float = STARTING_SECONDS) -> bool:
+        """Whether the app was dead or starting then, or a service was out, or shortly before or after."""
+        again = {end: min((at for at in self.starts if at > end), default=ended) for end in self.ends}
+        died = any(end <= ended + 1.5 and begun - 0.5 <= start for end, start in again.items())
+        began = any(begun - starting <= start <= ended + 1.5 for start in self.every_start())
+        outages = [(out, end) for _, out, end in self.outages]
+        return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in outages)
+
+    def is_slow(self, at: float) -> bool:
+        """Whether a service was out then, or a look-up slow, so that an answer may have come too late."""
+        return any(out <= at <= end + LAG_SECONDS for _, out, end in self.outages)
+
+    # Waiting
+
+    def unrest(self) -> str:
+        """What is still to be done; empty when everything is at rest."""
+        if self.is_dead():
+            return "the app is dead"
+        try:
+            rows = self.ledger("SELECT id, state, show_at, decide_at, card_ts FROM requests")
+            notes = self.ledger("SELECT kind, request_id FROM notes")
+            (lease,) = self.ledger("SELECT adopted_at, polled_at, poll_problem FROM lease")
+        except (OperationalError, ValueError):
+            return "there is no ledger yet"
+        if lease[0] is None or lease[1] is None or lease[2]:
+            return f"no complete look: {lease}"
+        if due := [row for row in rows if row[2] is not None or row[3] is not None]:
+            return f"due: {due}"
+        if notes:
+            return f"notes to send: {notes}"
+        if bare := [row[0] for row in rows if row[1] == "pending" and not self.slack.find(str(row[4]))]:
+            return f"without a card: {bare}"
+        with self.conveyor.lock:
+            is_open = {key for key, item in self.conveyor.requests.items() if item["status"] in OPEN}
+        waiting = {row[0] for row in rows if row[1] == "pending"}
+        return "" if waiting == is_open else f"open in Conveyor: {is_open}, waiting here: {waiting}"
+
+    def rest(self, seconds: float = REST_SECONDS) -> None:
+        """Wait until everything is at rest, and still is after another look at Conveyor."""
+        looked: set[object] = set()
+
+        def calm() -> bool:
+            if self.unrest():
+                looked.clear()
+            else:
+                looked.add(self.ledger("SELECT polled_at FROM lease")[0][0])
+            return len(looked) == 2 or self.is_dead()
+
+        try:
+            eventually(calm, seconds)
+        except AssertionError:
+            raise AssertionError(f"no rest in {seconds} s: {self.unrest()}") from None
+
+    # What people do
+
+    def does(self, user: str, request_id: str, what: str) -> None:
+        """Somebody does something with the newest card of a request, if it lets them."""
+        if cards := self.cards(request_id):
+            ACTIONS[what](self, user, request_id, cards[-1].ts)
+
+    def attempt(self, deed: Deed, act: Callable[[], Answer], ts: str = "") -> None:
+        """Do it, with the card `ts` if it is about one."""
+        self.deeds.append(deed)
+        deed.shown |= self.address_on(ts)
+        try:
+            deed.answer = act()
+        except Refused:
+            self.deeds.remove(deed)  # the button is not there any more, and they see that
+        deed.shown |= self.address_on(ts)
+        deed.ended = time.time()
+        if deed.answer and deed.answer.status is None:
+            with suppress(AssertionError):
+                eventually(self.is_dead, 0.5)  # so that its end is written down now
+
+    def address_on(self, ts: str) -> frozenset[str]:
+        """The customer's address on a card, if the card is there."""
+        card = self.slack.find(ts)
+        return frozenset([(card.metadata or {})["event_payload"]["email"]]) if card else frozenset()
+
+    def ask(self, deed: Deed, act: Callable[[], Answer]) -> Private | None:
+        """What the app says when somebody asks it, if it says something."""
+        self.attempt(deed, act)
+        if deed.answer is None or deed.answer.status != 200:
+            return None
+        deed.said = self.said_about(deed)
+        with suppress(AssertionError):
+            eventually(lambda: deed.said or self.is_dead(), HEARING_SECONDS)
+        deed.ended = time.time()
+        return deed.said[0] if deed.said else None
+
+    def said_about(self, deed: Deed) -> list[Private]:
+        """What was said by the address that Slack sent for answers; it grows."""
+        return self.slack.response_urls[deed.sent["response_url"].rpartition("/")[2]].ephemerals
+
+
+def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    groups = sorted(world.conveyor.groups)[:1]
+
+    def act() -> Answer:
+        try:
+            return world.slack.click(user, ts, "approve", choose={"groups": groups})
+        except Refused:  # the card does not offer these
+            return world.slack.click(user, ts, "approve")
+
+    world.attempt(Deed(user, request_id, "approve"), act, ts)
+
+
+def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    reason = f"{user} says no to {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
+    deed = Deed(user, request_id, "reject", reason.strip())
+    _in_a_window(world, deed, ts, "reject", {"reason": reason})
+
+
+def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    values = {"nda": ["nda"], "ends": "90", "reason": f"{user} says yes & <so on>"}
+    _in_a_window(world, Deed(user, request_id, "approve"), ts, "options", values)
+
+
+def _in_a_window(world: MortalWorld, deed: Deed, ts: str, button: str, values: dict[str, Any]) -> None:
+    """Click a button, and submit the window that it opens, if it does."""
+    asked = Deed(deed.user, deed.request_id, ASKED)
+    world.attempt(asked, lambda: world.slack.click(deed.user, ts, button), ts)
+    deed.shown = asked.shown
+    named = f'"{deed.request_id}"'
+    with world.slack.lock:
+        mine = [view for view in world.slack.views.values() if view.user == deed.user]
+    view = next((each for each in mine if named in each.view.get("private_metadata", "")), None)
+    if view is None:
+        return
+    asked.seen = "a modal"
+    world.attempt(deed, lambda: world.slack.submit(deed.user, view.id, values))
+    deed.seen = "problem" if view.problem else "errors" if view.errors else ""
+    if deed.answer and deed.answer.body:
+        deed.seen = world.slack.text_of(view)
+    with suppress(Refused):  # it has closed by itself
+        world.slack.close(deed.user, view.id)
+
+
+def revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    world.attempt(
+        Deed(user, request_id, "revoke"), lambda: world.slack.click(user, ts, "more", value="revoke")
+    )
+
+
+def approve_and_revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve, and take it back as soon as the card lets one."""
+    approve(world, user, request_id, ts)
+
+    def can_be_revoked() -> bool:
+        card = world.slack.find(ts)
+        return world.is_dead() or bool(card and any(block.get("accessory") for block in card.blocks))
+
+    with suppress(AssertionError):
+        eventually(can_be_revoked, 5)
+    revoke(world, user, request_id, ts)
+
+
+def watch(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
+    """Ask how it stands, and to be told when it is decided."""
+    _ask_and_click(world, user, request_id, blocks.TELL_ME, TELL_ME)
+
+
+def stop_watching(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
+    _ask_and_click(world, user, request_id, blocks.STOP_TELLING, STOP_TELLING)
+
+
+def _ask_and_click(world: MortalWorld, user: str, request_id: str, button: str, what: str) -> None:
+    """Use the command, and click the button for this request in its answer, if it is there."""
+    item = world.conveyor.requests.get(request_id)
+    if item is None:
+        return
+    with world.asking:  # one question after another: it is known what each answer belongs to
+        email = str(item["email"])
+        typed = "watching" if what == STOP_TELLING else email
+        asked = Deed(user, request_id, QUESTION)
+        answer = world.ask(asked, lambda: world.slack.command(user, typed))
+        if answer is None:
+            return
+        buttons = [
+            block["block_id"]
+            for block, element in elements_in(answer.blocks)
+            if (element.get("action_id"), element.get("value")) == (button, request_id)
+        ]
+        if buttons:
+            deed = Deed(user, request_id, what, about=email)
+            click = partial(world.slack.click, user, answer.ts, button, via=answer, block_id=buttons[0])
+            world.ask(deed, click)
+
+
+def reject_watched(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Reject what one person wants to be told of, and another does not any more."""
+    watch(world, SAM, request_id)
+    watch(world, ANN, request_id)
+    stop_watching(world, ANN, request_id)
+    reject(world, user, request_id, ts)
+
+
+def approve_changed(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve while the request turns into somebody else's in Conveyor, which it does once."""
+    email = str(world.conveyor.requests[request_id]["email"])
+    if not email.endswith(".example"):
+        world.conveyor.change_here(request_id, email=f"{email}.evil.example")
+    approve(world, user, request_id, ts)
+
+
+def approve_unheard(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve while Conveyor's answer is lost, and what it lets one read is behind what was written."""
+    world.conveyor.lag = LAG_SECONDS
+    world.conveyor.fail("POST /exchange/authorizations", drop="after")
+    approve(world, user, request_id, ts)
+
+
+def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve when everybody was reminded for the last time."""
+
+    def reminded() -> bool:
+        replies = [reply for reply in world.slack.replies(ts) if reply.text == REMINDER]
+        return len(replies) >= REMINDERS or world.is_dead()
+
+    eventually(reminded, REST_SECONDS, "the last reminder")
+    approve(world, user, request_id, ts)
+
+
+ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
+    "approve": approve,
+    "approve with options": approve_with_options,
+    "reject": reject,
+    "revoke": revoke,
+    "approve and revoke": approve_and_revoke,
+    "reject what is watched": reject_watched,
+    "approve late": approve_late,
+    "approve changed": approve_changed,
+    "approve unheard": approve_unheard,
+}

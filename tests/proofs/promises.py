@@ -1,0 +1,171 @@
+"""What people were promised: who asked is told how a request ends, and reminders of a card come to an end."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from itertools import pairwise
+
+import blocks
+from sandbox.limits import blocks_text
+from sandbox.stand_in import Exchange
+from tests.proofs.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
+from tests.proofs.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from worker.upkeep import REMINDERS
+from workspace.block_kit import cut, one_line
+
+PROMISES = ("I will tell you when", "I was going to tell you already")
+SENDING_SECONDS = 3.0  # what is being sent is sent, whoever stops or decides meanwhile
+DECIDING_SECONDS = 0.5  # the same for a reminder, which asks nobody before
+STATUSES_OF = {word: STATUS_OF[str(state)] for state, (word, _) in blocks.DECIDED.items()}
+
+
+def promises_broken(world: MortalWorld) -> list[str]:
+    """Every promise that is broken in a world at rest, a sentence each."""
+    return [*watchers_are_told(world), *reminders_are_few(world)]
+
+
+def watchers_are_told(world: MortalWorld) -> list[str]:
+    """Whoever was promised it is told the outcome: once, or again after a death or a lost answer.
+
+    A lost ledger has forgotten who watches: what was promised before is not claimed.
+    """
+    found = []
+    trail = {
+        str(trigger): int(str(number))
+        for trigger, number in world.ledger(
+            "SELECT trigger_id, number FROM trail WHERE trigger_id IS NOT NULL"
+        )
+    }
+    ends: dict[str, tuple[int, float]] = {}
+    for number, at, request_id, event in world.ledger("SELECT number, at, request_id, event FROM trail"):
+        if event in DECIDED:
+            ends[str(request_id)] = int(str(number)), float(str(at))
+    watching = world.ledger("SELECT person_id, request_id FROM watchers")
+    for (user, request_id), deeds in _watchers(world).items():
+        name = f"{user}, who wants to be told of {request_id},"
+        tells = [deed for deed in deeds if deed.what == TELL_ME]
+        told = [at for at, text in _direct_messages(world, user) if _names(text, deeds[0])]
+        closed = sum(world.closings(request_id, status) for status in ("approved", "ignored", None))
+        revoked = sum((deed.request_id, deed.what) == (request_id, "revoke") for deed in world.deeds)
+        most = min(len(tells), closed + revoked) + _repeats(world, told, [user], deeds[0].about)
+        if len(told) > most:
+            found.append(f"{name} was told {len(told)} times, at most {most} are due")
+        last, end = deeds[-1], ends.get(request_id, (0, 0.0))
+        if last.what == STOP_TELLING and _heard(last, blocks.UNWATCHED):
+            undecided = end[1] > last.ended
+            if any(at > last.ended + (0 if undecided else SENDING_SECONDS) for at in told):
+                found.append(f"{name} was told after they had stopped it")
+        if last.what == STOP_TELLING or last.begun < world.ledger_lost_at or not _heard(last, *PROMISES):
+            continue
+        if end[0] > trail[last.trigger_id]:
+            if not any(at > last.begun for at in told):
+                found.append(f"{name} was not told that it is decided")
+        elif (user, request_id) not in watching:
+            found.append(f"{name} is forgotten")
+    return found
+
+
+def _watchers(world: MortalWorld) -> dict[tuple[str, str], list[Deed]]:
+    """For each person and request: when they asked to be told of it, or to be told no more."""
+    found: dict[tuple[str, str], list[Deed]] = defaultdict(list)
+    for deed in list(world.deeds):
+        if deed.what in (TELL_ME, STOP_TELLING):
+            found[deed.user, deed.request_id].append(deed)
+    return found
+
+
+def _direct_messages(world: MortalWorld, user: str) -> list[tuple[float, str]]:
+    with world.slack.lock:
+        mine = [message for message in world.slack.messages if message.channel == f"D{user[1:]}"]
+    return [(float(message.ts), message.text) for message in mine]
+
+
+def _names(text: str, deed: Deed) -> bool:
+    """Whether the text is about this customer, however the address is spelled."""
+    return deed.about.casefold() in text.casefold()
+
+
+def _heard(deed: Deed, *words: str) -> bool:
+    return any(each in said.text for said in deed.said for each in words)
+
+
+def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str], words: str) -> int:
+    """How many messages may be repetitions: the app died after one, or its answer went wrong."""
+    starts = world.every_start()
+    deaths = sum(any(one < start < other for start in starts) for one, other in pairwise(sent))
+    posts = [post for post in world.slack.calls("chat.postMessage") if _place(post) in places]
+    doubtful = [post.request["text"] for post in posts if post.fault or world.is_slow(post.at)]
+    return deaths + sum(words.casefold() in text.casefold() for text in doubtful)
+
+
+def _place(post: Exchange) -> str:
+    """The thread of a post, or its channel."""
+    return str(post.request.get("thread_ts") or post.request["channel"])
+
+
+def reminders_are_few(world: MortalWorld) -> list[str]:
+    """In the thread of a card that waits, as often as promised, or again after a death or a lost answer.
+
+    A lost ledger has forgotten how often it reminded, and begins anew.
+    """
+    with world.slack.lock:
+        messages = list(world.slack.messages)
+    posts = [post for post in world.slack.calls("chat.postMessage") if post.request["text"] == REMINDER]
+    cards: dict[tuple[str, int], list[str]] = defaultdict(list)  # somebody may have deleted one of them
+    for message in messages:
+        if card := payload_of(message):
+            cards[card["id"], card["round"]].append(message.ts)
+    every = [ts for threads in cards.values() for ts in threads]
+    found = [f"a reminder of no card, in {_place(post)}" for post in posts if _place(post) not in every]
+    for (request_id, round), threads in cards.items():
+        name = f"{request_id}, round {round}"
+        replies = [message for message in messages if message.thread_ts in threads]
+        times = [float(reply.ts) for reply in replies if reply.text == REMINDER]
+        most = REMINDERS * (2 if world.ledger_lost_at else 1) + _repeats(world, times, threads, REMINDER)
+        if len(times) > most:
+            found.append(f"{name}: {len(times)} reminders, at most {most} are due")
+        beside = ", ".join(map(repr, BESIDE))
+        query = f"SELECT at, event FROM trail WHERE request_id = '{request_id}' AND round = {round}"
+        steps = world.ledger(f"{query} AND event NOT IN ({beside}) ORDER BY number")
+        for at in [post.at for post in posts if _place(post) in threads]:
+            before = [str(event) for then, event in steps if float(str(then)) <= at]
+            since = [str(event) for then, event in steps if at - DECIDING_SECONDS <= float(str(then)) <= at]
+            # What is given back after a revocation is approved.
+            still = before[-1 - len(since) :]
+            if before and (set(WAITING).isdisjoint(still) or "revoking" in before[-2:][0]):
+                found.append(f"{name}: a reminder after “{before[-1]}”")
+    return found
+
+
+def watch_what_is_told(world: MortalWorld, found: list[str]) -> None:
+    """Look at every direct message as it is sent: to whom, and whether it is true already."""
+
+    def look(exchange: Exchange) -> None:
+        if exchange.call != "chat.postMessage" or exchange.request.get("channel") not in world.slack.users:
+            return
+        user, text = exchange.request["channel"], exchange.request["text"]
+        tells = [deed for deed in list(world.deeds) if (deed.user, deed.what) == (user, TELL_ME)]
+        request_id = next((deed.request_id for deed in tells if _names(text, deed)), "")
+        if not request_id:
+            found.append(f"{user} is told what they did not ask: {text}")
+            return
+        word = text.partition(":")[0]
+        statuses = STATUSES_OF.get(word)
+        if statuses is None:
+            found.append(f"{user} is told no outcome: {text}")
+        elif not sum(world.closings(request_id, status) for status in statuses):
+            found.append(f"{user} is told too early: {text}")
+        drawn = exchange.request["blocks"]
+        said = blocks_text(json.loads(drawn) if isinstance(drawn, str) else drawn)
+        if strangers := set(re.findall(r"<@(\w+)>", said)) - deciders(world.deeds, request_id):
+            found.append(f"{user} is told that {strangers} decided {request_id}")
+        reasons = [deed.reason for deed in list(world.deeds) if deed.what == DECISIONS[1]]
+        if word == "Rejected" and not any(_reason_in(said, reason) for reason in reasons):
+            found.append(f"{user} is told a reason that nobody gave: {said}")
+
+    world.slack.on_exchange.append(look)
+
+
+def _reason_in(said: str, reason: str) -> bool:
+    return cut(one_line(reason), blocks.PAST_CHARS) in said

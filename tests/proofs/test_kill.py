@@ -1,0 +1,33 @@
+"""The app dies at any moment and is started again: nothing is lost, nothing done twice, nothing untrue shown.
+
+Here are the worst moments of every scenario; `make kill` tries every moment.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.proofs.kill import Run, perform
+from tests.support.launcher import Kill
+
+WRITE = "PATCH /exchange/authorization_requests/req-4"
+SOME = [
+    Run("post", "kept", Kill("POST chat.postMessage", 1, "after")),
+    Run("post", "lost", Kill("POST chat.postMessage", 1, "after")),
+    Run("approve", "kept", Kill("commit claim", 1, "after")),
+    Run("approve", "kept", Kill("POST /exchange/authorizations", 1, "after")),
+    Run("approve", "lost", Kill("POST /exchange/authorizations", 1, "after")),
+    Run("reject", "kept", Kill(WRITE, 1, "after")),
+    Run("reject", "lost", Kill(WRITE, 1, "before")),
+    Run("rivals", "lost", Kill("commit settle", 1, "before")),
+    Run("options", "lost", Kill("POST /exchange/authorizations", 1, "after")),
+    Run("revoke", "kept", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
+    Run("tell me", "kept", Kill("POST chat.postMessage", 2, "after")),
+    Run("reminders", "kept", Kill("POST chat.postMessage", 2, "after")),
+    Run("three clicks", "kept", Kill("commit record_click", 1, "after")),
+]
+
+
+@pytest.mark.parametrize("run", SOME, ids=str)
+def test_a_kill_does_no_harm(run: Run, tmp_path: Path) -> None:
+    assert perform(run, tmp_path) == []

@@ -1,0 +1,46 @@
+"""The commands that README.md and docs/ tell people to type."""
+
+import re
+from dataclasses import dataclass
+
+from tests.support.world import ROOT
+
+PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What is shown and not typed.
+SHOWN = ("text", "ini")
+# Programs whose commands cannot be carried out here, and why. What they are told is checked all the same.
+NOT_RUN = {
+    "docker": "it needs an engine; tests/app/test_containers.py runs the Dockerfile and parses compose.yaml",
+    "nomad": "it needs a cluster; tests/app/test_containers.py parses the job",
+    "make test": "it is what runs these tests",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    page: str
+    heading: str
+
+
+def commands() -> dict[Place, list[str]]:
+    """The lines to type under each heading, in their order."""
+    found: dict[Place, list[str]] = {}
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for section in re.split(r"^(?=##? )", text, flags=re.MULTILINE):
+            heading = section.partition("\n")[0].lstrip("# ")
+            for kind, block in FENCE.findall(section):
+                assert kind in ("sh", *SHOWN), f"{page}, {heading}: what is typed is a block of kind sh"
+                if kind == "sh":
+                    found.setdefault(Place(page, heading), []).extend(block.splitlines())
+    return found
+
+
+def is_run(line: str) -> bool:
+    return not any(line.startswith(f"{program} ") or line == program for program in NOT_RUN)
+
+
+def script(page: str, heading: str) -> str:
+    """What a shell is given of the commands under a heading: those that can be run here."""
+    return "\n".join(filter(is_run, commands()[Place(page, heading)]))

@@ -1,0 +1,90 @@
+"""A real PostgreSQL server on a free port, with its data in a folder that goes away with it."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from tests.requirements import find
+from tests.support.world import eventually, free_port
+
+
+class Postgres:
+    """The server. It refuses to run as root, so root runs it as somebody else."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self._as: dict[str, Any] = {"cwd": self._folder}
+        if os.geteuid() == 0:
+            known = {entry.pw_name: entry for entry in pwd.getpwall()}
+            user = known.get("postgres") or known["nobody"]
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
+            self._as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._numbers = count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        command = [_program("initdb"), "-D", "data", "-U", "app", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([*command, "--locale=C"], check=True, capture_output=True, **self._as)
+        self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        """Serve on 127.0.0.1. Nothing is kept safe from a power cut here, so nothing waits for the disk."""
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_program("postgres"), "-D", "data", *options], stdout=log, stderr=log, **self._as
+            )
+        eventually(self._answers, 30, "PostgreSQL answers")
+
+    def stop(self) -> None:
+        """Be down at once: every connection is cut."""
+        if self._process:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(30)
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def new_database(self) -> str:
+        """The address of an empty database, in SQLAlchemy's spelling."""
+        name = f"ledger{next(self._numbers)}"
+        self.run(f"CREATE DATABASE {name}")
+        return self._url(name)
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement as the server's administrator."""
+        engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as db:
+            result = db.execute(text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def _url(self, database: str) -> str:
+        return f"postgresql+psycopg://app@127.0.0.1:{self.port}/{database}"
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.run("SELECT 1"))
+        except OperationalError:
+            return False
+
+
+def _program(name: str) -> str:
+    found = find(name)
+    assert found, f"{name} is not installed: see tests/requirements.py"
+    return found

@@ -1,0 +1,235 @@
+"""The real app in its own process, between the two stand-ins."""
+
+import itertools
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import requests
+from sqlalchemy import Engine, NullPool, create_engine, text
+
+from sandbox.conveyor import ConveyorStandIn
+from sandbox.slack import SlackStandIn
+from sandbox.workspace import Message
+from tests.support.launcher import BRISK, Forked, Kill, Start
+from tests.support.leaks import secrets_in
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+REVIEWERS = "U0ANN,U0BOB"
+COMMAND = [sys.executable, str(ROOT / "app.py")]
+
+
+def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 15.0, what: str = "") -> T:
+    """The first true value of `check`, looked for again and again."""
+    until = time.monotonic() + seconds
+    pause = 0.02
+    while not (value := check()):
+        if time.monotonic() > until:
+            raise AssertionError(f"not within {seconds} s: {what or getattr(check, '__name__', 'it')}")
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.1)
+    return value
+
+
+# Each process that runs tests has ports of its own, in steps that leave room for the sandbox's four.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw13").removeprefix("gw")) % 14
+PORTS = itertools.cycle(range(10_000 + 1_600 * WORKER, 11_600 + 1_600 * WORKER, 4))
+for _ in range(random.randrange(400)):
+    next(PORTS)  # so that two runs at once begin in different places
+
+
+def free_port() -> int:
+    """A port below those that the system gives away by itself, so that nobody else gets it meanwhile."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def kill(process: subprocess.Popen[bytes] | Forked) -> None:
+    """SIGKILL, master and worker at once."""
+
+    def is_gone() -> bool:
+        with suppress(ProcessLookupError):  # dead already, or so young that it has no group yet
+            os.killpg(process.pid, signal.SIGKILL)
+        return process.poll() is not None
+
+    eventually(is_gone)
+
+
+@cache
+def engine(url: str) -> Engine:
+    """Connects anew each time: between two queries the ledger may be deleted, or its server restarted."""
+    return create_engine(url, poolclass=NullPool)
+
+
+class World:
+    """Slack, Conveyor and the app, which can be started, stopped and killed.
+
+    With a `command` that is what is started; without one the launcher starts the app, with these `waits`.
+    """
+
+    def __init__(self, folder: Path, *, by_socket: bool = False) -> None:
+        self.folder = folder
+        self.slack = SlackStandIn()
+        self.conveyor = ConveyorStandIn()
+        self.slack.serve(free_port())
+        self.conveyor.serve(free_port())
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.slack.app_url = self.url
+        self.database = folder / "ledger" / "ledger.db"
+        self.log_file = folder / "app.log"
+        self.command: list[str] = []
+        self.waits = dict(BRISK)
+        self.events_file: Path | None = None
+        self.stop_file: Path | None = None
+        self.slow_file = folder / "slow"
+        self.process: subprocess.Popen[bytes] | Forked | None = None
+        self.settings = {
+            "CONVEYOR_KEY": self.conveyor.api_key,
+            "SLACK_BOT_TOKEN": self.slack.bot_token,
+            "SLACK_SIGNING_SECRET": self.slack.signing_secret,
+            "SLACK_CHANNEL_ID": self.slack.channel_id,
+            "CONVEYOR_API_URL": self.conveyor.api_url,
+            "SLACK_API_URL": self.slack.api_url,
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "PORT": str(self.port),
+            "POLL_SECONDS": "0.4",
+            "REVIEWERS": REVIEWERS,
+            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{self.port}",
+        }
+        if by_socket:
+            self.slack.app_url = ""
+            del self.settings["SLACK_SIGNING_SECRET"]
+            self.settings["SLACK_APP_TOKEN"] = self.slack.app_token
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """What the app gets, with these settings in addition, and no `.env` that happens to be here."""
+        return {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **self.settings, **settings}
+
+    def launch(self, kill: Kill | None = None, /, **settings: str) -> subprocess.Popen[bytes] | Forked:
+        """Start the app with these settings in addition; returns at once."""
+        environment = self.environment(**settings)
+        if self.command:
+            with self.log_file.open("ab") as log:
+                self.process = subprocess.Popen(
+                    self.command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                )
+        else:
+            files = self.events_file, kill, self.stop_file, self.slow_file
+            self.process = Forked(Start(environment, self.log_file, self.waits, *files))
+        return self.process
+
+    def start(self, **settings: str) -> "World":
+        """Start the app and wait until it serves, knows Slack and has read the channel."""
+        self.launch(**settings)
+        eventually(self.serves, 60.0, what=f"the app serves\n{self.log()}")
+        return self
+
+    def serves(self) -> bool:
+        assert self.process and self.process.poll() is None, f"the app ended\n{self.log()}"
+        try:
+            reasons = requests.get(self.url + "/readyz", timeout=5).json()["reasons"]
+        except requests.RequestException:
+            return False
+        return not any("Slack" in reason for reason in reasons)
+
+    def kill(self) -> None:
+        assert self.process
+        kill(self.process)
+        self.process = None
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process
+        os.kill(self.process.pid, signal.SIGTERM)
+        status = self.process.wait(timeout=40)
+        self.process = None
+        return status
+
+    def close(self) -> None:
+        if self.process:
+            self.kill()
+        self.slack.stop()
+        self.conveyor.stop()
+
+    def leaks(self) -> list[str]:
+        """The secrets that stand in the log, or in what people were told."""
+        told = [self.slack.text_of(private) for private in self.slack.private]
+        told += [message.text + str(message.blocks) for message in self.slack.messages]
+        told += [str(view.view) for view in self.slack.views.values()]
+        answers = [str(answer.body) for answer in self.slack.answers]
+        return [leak for text in (self.log(), *told, *answers) for leak in secrets_in(text)]
+
+    def log(self) -> str:
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def readiness(self) -> tuple[int, dict[str, list[str]]]:
+        answer = requests.get(self.url + "/readyz", timeout=5)
+        return answer.status_code, answer.json()
+
+    def ledger(self, query: str) -> list[tuple[object, ...]]:
+        """Rows of the ledger, read (or changed) beside the app."""
+        url = re.sub("^postgres(ql)?:", "postgresql+psycopg:", self.settings["DATABASE_URL"])
+        with engine(url).begin() as db:
+            result = db.execute(text(query))
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    # What people see
+
+    def card(self, request_id: str, *, round: int = 1) -> Message | None:
+        """The newest card of a request."""
+        found = [
+            card
+            for card in self.cards(request_id)
+            if (card.metadata or {})["event_payload"]["round"] == round
+        ]
+        return found[-1] if found else None
+
+    def cards(self, request_id: str) -> list[Message]:
+        return [
+            card
+            for card in self.slack.cards()
+            if card.metadata and card.metadata["event_payload"]["id"] == request_id
+        ]
+
+    def shows(self, request_id: str, words: str, seconds: float = 15.0, *, round: int = 1) -> Message:
+        """The card of a request, once it shows these words."""
+
+        def look() -> Message | None:
+            card = self.card(request_id, round=round)
+            return card if card and words in self.slack.text_of(card) else None
+
+        def last() -> str:
+            card = self.card(request_id, round=round)
+            return self.slack.text_of(card) if card else "no card"
+
+        try:
+            return eventually(look, seconds)
+        except AssertionError:
+            raise AssertionError(f"“{words}” is not on the card: {last()}\n{self.log()}") from None
+
+    def told(self, user_id: str, words: str) -> str:
+        """The private sentence with these words."""
+
+        def look() -> str | None:
+            texts = [self.slack.text_of(private) for private in self.slack.private if private.user == user_id]
+            return next((said for said in texts if words in said), None)
+
+        return eventually(look, what=f"{user_id} is told “{words}”: {self.slack.private}\n{self.log()}")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, TEAM, UNA, Message, View
-from tests.app.test_main_job import posted, request_of, writes
+from tests.support.steps import posted, request_of, writes
 from tests.support.world import World, eventually
 
 OUTSIDERS = [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA, "U0NOBODY", "USLACKBOT"]

@@ -16,10 +16,10 @@ from conveyor_client import AuthorizationRequest, ConveyorClient, Unavailable
 from deadline import CallFailed, Calls
 from sandbox.stand_in import Exchange, Incoming, StandIn
 from sandbox.workspace import ANN, SAM, Answer, Message
-from tests.app.test_main_job import clickable, posted, request_of, writes
 from tests.support.launcher import BRISK, SHORT
 from tests.support.names import Names
 from tests.support.raw_peer import DRIPPING, DeadEnd, Gate, RawPeer, endless, nothing, saying
+from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually, free_port
 
 # Short calls, with a lease that a busy machine can keep.

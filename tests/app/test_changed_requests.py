@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,8 +12,7 @@ from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, SAM, Message
-from tests.app.test_main_job import clickable, posted, request_of, writes
-from tests.app.test_wishes import answer_to
+from tests.support.steps import answer_to, change, clickable, drawn, posted, request_of, writes
 from tests.support.world import World, eventually
 
 QUEUE = "GET /exchange/authorization_request_queue"
@@ -33,23 +31,6 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.waits["worker.watch.LONGEST_PAUSE"] = 0.4
         yield made.start()
     assert made.leaks() == []
-
-
-def change(world: World, request_id: str, **fields: str) -> None:
-    """Conveyor says something else of the request from now on."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    with world.conveyor.lock:
-        world.conveyor.requests[request_id].update(fields, updated_at=now)
-
-
-def drawn(card: Message, **fields: str) -> None:
-    """Wait until the card says that of the request."""
-
-    def is_drawn() -> bool:
-        said = (card.metadata or {})["event_payload"]
-        return all(said[name] == value for name, value in fields.items())
-
-    eventually(is_drawn, what=f"the card says {fields}")
 
 
 def knows(world: World, request_id: str, **fields: str) -> None:

@@ -3,8 +3,7 @@
 import pytest
 
 from sandbox.workspace import ANN, SAM, Message
-from tests.app.test_main_job import posted, request_of
-from tests.app.test_wishes import answer_to, day, written
+from tests.support.steps import answer_to, day, posted, request_of, written
 from tests.support.world import World
 
 POST = "POST /exchange/authorizations"

@@ -17,12 +17,11 @@ from sqlalchemy.engine import make_url
 from sandbox.app_process import app_files
 from sandbox.workspace import ANN
 from settings import load
-from tests.app.test_main_job import posted, request_of
-from tests.app.test_settings import GOOD
 from tests.requirements import needs
 from tests.support.container import Container, needs_image
 from tests.support.image import Image
-from tests.support.world import ROOT, eventually
+from tests.support.steps import posted, request_of
+from tests.support.world import GOOD, ROOT, eventually
 
 BIN = str(Path(sys.executable).parent)
 NOMAD = ROOT / "deploy" / "conveyor-for-slack.nomad.hcl"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ledger.database import BUSY_SECONDS
 from sandbox.workspace import ANN
-from tests.app.test_main_job import posted, request_of, writes
+from tests.support.steps import posted, request_of, writes
 from tests.support.world import COMMAND, World, eventually
 
 # Root may write to every file; without this right it is like anybody else.

@@ -16,13 +16,12 @@ import yaml
 from sqlalchemy.engine import make_url
 
 from sandbox.workspace import ANN
-from tests.app.test_main_job import posted, request_of
-from tests.app.test_nginx import send
 from tests.requirements import find, needs
 from tests.support.container import Container, needs_image
 from tests.support.docs import NOT_RUN, PAGES, Place, commands, is_run, script
 from tests.support.nginx import ADDRESS, Nginx
 from tests.support.postgres import Postgres
+from tests.support.steps import posted, request_of
 from tests.support.world import ROOT, World, eventually
 
 RUN: set[Place] = set()
@@ -320,7 +319,7 @@ def _free(port: int) -> bool:
 def _status(nginx: Nginx) -> int:
     """The status of what nobody signed, or 0 while nginx is not there yet."""
     try:
-        return send(nginx, "/slack/events", b"payload={}", {}).status_code
+        return nginx.post("/slack/events", b"payload={}", {}).status_code
     except requests.ConnectionError:
         return 0
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from sandbox.workspace import ANN, Message
-from tests.app.test_main_job import clickable, posted, request_of, writes
+from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually
 
 

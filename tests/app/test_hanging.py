@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sandbox.workspace import ANN, BOB, SAM
-from tests.app.test_main_job import posted, request_of, writes
+from tests.support.steps import posted, request_of, writes
 from tests.support.world import World, eventually
 
 HANGING = [{"delay": 20.0}, {"trickle": 0.3}, {"drop": "before"}, {"status": 500}]

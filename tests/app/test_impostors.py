@@ -9,9 +9,9 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, BOB, Person
-from tests.app.test_main_job import clickable, posted, request_of, writes
 from tests.support.launcher import SHORT
 from tests.support.raw_peer import RawPeer
+from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually
 
 # Every list and every person is asked for again soon, so that a false answer has an effect.

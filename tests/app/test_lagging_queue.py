@@ -8,12 +8,12 @@ import pytest
 
 from sandbox.stand_in import Fault
 from sandbox.workspace import ANN, BOB, Message
-from tests.app.test_changed_requests import MALLORY, change, drawn
-from tests.app.test_main_job import clickable, posted, request_of, writes
+from tests.support.steps import change, clickable, drawn, posted, request_of, writes
 from tests.support.world import World, eventually
 from worker.watch import READS_A_ROUND
 
 QUEUE = "GET /exchange/authorization_request_queue"
+MALLORY = "mallory@evil.example"
 MANY_LOOKS = 12
 
 

@@ -15,7 +15,7 @@ from ledger.ledger import Ledger
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, Message
-from tests.app.test_main_job import posted, request_of
+from tests.support.steps import posted, request_of
 from tests.support.world import World, eventually, free_port
 from worker.companies import Companies
 from worker.show import IDLE_SECONDS, SWEEP_SECONDS, Show

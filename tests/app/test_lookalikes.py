@@ -5,9 +5,7 @@ from typing import Any
 import pytest
 
 from sandbox.workspace import ANN, BOB, SAM
-from tests.app.test_main_job import posted, request_of
-from tests.app.test_operating import run
-from tests.app.test_wishes import answer_to, approved
+from tests.support.steps import answer_to, approved, posted, request_of, run
 from tests.support.world import World
 
 KELVIN = "\N{KELVIN SIGN}"

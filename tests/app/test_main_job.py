@@ -16,10 +16,21 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Message
-from tests.support.world import COMMAND, World, eventually
+from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
+from tests.support.steps import (
+    answer_to,
+    approved,
+    clickable,
+    day,
+    offered,
+    posted,
+    request_of,
+    writes,
+    written,
+)
+from tests.support.world import COMMAND, MODES, World, eventually
 
-MODES = ("http", "socket")
+POST = "POST /exchange/authorizations"
 
 
 @pytest.fixture(params=MODES)
@@ -39,43 +50,6 @@ def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             made.command = COMMAND
         yield made.start()
     assert made.leaks() == []
-
-
-def posted(world: World, email: str = "jane@acme.com", message: str | None = "Hello", **more: Any) -> Message:
-    """The card of a new request."""
-    request_id = world.conveyor.ask(email, message, **more)
-    return clickable(world, request_id)
-
-
-def clickable(world: World, request_id: str, *, round: int = 1) -> Message:
-    """The card of a request, once the ledger has it as well."""
-    card = world.shows(request_id, "asks for access", round=round)
-    eventually(
-        lambda: world.ledger(f"SELECT 1 FROM requests WHERE card_ts = '{card.ts}' AND state = 'pending'")
-    )
-    return card
-
-
-def request_of(card: Message) -> str:
-    assert card.metadata
-    return str(card.metadata["event_payload"]["id"])
-
-
-def writes(world: World, request_id: str) -> list[tuple[str, bool]]:
-    """Every write about a request that reached Conveyor, and whether it took effect."""
-    return [
-        (decision.call.split()[0], decision.effective)
-        for decision in world.conveyor.decisions
-        if decision.request_id == request_id
-    ]
-
-
-def offered(world: World, room: str, names: list[str]) -> list[str]:
-    """The ids of new groups of a data room, once the app offers them."""
-    ids = [world.conveyor.add_group(name, room) for name in names]
-    query = f"SELECT count(*) FROM access_groups WHERE dataroom_id = '{room}'"
-    eventually(lambda: world.ledger(query) == [(len(ids),)])
-    return ids
 
 
 # 1. Watch
@@ -701,3 +675,54 @@ def test_double_clicks_and_two_reviewers_make_one_decision(town: World) -> None:
     assert len(writes(town, request_of(card))) == 1
     eventually(lambda: len(town.slack.private) + answered_in_place == 7)
     town.slack.close(BOB)
+
+
+# 9. Options, and the command
+
+
+def test_an_approval_with_every_option(town: World) -> None:
+    first, second = offered(town, "room-of-options", ["Audit report", "Source code"])
+    card = posted(town, dataroom_id="room-of-options")
+    town.slack.click(ANN, card.ts, "options", choose={"groups": [first]})
+    view = town.slack.open_view(ANN)
+    assert view and "jane@acme.com" in town.slack.text_of(view)
+    assert view.blocks[1]["element"]["initial_options"][0]["value"] == first  # as chosen on the card
+    town.slack.submit(
+        ANN, values={"groups": [first, second], "nda": ["nda"], "ends": "90", "reason": "Deal 42 & more"}
+    )
+    shown = town.slack.text_of(town.shows(request_of(card), "Approved by"))
+    assert town.conveyor.calls(POST)[-1].request == {
+        "request_id": request_of(card),
+        "reviewer_email": town.slack.users[ANN].email,
+        "access_group_ids": [first, second],
+        "nda_bypass": True,
+        "expires_at": day(90),
+    }
+    assert "Granted: standard access and Audit report, Source code. No NDA required." in shown
+    assert (
+        f"Asked for: access ends {written(90)}." in shown and "Note:" in shown and "Deal 42 & more" in shown
+    )
+    assert [found.ts for found in town.slack.search("deal 42")] == [card.ts]
+
+
+def test_rooms_tells_a_sales_rep_where_each_request_stands(town: World) -> None:
+    card = approved(town, "ann@story.example")
+    rejected = posted(town, "bob@story.example")
+    town.slack.click(BOB, rejected.ts, "reject")
+    town.slack.submit(BOB, values={"reason": "wrong company"})
+    town.shows(request_of(rejected), "Rejected by")
+    waiting = posted(town, "cat@story.example")
+    said = town.slack.text_of(answer_to(town, SAM, "Story.example"))
+    assert "3 requests of Story.example, newest first:" in said
+    assert "ann@story.example asked " in said and "It was approved on" in said
+    assert "Access in Conveyor now: the NDA is not signed yet." in said
+    assert "reason: wrong company" in said and "<@U0BOB> (Bob Brown)" in said
+    assert "It has been waiting for less than a minute." in said
+    answer = answer_to(town, SAM, "<mailto:ann@story.example|ann@story.example>")
+    assert "1 request of ann@story.example" in town.slack.text_of(answer)
+    assert card.ts.replace(".", "") in str(answer.blocks)
+    grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "ann@story.example")
+    town.conveyor.sign_nda(grant["id"])
+    assert "now: active." in town.slack.text_of(answer_to(town, SAM, "ann@story.example", "/zimmer"))
+    assert "cat@story.example" in town.slack.text_of(answer_to(town, ANN, "story.example"))
+    assert town.slack.text_of(waiting)

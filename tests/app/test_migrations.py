@@ -16,7 +16,7 @@ from ledger.database import Database, LedgerError
 from ledger.tables import METADATA
 from sandbox.app_process import app_files
 from sandbox.workspace import ANN
-from tests.app.test_main_job import posted, request_of
+from tests.support.steps import posted, request_of
 from tests.support.world import ROOT, World
 
 NEXT = '''"""A made-up next version."""

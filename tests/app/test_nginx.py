@@ -6,12 +6,11 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-import requests
 
 from sandbox.workspace import ANN
-from tests.app.test_main_job import posted, request_of
 from tests.requirements import needs
 from tests.support.nginx import Nginx
+from tests.support.steps import posted, request_of
 from tests.support.world import World
 
 pytestmark = needs("nginx")
@@ -27,19 +26,12 @@ def nginx(town: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ngi
     made.stop()
 
 
-def send(nginx: Nginx, path: str, body: bytes, headers: dict[str, str]) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env = False
-        trusted = str(nginx.folder / "fullchain.pem")
-        return session.post(nginx.url + path, data=body, headers=headers, verify=trusted, timeout=10)
-
-
 def test_a_signed_click_gets_through_and_leaves_no_word_of_it(nginx: Nginx, town: World) -> None:
     card = posted(town, message="Confidential " + "é" * 3900)
     payload = town.slack.click_payload(ANN, card.ts, "approve")
     body = urlencode({"payload": json.dumps(payload)}).encode()
     assert len(body) > 16_384, "more than nginx keeps in memory by itself"
-    assert send(nginx, "/slack/events", body, town.slack.sign(body)).status_code == 200
+    assert nginx.post("/slack/events", body, town.slack.sign(body)).status_code == 200
     town.shows(request_of(card), "Approved by")
     logs = nginx.logs()
     assert "POST /slack/events" in logs
@@ -48,23 +40,23 @@ def test_a_signed_click_gets_through_and_leaves_no_word_of_it(nginx: Nginx, town
 
 
 def test_what_is_not_signed_is_refused_by_the_app(nginx: Nginx) -> None:
-    answer = send(nginx, "/slack/events", b"payload={}", {})
+    answer = nginx.post("/slack/events", b"payload={}", {})
     assert (answer.status_code, answer.text) == (401, "The signature is not Slack's.\n")
 
 
 def test_the_webhook_reaches_the_app(nginx: Nginx) -> None:
-    answer = send(nginx, "/conveyor/webhook", b"{}", {})
+    answer = nginx.post("/conveyor/webhook", b"{}", {})
     assert answer.status_code == 404 and "nginx" not in answer.text  # it has no secret to check one with
 
 
 def test_what_is_too_long_does_not_reach_the_app(nginx: Nginx) -> None:
-    answer = send(nginx, "/slack/events", b"x" * 1_048_577, {})
+    answer = nginx.post("/slack/events", b"x" * 1_048_577, {})
     assert answer.status_code == 413 and "nginx" in answer.text
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/slack/events/", "/slack"])
 def test_nothing_else_is_served(nginx: Nginx, path: str) -> None:
-    answer = send(nginx, path, b"", {})
+    answer = nginx.post(path, b"", {})
     assert answer.status_code == 404 and "nginx" in answer.text
 
 
@@ -73,7 +65,7 @@ def test_while_the_app_is_down_slack_hears_so_at_once(tmp_path: Path) -> None:
     down.install()
     down.start()
     try:
-        answer = send(down, "/slack/events", b"payload={}", {})
+        answer = down.post("/slack/events", b"payload={}", {})
         assert answer.status_code == 502 and answer.elapsed.total_seconds() < 2
     finally:
         down.stop()

@@ -17,10 +17,9 @@ from ledger.ledger import Ledger
 from ledger.rows import Row
 from ledger.states import State
 from sandbox.workspace import ANN, BOB, SAM, Json, Message
-from tests.app.test_main_job import clickable, posted, request_of, writes
-from tests.app.test_wishes import answer_to, approved
 from tests.requirements import needs
 from tests.support.postgres import Postgres
+from tests.support.steps import answer_to, approved, clickable, posted, request_of, writes
 from tests.support.world import World, eventually
 from worker.adopt import kept_by_card
 from workspace.channel import Channel

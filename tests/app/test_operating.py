@@ -21,19 +21,10 @@ from standardwebhooks import Webhook
 from operations import check
 from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN, BOB, GUS, SAM, manifest_scopes
-from tests.app.test_main_job import clickable, posted, request_of
-from tests.support.launcher import Forked, Start
+from tests.support.steps import clickable, posted, request_of, run
 from tests.support.world import World, eventually
 
 SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
-
-
-def run(world: World, *arguments: str, **settings: str) -> tuple[int, str]:
-    """Exit status and output of `python app.py …` with the world's settings."""
-    output = world.folder / "said"
-    output.unlink(missing_ok=True)
-    status = Forked(Start(world.environment(**settings), output, {}, arguments=arguments)).wait(60)
-    return status, output.read_text()
 
 
 # check

@@ -5,7 +5,7 @@ import re
 import pytest
 import requests
 
-from tests.app.test_main_job import posted
+from tests.support.steps import posted
 from tests.support.world import ROOT, World, eventually
 
 OPERATING = (ROOT / "docs" / "operating.md").read_text()

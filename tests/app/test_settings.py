@@ -9,14 +9,8 @@ from pathlib import Path
 import pytest
 
 from settings import SettingsError, load
-from tests.support.world import ROOT
+from tests.support.world import GOOD, ROOT
 
-GOOD = {
-    "CONVEYOR_KEY": "made-up-key",
-    "SLACK_BOT_TOKEN": "xoxb-made-up",
-    "SLACK_SIGNING_SECRET": "made-up-secret",
-    "SLACK_CHANNEL_ID": "C0REQUESTS",
-}
 NO_FILE = {"ENV_FILE": os.devnull}
 
 

@@ -7,11 +7,7 @@ import pytest
 import requests
 
 from sandbox.workspace import ANN, BOB, SAM
-from tests.app.test_main_job import posted, request_of, writes
-from tests.app.test_wishes import (  # noqa: F401 - they are collected here again, with the worlds below
-    test_an_approval_with_every_option,
-    test_rooms_tells_a_sales_rep_where_each_request_stands,
-)
+from tests.support.steps import posted, request_of, writes
 from tests.support.world import World, eventually
 
 

@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from sandbox.workspace import ANN, BOB
-from tests.app.test_main_job import MODES, posted, request_of, writes
-from tests.support.world import COMMAND, World, eventually
+from tests.support.steps import posted, request_of, writes
+from tests.support.world import COMMAND, MODES, World, eventually
 
 
 @pytest.fixture(params=MODES)

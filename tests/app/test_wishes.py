@@ -1,69 +1,20 @@
 """What reviewers and sales reps wish: options, memory, revocation, /rooms, being told, reminders."""
 
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 import blocks
-from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Message, Private
-from tests.app.test_main_job import offered, posted, request_of, writes
+from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Message
+from tests.support.steps import answer_to, approved, day, offered, posted, request_of, writes, written
 from tests.support.world import World, eventually
 from worker.show import OUTCOME_FAILURES
 
 POST = "POST /exchange/authorizations"
 
 
-def day(after: int) -> str:
-    return (datetime.now(UTC).date() + timedelta(days=after)).isoformat()
-
-
-def written(after: int) -> str:
-    """The same day as people write it."""
-    day = datetime.now(UTC).date() + timedelta(days=after)
-    return f"{day:%B} {day.day}, {day.year}"
-
-
-def approved(world: World, email: str = "jane@acme.com", **more: Any) -> Message:
-    card = posted(world, email, **more)
-    world.slack.click(ANN, card.ts, "approve")
-    return world.shows(request_of(card), "Approved by")
-
-
-def answer_to(world: World, who: str, typed: str, command: str = "/rooms") -> Private:
-    """What somebody is told after a slash command, once they are."""
-    before = len(world.slack.private)
-    assert world.slack.command(who, typed, command).status == 200
-    return eventually(lambda: [said for said in world.slack.private[before:] if said.user == who])[0]
-
-
 # Approve with options
-
-
-def test_an_approval_with_every_option(town: World) -> None:
-    first, second = offered(town, "room-of-options", ["Audit report", "Source code"])
-    card = posted(town, dataroom_id="room-of-options")
-    town.slack.click(ANN, card.ts, "options", choose={"groups": [first]})
-    view = town.slack.open_view(ANN)
-    assert view and "jane@acme.com" in town.slack.text_of(view)
-    assert view.blocks[1]["element"]["initial_options"][0]["value"] == first  # as chosen on the card
-    town.slack.submit(
-        ANN, values={"groups": [first, second], "nda": ["nda"], "ends": "90", "reason": "Deal 42 & more"}
-    )
-    shown = town.slack.text_of(town.shows(request_of(card), "Approved by"))
-    assert town.conveyor.calls(POST)[-1].request == {
-        "request_id": request_of(card),
-        "reviewer_email": town.slack.users[ANN].email,
-        "access_group_ids": [first, second],
-        "nda_bypass": True,
-        "expires_at": day(90),
-    }
-    assert "Granted: standard access and Audit report, Source code. No NDA required." in shown
-    assert (
-        f"Asked for: access ends {written(90)}." in shown and "Note:" in shown and "Deal 42 & more" in shown
-    )
-    assert [found.ts for found in town.slack.search("deal 42")] == [card.ts]
 
 
 @pytest.mark.parametrize(
@@ -289,29 +240,6 @@ def test_a_letter_to_the_customer_leaves_the_reason_out(town: World) -> None:
 
 
 # /rooms
-
-
-def test_rooms_tells_a_sales_rep_where_each_request_stands(town: World) -> None:
-    card = approved(town, "ann@story.example")
-    rejected = posted(town, "bob@story.example")
-    town.slack.click(BOB, rejected.ts, "reject")
-    town.slack.submit(BOB, values={"reason": "wrong company"})
-    town.shows(request_of(rejected), "Rejected by")
-    waiting = posted(town, "cat@story.example")
-    said = town.slack.text_of(answer_to(town, SAM, "Story.example"))
-    assert "3 requests of Story.example, newest first:" in said
-    assert "ann@story.example asked " in said and "It was approved on" in said
-    assert "Access in Conveyor now: the NDA is not signed yet." in said
-    assert "reason: wrong company" in said and "<@U0BOB> (Bob Brown)" in said
-    assert "It has been waiting for less than a minute." in said
-    answer = answer_to(town, SAM, "<mailto:ann@story.example|ann@story.example>")
-    assert "1 request of ann@story.example" in town.slack.text_of(answer)
-    assert card.ts.replace(".", "") in str(answer.blocks)
-    grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "ann@story.example")
-    town.conveyor.sign_nda(grant["id"])
-    assert "now: active." in town.slack.text_of(answer_to(town, SAM, "ann@story.example", "/zimmer"))
-    assert "cat@story.example" in town.slack.text_of(answer_to(town, ANN, "story.example"))
-    assert town.slack.text_of(waiting)
 
 
 def test_rooms_tells_how_it_stands_when_it_is_asked_again(town: World) -> None:

@@ -13,10 +13,10 @@ import requests
 
 from sandbox.slack import Refused
 from sandbox.workspace import ANN, BOB
-from tests.app.test_main_job import clickable, posted, request_of, writes
 from tests.proofs.replicas import Replicas
 from tests.requirements import needs
 from tests.support.postgres import Postgres
+from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually
 
 LEASE = 2.0

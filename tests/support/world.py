@@ -27,6 +27,14 @@ from tests.support.leaks import secrets_in
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 REVIEWERS = "U0ANN,U0BOB"
+MODES = ("http", "socket")  # the two ways in which clicks arrive
+# Made-up values of the settings that have no default.
+GOOD = {
+    "CONVEYOR_KEY": "made-up-key",
+    "SLACK_BOT_TOKEN": "xoxb-made-up",
+    "SLACK_SIGNING_SECRET": "made-up-secret",
+    "SLACK_CHANNEL_ID": "C0REQUESTS",
+}
 COMMAND = [sys.executable, str(ROOT / "app.py")]
 
 

@@ -58,7 +58,8 @@ def test_adopting_keeps_what_is_known(channel: Channel, tmp_path: Path) -> None:
             True,
         )
         assert (flight.reviewer.id, flight.reviewer.name, flight.dataroom_id) == ("U0BOB", "Bob", "room-1")
-        assert adopted("done").state == State.CLOSED and adopted("elsewhere").state == State.CLOSED
+        assert adopted("done").state == State.CLOSED
+        assert adopted("elsewhere").state == State.CLOSED
         ledger.cards.redraw("done", now + 10)
         assert adopted("done").show_at is None
         assert ledger.polls.status().adopted_at == now

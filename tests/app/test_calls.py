@@ -122,7 +122,8 @@ def test_who_lost_the_turn_while_connecting_sends_no_byte(peer: RawPeer) -> None
         return not eventually(lambda: peer.open, 2.0, "asked when there is a connection")
 
     error = failed(lambda: Calls("a kind", 1).request(3.0, "POST", peer.url, may_send, json={"a": 1}))
-    assert str(error) == "no longer this process's turn" and not error.sent
+    assert str(error) == "no longer this process's turn"
+    assert not error.sent
     eventually(lambda: not peer.open)
     assert peer.heard == [b""]
 
@@ -179,7 +180,9 @@ def threads() -> set[threading.Thread]:
 
 
 @pytest.mark.parametrize(
-    "scheme, say", [("http", say) for say in DRIPPING.values()] + [("https", nothing)], ids=[*DRIPPING, "TLS"]
+    ("scheme", "say"),
+    [("http", say) for say in DRIPPING.values()] + [("https", nothing)],
+    ids=[*DRIPPING, "TLS"],
 )
 def test_a_call_that_drips_ends_and_holds_nothing(
     peer: RawPeer, monkeypatch: pytest.MonkeyPatch, scheme: str, say: Any
@@ -285,7 +288,8 @@ def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_be
     stuck = "Calls to Conveyor are all stuck, for "
     eventually(lambda: any(reason.startswith(stuck) for reason in world.readiness()[1]["reasons"]))
     answer = world.slack.click(ANN, card.ts, "approve")
-    assert answer.status == 200 and answer.seconds < ANSWER_SECONDS
+    assert answer.status == 200
+    assert answer.seconds < ANSWER_SECONDS
     eventually(lambda: "stuck=Conveyor" in world.log())
     names.release()
     world.shows(request_of(card), "Approved by", 30.0)

@@ -111,11 +111,13 @@ def test_nothing_is_written_for_what_the_reviewer_did_not_see(
             town.slack.click(ANN, card.ts, way)
         told_in_thread(town, card)
         knows(town, request_id, state="pending", **fields)
-    assert writes(town, request_id) == [] and town.slack.open_view(ANN) is None
+    assert writes(town, request_id) == []
+    assert town.slack.open_view(ANN) is None
     drawn(card, state="pending", **fields)
     if fields == TO_MALLORY:
         shown = town.slack.text_of(card)
-        assert MALLORY in shown and address not in shown
+        assert MALLORY in shown
+        assert address not in shown
         assert town.slack.search(address) == []
         assert "I have no request of" in town.slack.text_of(answer_to(town, SAM, address))
     assert says_approved(town, address) == []
@@ -146,7 +148,8 @@ def test_a_click_on_an_older_picture_is_told_what_is_true_now(
         assert town.slack.send_payload(late).status == 200
         said = town.told(ANN, "changed in Conveyor")
         assert fields.get("email", "jane@screens.example") in said
-    assert state_of(town, request_id) == "pending" and writes(town, request_id) == []
+    assert state_of(town, request_id) == "pending"
+    assert writes(town, request_id) == []
     assert events(town, request_id)[-1] == ("refused", "changed in Conveyor")
     assert town.slack.replies(card.ts) == []
     # The card says it now, whatever it said before.
@@ -178,14 +181,17 @@ def test_a_window_that_was_opened_before_the_change_decides_nothing(town: World,
     request_id = request_of(card)
     town.slack.click(ANN, card.ts, way)
     before = town.slack.open_view(ANN)
-    assert before and "jane@windows.example" in town.slack.text_of(before)
+    assert before
+    assert "jane@windows.example" in town.slack.text_of(before)
     change(town, request_id, **TO_MALLORY)
     drawn(card, **TO_MALLORY)
     town.slack.submit(ANN, values=WAYS[way])
     after = town.slack.open_view(ANN)
-    assert after and after.view["title"]["text"] == "Nothing was changed"
+    assert after
+    assert after.view["title"]["text"] == "Nothing was changed"
     assert MALLORY in town.slack.text_of(after)
-    assert state_of(town, request_id) == "pending" and writes(town, request_id) == []
+    assert state_of(town, request_id) == "pending"
+    assert writes(town, request_id) == []
     assert events(town, request_id)[-1] == ("refused", "changed in Conveyor")
     town.slack.close(ANN)
 
@@ -194,7 +200,7 @@ def test_a_window_that_was_opened_before_the_change_decides_nothing(town: World,
 
 
 @pytest.mark.parametrize(
-    "way, state, title",
+    ("way", "state", "title"),
     [
         ("approve", "approved elsewhere", "Approved in Conveyor"),
         ("options", "approved elsewhere", "Approved in Conveyor"),
@@ -222,11 +228,13 @@ def test_a_write_that_turned_out_to_be_for_somebody_else_is_not_the_reviewers(
         town.conveyor.on_exchange.remove(observe)
     assert len(writes(town, request_id)) == 1  # it had been sent, and was not sent again
     shown = town.shows(request_id, title)
-    assert MALLORY in town.slack.text_of(shown) and address not in town.slack.text_of(shown)
+    assert MALLORY in town.slack.text_of(shown)
+    assert address not in town.slack.text_of(shown)
     assert "in Conveyor" in told_in_thread(town, card)
     assert not {event for event, _ in events(town, request_id)} & {"approved", "rejected"}
     ended = [picture for picture in pictures(town, card) if picture.startswith(("Approved", "Ignored"))]
-    assert ended and not any(address in picture or "by <@" in picture for picture in ended)
+    assert ended
+    assert not any(address in picture or "by <@" in picture for picture in ended)
     assert says_approved(town, address) == []
     assert not any("approved" in town.slack.text_of(private).lower() for private in town.slack.private)
 
@@ -270,7 +278,8 @@ def test_what_was_decided_elsewhere_is_shown_with_the_address_it_was_decided_for
         else:
             town.conveyor.ignore_here(request_id)
     shown = town.slack.text_of(town.shows(request_id, f"{decided} in Conveyor"))
-    assert MALLORY in shown and address not in shown
+    assert MALLORY in shown
+    assert address not in shown
     assert town.slack.search(address) == []
     assert "I have no request of" in town.slack.text_of(answer_to(town, SAM, address))
     assert f"{decided} in Conveyor" in town.slack.text_of(answer_to(town, SAM, MALLORY))
@@ -302,6 +311,7 @@ def test_a_look_between_the_read_of_a_row_and_its_claim_makes_the_claim_fail(
         seen = row()
         ledger.queue.record([asked(**fields)], 11.0)
         assert not ledger.decisions.claim(seen, APPROVE, ann, "t1", 12.0)
-        assert row().state == "pending" and row().reviewer.id == ""
+        assert row().state == "pending"
+        assert row().reviewer.id == ""
         # The click was not spent: for what the row says now it counts.
         assert ledger.decisions.claim(row(), APPROVE, ann, "t1", 13.0)

@@ -132,7 +132,8 @@ def test_compose_runs_one_container_or_replicas() -> None:
     assert (replica["profiles"], postgres["profiles"]) == (["replicas"], ["replicas"])
     assert replica["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     for one in (app, replica):
-        assert one["read_only"] and one["cap_drop"] == ["ALL"]
+        assert one["read_only"]
+        assert one["cap_drop"] == ["ALL"]
         # The same ledger for both, even where nobody has set up PostgreSQL: never two cards for one request.
         assert one["volumes"] == ["ledger:/app/data"]
         assert one["env_file"] == ".env"
@@ -155,8 +156,10 @@ def test_the_nomad_job() -> None:
     (config,) = task["config"]
     assert (service["provider"], service["port"]) == ("consul", "http")
     assert (check["type"], check["path"]) == ("http", "/healthz")
-    assert group["network"][0]["port"] == [{"http": {"to": 8080}}] and config["ports"] == ["http"]
-    assert config["image"] == "${var.image}" and config["readonly_rootfs"] is True
+    assert group["network"][0]["port"] == [{"http": {"to": 8080}}]
+    assert config["ports"] == ["http"]
+    assert config["image"] == "${var.image}"
+    assert config["readonly_rootfs"] is True
     assert task["volume_mount"] == [{"volume": "ledger", "destination": "/app/data"}]
     assert group["volume"][0]["ledger"]["type"] == "host"
     secrets = re.findall(r"^\s*(\w+)=\{\{ \.(\w+) \}\}$", task["template"][0]["data"], re.MULTILINE)

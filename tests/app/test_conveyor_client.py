@@ -44,7 +44,7 @@ def queue(*items: Any, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "status, body, headers, error",
+    ("status", "body", "headers", "error"),
     [
         (403, "", {}, NotAllowed),
         (403, " \n", {}, NotAllowed),
@@ -98,7 +98,7 @@ def test_a_dropped_connection_and_an_endless_answer_are_doubt(client: ConveyorCl
 
 
 @pytest.mark.parametrize(
-    "body, reason",
+    ("body", "reason"),
     [
         ({"error": "No seat\nleft"}, "No seat left"),
         ({"errors": ["One.", "Two."]}, "One.; Two."),
@@ -155,11 +155,12 @@ def test_surrogates_and_nul_are_cleaned_at_the_border(client: ConveyorClient) ->
 def test_an_unreadable_entry_is_counted(client: ConveyorClient, item: Any) -> None:
     responses.get(f"{API}/exchange/authorization_request_queue", json=queue(item, REQUEST))
     (page,) = client.queue()
-    assert page.malformed == 1 and [request.id for request in page.requests] == ["r1"]
+    assert page.malformed == 1
+    assert [request.id for request in page.requests] == ["r1"]
 
 
 @pytest.mark.parametrize(
-    "pages, read",
+    ("pages", "read"),
     [
         ([queue(REQUEST, total_pages=0)], 1),
         ([queue(REQUEST, total_pages=2), queue({**REQUEST, "id": "r2"}, page=2, total_pages=2)], 2),

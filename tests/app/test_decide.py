@@ -92,7 +92,8 @@ def test_the_mark_comes_before_the_read_and_the_read_before_the_write(scene: Sce
         lambda exchange: seen.append((exchange.call.split()[0], scene.row.sent_at is not None))
     )
     assert scene.step().state == "approved"
-    assert seen[0] == ("GET", True) and ("POST", True) in seen
+    assert seen[0] == ("GET", True)
+    assert ("POST", True) in seen
     assert [call for call, _ in dict.fromkeys(seen)] == ["GET", "POST"]
 
 
@@ -108,7 +109,8 @@ def test_nothing_is_given_back_while_a_landed_write_is_unconfirmed(scene: Scene)
     assert scene.notes() == ["unconfirmed"]  # once, though it went on for half an hour
     scene.conveyor.clear_faults()
     assert scene.step().state == "approved"
-    assert scene.effects() == 1 and len(scene.conveyor.calls(POST)) == 1
+    assert scene.effects() == 1
+    assert len(scene.conveyor.calls(POST)) == 1
 
 
 def test_what_was_never_sent_is_given_back_after_fifteen_minutes(scene: Scene) -> None:
@@ -117,9 +119,11 @@ def test_what_was_never_sent_is_given_back_after_fifteen_minutes(scene: Scene) -
     started = scene.now
     while scene.step().state == "approving":
         assert scene.row.sent_at is None
-        assert scene.row.decide_at is not None and scene.row.decide_at - scene.now <= 300
+        assert scene.row.decide_at is not None
+        assert scene.row.decide_at - scene.now <= 300
     assert scene.now - started >= 900
-    assert scene.row.state == "pending" and scene.notes() == ["never sent"]
+    assert scene.row.state == "pending"
+    assert scene.notes() == ["never sent"]
     assert not scene.conveyor.calls(POST)
 
 
@@ -128,12 +132,13 @@ def test_open_after_fifteen_minutes_is_given_back(scene: Scene) -> None:
     scene.conveyor.fail(POST, times=None, drop="before")
     while scene.step().state == "approving":
         scene.now += 60
-    assert scene.row.state == "pending" and scene.notes() == ["still open"]
+    assert scene.row.state == "pending"
+    assert scene.notes() == ["still open"]
     assert scene.effects() == 0
 
 
 @pytest.mark.parametrize(
-    "fault, posts",
+    ("fault", "posts"),
     [
         ({"status": 500}, 2),
         ({"status": 503, "after": True}, 1),
@@ -151,10 +156,12 @@ def test_whatever_makes_a_write_doubtful_it_takes_effect_once(
 ) -> None:
     scene.claim()
     scene.conveyor.fail(POST, **fault)
-    assert scene.step().state == "approving" and scene.row.problem == "unavailable"
+    assert scene.step().state == "approving"
+    assert scene.row.problem == "unavailable"
     while scene.row.state == "approving":
         scene.step()
-    assert scene.row.state == "approved" and scene.effects() == 1
+    assert scene.row.state == "approved"
+    assert scene.effects() == 1
     assert len(scene.conveyor.calls(POST)) == posts
 
 
@@ -168,7 +175,8 @@ def test_a_second_write_needs_two_reads_ten_seconds_apart(scene: Scene) -> None:
     scene.decide.carry_out(scene.row)  # too early: another read, no write
     assert not scene.conveyor.calls(POST)
     assert scene.step().state == "approved"
-    assert scene.now - first_read >= 10 and scene.effects() == 1
+    assert scene.now - first_read >= 10
+    assert scene.effects() == 1
 
 
 # What Conveyor never confirmed
@@ -187,7 +195,8 @@ def test_what_somebody_else_granted_is_not_told_as_the_reviewers(scene: Scene, h
         scene.conveyor.clear_faults()
     scene.conveyor.approve_here(scene.request_id, [other])
     row = scene.step()
-    assert row.state == "approved elsewhere" and scene.notes() == ["differs"]
+    assert row.state == "approved elsewhere"
+    assert scene.notes() == ["differs"]
 
 
 @pytest.mark.parametrize("groups", ["same", "unlisted"])
@@ -199,11 +208,12 @@ def test_what_was_granted_as_asked_is_the_reviewers(scene: Scene, groups: str) -
     if groups == "unlisted":
         for granted in scene.conveyor.authorizations.values():
             del granted["_embedded"]
-    assert scene.step().state == "approved" and scene.notes() == []
+    assert scene.step().state == "approved"
+    assert scene.notes() == []
 
 
 @pytest.mark.parametrize(
-    "asked, listed, is_ours",
+    ("asked", "listed", "is_ours"),
     [
         ({"nda_bypass": True}, {"status": "gated"}, False),
         ({"nda_bypass": True}, {"status": "authorized"}, True),
@@ -234,8 +244,10 @@ def test_a_list_of_grants_that_lags_is_waited_for(scene: Scene) -> None:
     nothing = {"authorizations": [], "page": 1, "per_page": 100, "total_pages": 1}
     scene.conveyor.fail("GET /exchange/authorizations", times=3, body=nothing)
     for _ in range(3):
-        assert scene.step().state == "approving" and scene.row.problem == "unconfirmed"
-    assert scene.step().state == "approved" and scene.row.groups
+        assert scene.step().state == "approving"
+        assert scene.row.problem == "unconfirmed"
+    assert scene.step().state == "approved"
+    assert scene.row.groups
 
 
 def test_the_card_keeps_what_conveyor_said_of_the_access(scene: Scene) -> None:
@@ -261,7 +273,8 @@ def test_a_request_that_changed_before_the_write_is_decided_again(
     scene.claim(decision)
     scene.conveyor.requests[scene.request_id].update(change)
     row = scene.step()
-    assert row.state == "pending" and scene.notes() == ["changed"]
+    assert row.state == "pending"
+    assert scene.notes() == ["changed"]
     assert not scene.conveyor.decisions
     assert (row.email, row.dataroom_id) == (
         change.get("email", "jane@acme.com"),
@@ -279,7 +292,8 @@ def test_a_request_that_changed_while_a_write_was_on_its_way_is_nobodys(
     scene.step()
     scene.conveyor.requests[scene.request_id].update(change)
     row = scene.step()
-    assert row.state == "approved elsewhere" and scene.notes() == ["changed elsewhere"]
+    assert row.state == "approved elsewhere"
+    assert scene.notes() == ["changed elsewhere"]
     assert row.email == change.get("email", "jane@acme.com")
 
 
@@ -291,8 +305,10 @@ def test_a_request_that_changed_after_a_lost_write_is_not_written_again(scene: S
     started = scene.now
     while scene.step().state == "approving":
         pass
-    assert 180 <= scene.now - started <= 500 and scene.notes() == ["changed"]
-    assert len(scene.conveyor.calls(POST)) == 1 and scene.row.email == "mallory@evil.example"
+    assert 180 <= scene.now - started <= 500
+    assert scene.notes() == ["changed"]
+    assert len(scene.conveyor.calls(POST)) == 1
+    assert scene.row.email == "mallory@evil.example"
 
 
 def test_a_room_that_is_not_named_everywhere_is_no_change(scene: Scene) -> None:
@@ -317,7 +333,8 @@ def test_an_answer_about_something_else_confirms_nothing(scene: Scene, odd: dict
     scene.conveyor.fail(POST, body=answer | odd)
     assert scene.step().state == "approving"
     assert scene.step().state == "approving"  # it is still open: nothing was granted
-    assert scene.step().state == "approved" and scene.effects() == 1
+    assert scene.step().state == "approved"
+    assert scene.effects() == 1
 
 
 @pytest.mark.parametrize("odd", [*CHANGES, {"id": "another"}, {"status": "requested"}], ids=str)
@@ -327,7 +344,8 @@ def test_a_rejection_of_something_else_confirms_nothing(scene: Scene, odd: dict[
     scene.conveyor.fail("PATCH *", body={**asked, "status": "ignored"} | odd)
     assert scene.step().state == "rejecting"
     assert scene.step().state == "rejecting"
-    assert scene.step().state == "rejected" and scene.effects() == 1
+    assert scene.step().state == "rejected"
+    assert scene.effects() == 1
 
 
 # What may have landed is never given back
@@ -350,9 +368,12 @@ def test_a_refused_second_write_is_no_reason_to_give_back(scene: Scene, refusal:
     steps = 0
     while scene.step().state == "approving":
         steps += 1
-        assert scene.row.problem in ("unavailable", "unconfirmed") and steps < 20
-    assert scene.row.state == "approved" and scene.notes() == []
-    assert len(scene.conveyor.calls(POST)) == 2 and scene.effects() == 1
+        assert scene.row.problem in ("unavailable", "unconfirmed")
+        assert steps < 20
+    assert scene.row.state == "approved"
+    assert scene.notes() == []
+    assert len(scene.conveyor.calls(POST)) == 2
+    assert scene.effects() == 1
 
 
 def test_a_refused_second_write_is_given_back_when_reads_agree_for_minutes(scene: Scene) -> None:
@@ -364,9 +385,12 @@ def test_a_refused_second_write_is_given_back_when_reads_agree_for_minutes(scene
         scene.step()
     refused_at = scene.now
     while scene.step().state == "approving":
-        assert scene.row.decide_at is not None and scene.row.decide_at - scene.now <= 300
-    assert scene.now - refused_at >= 180 and scene.notes() == ["refused"]
-    assert scene.row.refusal is None and len(scene.conveyor.calls(POST)) == 2
+        assert scene.row.decide_at is not None
+        assert scene.row.decide_at - scene.now <= 300
+    assert scene.now - refused_at >= 180
+    assert scene.notes() == ["refused"]
+    assert scene.row.refusal is None
+    assert len(scene.conveyor.calls(POST)) == 2
 
 
 @pytest.mark.parametrize("lagging", [0, 4])
@@ -378,7 +402,8 @@ def test_decided_already_says_the_answer_to_the_first_write(scene: Scene, laggin
     lag(scene, lagging)
     while scene.step().state == "approving":
         assert scene.row.sent_at is None
-    assert scene.row.state == "approved elsewhere" and scene.notes() == ["elsewhere"]
+    assert scene.row.state == "approved elsewhere"
+    assert scene.notes() == ["elsewhere"]
     assert len(scene.conveyor.calls(POST)) == 1
 
 
@@ -402,7 +427,8 @@ def test_a_request_that_is_gone_after_a_write_may_have_been_decided(scene: Scene
     scene.step()
     scene.conveyor.remove(scene.request_id)
     scene.step()
-    assert scene.step().state == "gone" and scene.notes() == ["gone unconfirmed"]
+    assert scene.step().state == "gone"
+    assert scene.notes() == ["gone unconfirmed"]
 
 
 def test_groups_that_a_damaged_row_does_not_name_are_not_none(scene: Scene) -> None:
@@ -422,16 +448,19 @@ def test_an_answer_without_groups_makes_us_ask_which_were_granted(scene: Scene) 
     scene.conveyor.fail("GET /exchange/authorizations", status=500)
     assert scene.step().state == "approving"
     row = scene.step()
-    assert row.state == "approved" and [group.id for group in row.groups or []] == [scene.group]
-    assert scene.effects() == 1 and len(scene.conveyor.calls(POST)) == 1
+    assert row.state == "approved"
+    assert [group.id for group in row.groups or []] == [scene.group]
+    assert scene.effects() == 1
+    assert len(scene.conveyor.calls(POST)) == 1
 
 
-@pytest.mark.parametrize("decision, elsewhere", [(APPROVE, "ignored"), (REJECT, "approved")])
+@pytest.mark.parametrize(("decision", "elsewhere"), [(APPROVE, "ignored"), (REJECT, "approved")])
 def test_closed_otherwise_is_told(scene: Scene, decision: Decision, elsewhere: str) -> None:
     scene.claim(decision)
     (scene.conveyor.ignore_here if elsewhere == "ignored" else scene.conveyor.approve_here)(scene.request_id)
     assert scene.step().state == f"{elsewhere} elsewhere"
-    assert scene.notes() == ["elsewhere"] and not scene.conveyor.decisions
+    assert scene.notes() == ["elsewhere"]
+    assert not scene.conveyor.decisions
 
 
 def test_closed_as_asked_before_we_wrote_is_not_ours(scene: Scene) -> None:
@@ -445,7 +474,8 @@ def test_one_404_is_doubt_and_two_are_the_end(scene: Scene) -> None:
     scene.claim(REJECT)
     scene.conveyor.fail(READ, status=404)
     row = scene.step()
-    assert row.state == "rejecting" and row.sent_at is None
+    assert row.state == "rejecting"
+    assert row.sent_at is None
     assert scene.step().state == "rejected"
     scene.conveyor.remove(scene.request_id)
 
@@ -514,7 +544,8 @@ def test_a_slow_decision_holds_up_nobody_else(scene: Scene) -> None:
     assert row
     scene.ledger.cards.posted(row, "C0", "1.3")
     row = scene.ledger.decisions.find(quick)
-    assert row and scene.ledger.decisions.claim(row, APPROVE, ANN, "t2", scene.now)
+    assert row
+    assert scene.ledger.decisions.claim(row, APPROVE, ANN, "t2", scene.now)
     scene.decide.round()
     scene.conveyor.wait_for(lambda: scene.conveyor.decisions)
     assert scene.conveyor.decisions[0].request_id == quick
@@ -528,7 +559,7 @@ PATCH = "PATCH /exchange/authorizations/*"
 
 
 @pytest.mark.parametrize(
-    "fault, patches",
+    ("fault", "patches"),
     [
         ({"status": 500}, 2),
         ({"status": 503, "after": True}, 1),
@@ -547,10 +578,14 @@ def test_a_doubtful_revocation_is_read_before_it_is_repeated(
     assert scene.step().problem == "unavailable"
     while scene.row.state == "revoking":
         scene.step()
-    assert scene.row.state == "revoked" and scene.conveyor.authorizations[granted]["status"] == "revoked"
+    assert scene.row.state == "revoked"
+    assert scene.conveyor.authorizations[granted]["status"] == "revoked"
     assert len(scene.conveyor.calls(PATCH)) == patches
-    assert scene.row.reviewer.name == "Ann" and scene.row.revoker.name == "Bob"
-    assert scene.row.revoked_at and scene.row.settled_at and scene.row.settled_at < scene.row.revoked_at + 1
+    assert scene.row.reviewer.name == "Ann"
+    assert scene.row.revoker.name == "Bob"
+    assert scene.row.revoked_at
+    assert scene.row.settled_at
+    assert scene.row.settled_at < scene.row.revoked_at + 1
 
 
 def test_a_revocation_that_was_never_sent_is_given_back(scene: Scene) -> None:
@@ -559,8 +594,10 @@ def test_a_revocation_that_was_never_sent_is_given_back(scene: Scene) -> None:
     scene.conveyor.fail("*", times=None, status=503)
     while scene.step().state == "revoking":
         pass
-    assert scene.row.state == "approved" and scene.notes() == ["revoke never sent"]
-    assert scene.row.reviewer.name == "Ann" and scene.row.revoker.id == ""
+    assert scene.row.state == "approved"
+    assert scene.notes() == ["revoke never sent"]
+    assert scene.row.reviewer.name == "Ann"
+    assert scene.row.revoker.id == ""
     scene.conveyor.clear_faults()
     scene.revoke("t3")  # and can be asked for again
     assert scene.step().state == "revoked"
@@ -587,7 +624,8 @@ def test_access_that_conveyor_does_not_list_is_not_called_revoked(scene: Scene) 
     started = scene.now
     while scene.step().state == "revoking":
         pass
-    assert scene.row.state == "approved" and scene.now - started >= 180  # the list may have lagged
+    assert scene.row.state == "approved"
+    assert scene.now - started >= 180  # the list may have lagged
     assert scene.notes() == ["revoke gone"]
 
 
@@ -605,7 +643,9 @@ def test_access_that_is_not_listed_yet_is_revoked_all_the_same(scene: Scene, lis
     )
     while scene.step().state == "revoking":
         pass
-    assert scene.row.state == "revoked" and scene.row.revoker.name == "Bob" and scene.notes() == []
+    assert scene.row.state == "revoked"
+    assert scene.row.revoker.name == "Bob"
+    assert scene.notes() == []
     assert scene.effects() == 2
 
 
@@ -614,7 +654,8 @@ def test_access_that_was_taken_back_in_conveyor_is_not_the_reviewers(scene: Scen
     scene.now += 300
     scene.conveyor.authorizations[granted]["status"] = "revoked"
     scene.revoke()
-    assert scene.step().state == "revoked" and scene.row.revoker.id == ""
+    assert scene.step().state == "revoked"
+    assert scene.row.revoker.id == ""
     assert scene.notes() == ["revoke elsewhere"]
 
 
@@ -636,7 +677,8 @@ def test_a_list_that_lags_hides_no_access_from_a_revocation(scene: Scene) -> Non
     scene.conveyor.fail("GET /exchange/authorizations", times=2, body=old)
     while scene.step().state == "revoking":
         pass
-    assert scene.row.state == "revoked" and scene.notes() == []
+    assert scene.row.state == "revoked"
+    assert scene.notes() == []
     assert {granted["status"] for granted in scene.conveyor.authorizations.values()} == {"revoked"}
 
 
@@ -650,7 +692,8 @@ def test_a_revocation_that_lands_in_part_is_not_told_as_nothing(scene: Scene, st
     started = scene.now
     while scene.step().state == "revoking":
         assert scene.row.refusal is not None
-    assert scene.now - started >= 180 and scene.notes() == ["revoke refused"]
+    assert scene.now - started >= 180
+    assert scene.notes() == ["revoke refused"]
     active = [key for key, granted in scene.conveyor.authorizations.items() if granted["status"] != "revoked"]
     assert active == [other]
 
@@ -666,7 +709,8 @@ def test_a_sent_revocation_whose_access_is_not_listed_any_more_is_not_given_back
     while scene.step().state == "revoking":
         pass
     assert scene.now - started >= 180
-    assert scene.row.state == "gone" and scene.notes() == ["revoke gone unconfirmed"]
+    assert scene.row.state == "gone"
+    assert scene.notes() == ["revoke gone unconfirmed"]
 
 
 def test_an_older_grant_is_not_taken_for_the_one_that_was_asked_for(scene: Scene) -> None:
@@ -681,7 +725,8 @@ def test_an_older_grant_is_not_taken_for_the_one_that_was_asked_for(scene: Scene
     scene.conveyor.fail(POST, drop="before")
     scene.step()
     scene.conveyor.approve_here(scene.request_id, [scene.group, more])
-    assert scene.step().state == "approved elsewhere" and scene.notes() == ["differs"]
+    assert scene.step().state == "approved elsewhere"
+    assert scene.notes() == ["differs"]
 
 
 def test_a_list_that_lags_does_not_make_our_own_approval_somebody_elses(scene: Scene) -> None:
@@ -698,7 +743,8 @@ def test_a_list_that_lags_does_not_make_our_own_approval_somebody_elses(scene: S
     scene.conveyor.fail("GET /exchange/authorizations", times=3, body=old)
     while scene.step().state == "approving":
         pass
-    assert scene.row.state == "approved" and scene.notes() == []
+    assert scene.row.state == "approved"
+    assert scene.notes() == []
 
 
 def test_a_revocation_stays_within_its_trust_center(scene: Scene) -> None:
@@ -708,7 +754,8 @@ def test_a_revocation_stays_within_its_trust_center(scene: Scene) -> None:
     assert scene.row.dataroom_id == ""
     scene.conveyor.requests[scene.request_id]["dataroom_id"] = "room-1"
     scene.claim()
-    assert scene.step().state == "approved" and scene.row.dataroom_id == "room-1"
+    assert scene.step().state == "approved"
+    assert scene.row.dataroom_id == "room-1"
     scene.revoke()
     assert scene.step().state == "revoked"
     assert scene.conveyor.authorizations[other]["status"] == "gated"

@@ -54,5 +54,7 @@ def test_one_at_a_time_and_nobody_is_forgotten() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(take, range(1000)))
-    assert most == [1] and any(taken)
-    assert lock.acquire(timeout=0) and not lock.waiting
+    assert most == [1]
+    assert any(taken)
+    assert lock.acquire(timeout=0)
+    assert not lock.waiting

@@ -142,7 +142,8 @@ def test_the_app_is_not_ready_until_slack_says_who_it_is(world: World, missing: 
     world.launch()
     eventually(lambda: len(world.slack.calls("auth.test")) > 1)
     status, found = world.readiness()
-    assert status == 503 and "Slack: auth_test: the answer does not say who the app is." in found["reasons"]
+    assert status == 503
+    assert "Slack: auth_test: the answer does not say who the app is." in found["reasons"]
     assert not world.slack.messages
     world.slack.clear_faults()
     eventually(lambda: world.readiness()[0] == 200)
@@ -160,7 +161,8 @@ def test_a_channel_that_could_not_be_read_is_not_an_empty_one(world: World) -> N
     world.launch()
     eventually(lambda: len(world.slack.calls("conversations.history")) > 1)
     status, found = world.readiness()
-    assert status == 503 and found["reasons"] == ["Slack: the channel was not read yet."]
+    assert status == 503
+    assert found["reasons"] == ["Slack: the channel was not read yet."]
     assert [each.ts for each in world.cards(request_id)] == [card.ts]
     world.slack.clear_faults()
     eventually(lambda: world.readiness()[0] == 200)

@@ -64,7 +64,8 @@ def test_a_decided_request_that_is_still_listed_gets_no_second_card(
         eventually(lambda: queue.used >= looks + MANY_LOOKS)
         query = f"SELECT round, state FROM requests WHERE id = '{request_id}'"
         assert town.ledger(query) == [(1, state)]
-        assert town.cards(request_id) == [card] and len(writes(town, request_id)) == 1
+        assert town.cards(request_id) == [card]
+        assert len(writes(town, request_id)) == 1
         assert len(town.conveyor.calls(f"GET /exchange/authorization_requests/{request_id}")) > 2
 
 
@@ -77,9 +78,11 @@ def test_whoever_really_asks_again_gets_a_card_whatever_lagged_before(town: Worl
         eventually(lambda: queue.used >= looks + MANY_LOOKS)
         town.conveyor.ask_again(request_id)
         again = clickable(town, request_id, round=2)
-    assert again.ts != card.ts and "Asked again; rejected on" in town.slack.text_of(again)
+    assert again.ts != card.ts
+    assert "Asked again; rejected on" in town.slack.text_of(again)
     decided(town, again, "reject", round=2)
-    assert len(town.cards(request_id)) == 2 and len(writes(town, request_id)) == 2
+    assert len(town.cards(request_id)) == 2
+    assert len(writes(town, request_id)) == 2
 
 
 def test_a_queue_that_lags_takes_no_correction_back(town: World) -> None:

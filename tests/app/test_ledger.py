@@ -72,7 +72,9 @@ def test_new_details_are_kept_and_shown(ledger: Ledger) -> None:
     before = waiting(ledger)
     ledger.queue.record([asked(message="changed")], 12.0)
     after = row(ledger)
-    assert after.message == "changed" and after.revision > before.revision and after.show_at == 12.0
+    assert after.message == "changed"
+    assert after.revision > before.revision
+    assert after.show_at == 12.0
 
 
 def test_of_a_hundred_claims_one_wins(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +108,8 @@ def test_the_same_click_claims_once_whatever_became_of_it(ledger: Ledger) -> Non
     assert ledger.decisions.claim(row(ledger), APPROVE, ANN, "t1", 20.0)
     assert ledger.decisions.give_back(row(ledger), 21.0, "refused")
     assert not ledger.decisions.claim(row(ledger), APPROVE, ANN, "t1", 22.0)
-    assert row(ledger).state == "pending" and row(ledger).reviewer.id == ""
+    assert row(ledger).state == "pending"
+    assert row(ledger).reviewer.id == ""
     assert ledger.decisions.claim(row(ledger), APPROVE, ANN, "t2", 23.0)
 
 
@@ -132,7 +135,7 @@ def refuses(ledger: Ledger, statement: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key, values",
+    ("key", "values"),
     [("number", "1, 1, 'x', '', 1, '', '', '', NULL"), ("trigger_id", "9, 1, 'x', '', 1, '', '', '', 't1'")],
 )
 def test_no_insert_turns_into_an_update_of_the_trail(ledger: Ledger, key: str, values: str) -> None:
@@ -180,7 +183,8 @@ def test_a_card_that_changed_while_it_was_drawn_is_drawn_again(ledger: Ledger) -
     drawn = row(ledger)
     ledger.queue.record([asked(message="changed")], 11.0)
     ledger.cards.posted(drawn, "C0", "1.1")
-    assert row(ledger).card_ts == "1.1" and row(ledger).show_at is not None
+    assert row(ledger).card_ts == "1.1"
+    assert row(ledger).show_at is not None
     ledger.cards.shown(drawn)
     assert row(ledger).show_at is not None
     ledger.cards.shown(row(ledger))
@@ -190,13 +194,15 @@ def test_a_card_that_changed_while_it_was_drawn_is_drawn_again(ledger: Ledger) -
 def test_cards_are_posted_oldest_first_and_a_poisoned_one_is_passed(ledger: Ledger) -> None:
     ledger.queue.record([asked("a"), asked("b")], 10.0)
     first = ledger.cards.next_post(10.0)
-    assert first and first.id == "a"
+    assert first
+    assert first.id == "a"
     ledger.cards.show_later(first, 20.0, failed=True)
     assert ledger.cards.next_post(11.0) is None  # the order is kept for a while
     ledger.cards.show_later(first, 30.0, failed=True)
     ledger.cards.show_later(first, 40.0, failed=True)
     second = ledger.cards.next_post(11.0)
-    assert second and second.id == "b"
+    assert second
+    assert second.id == "b"
     assert ledger.upkeep.failing() == ["a"]
 
 
@@ -211,17 +217,20 @@ def test_one_lease_and_it_frees_itself_only_by_silence(ledger: Ledger) -> None:
     first, second = Lease(ledger.lease, lambda: now[0]), Lease(ledger.lease, lambda: now[1])
     first.tend()
     second.tend()
-    assert first.held() and not second.held()
+    assert first.held()
+    assert not second.held()
     for _ in range(10):
         now[0] += 4
         now[1] += 4
         first.tend()
         second.tend()
-    assert first.held() and not second.held()
+    assert first.held()
+    assert not second.held()
     now[0] += HELD_SECONDS  # the first is stopped, and stops by itself before anybody else may begin
     now[1] += HELD_SECONDS
     second.tend()
-    assert not first.held() and not second.held()
+    assert not first.held()
+    assert not second.held()
     now[1] += LEASE_SECONDS - HELD_SECONDS
     second.tend()
     assert second.held()
@@ -268,9 +277,8 @@ def test_a_ledger_that_others_can_read_is_made_private(
     ]
     (warning,) = caplog.records
     said = warning.getMessage()
-    assert warning.levelname == "WARNING" and said.startswith(
-        "Other users could read the ledger, so the mode of"
-    )
+    assert warning.levelname == "WARNING"
+    assert said.startswith("Other users could read the ledger, so the mode of")
     assert all(str(file) in said for file in shared)
     caplog.clear()
     Database(f"sqlite:///{shared[0]}").close()
@@ -297,7 +305,8 @@ def test_a_busy_ledger_is_an_error_that_repeats_no_values(ledger: Ledger, databa
             ledger.decisions.claim(row(ledger), REJECT, ANN, "t1", 20.0, reason="secret reason")
     blocker.dispose()
     said = str(caught.value)
-    assert ("locked" in said or "timeout" in said) and "secret" not in said
+    assert "locked" in said or "timeout" in said
+    assert "secret" not in said
     assert row(ledger).state == "pending"
 
 

@@ -119,13 +119,16 @@ def test_an_outage_of_conveyor_is_told_once_and_taken_back(scene: Scene) -> None
         scene.run(HOUR)
         scene.restart()
     pauses = [later - look for look, later in pairwise(scene.looks)]
-    assert pauses[:4] == [60, 120, 240, 300] and max(pauses) == 300
+    assert pauses[:4] == [60, 120, 240, 300]
+    assert max(pauses) == 300
     asked = scene.conveyor.ask("during@acme.com")
     scene.conveyor.serve(scene.conveyor.port)
     scene.run(300)
     (again,) = scene.outages()
-    assert again.ts == told.ts and "Requests are arriving again" in scene.slack.text_of(again)
-    assert scene.asked()[-1] == asked and len(scene.slack.cards()) == 3
+    assert again.ts == told.ts
+    assert "Requests are arriving again" in scene.slack.text_of(again)
+    assert scene.asked()[-1] == asked
+    assert len(scene.slack.cards()) == 3
     scene.run(HOUR)
     assert len(scene.slack.calls("chat.update")) == 1
     scene.conveyor.fail("*", times=None, status=503)  # the next one is another
@@ -146,7 +149,8 @@ def test_requests_that_arrive_without_their_groups_are_no_outage(scene: Scene) -
     scene.run(HOUR)
     asked = scene.conveyor.ask("jane@acme.com")
     scene.run(POLL + 2)
-    assert scene.asked() == [asked] and not scene.outages()
+    assert scene.asked() == [asked]
+    assert not scene.outages()
     assert "access_groups" in scene.ledger.polls.status().problem
 
 
@@ -168,7 +172,8 @@ def test_the_message_of_an_outage_is_posted_once_when_its_answer_is_lost(scene: 
     scene.conveyor.fail("*", times=None, status=503)
     scene.slack.fail(POST, drop="after")
     scene.run(HOUR)
-    assert len(scene.outages()) == 1 and len(scene.slack.calls(POST)) == 1
+    assert len(scene.outages()) == 1
+    assert len(scene.slack.calls(POST)) == 1
 
 
 def test_the_message_of_an_outage_is_taken_back_though_the_ledger_was_lost(scene: Scene) -> None:
@@ -183,7 +188,8 @@ def test_the_message_of_an_outage_is_taken_back_though_the_ledger_was_lost(scene
     scene.conveyor.clear_faults()
     scene.run(HOUR)
     (again,) = scene.outages()
-    assert again.ts == told.ts and "arriving again" in again.text
+    assert again.ts == told.ts
+    assert "arriving again" in again.text
 
 
 def test_slack_is_down_for_hours_and_cards_come_in_order(scene: Scene) -> None:
@@ -197,7 +203,8 @@ def test_slack_is_down_for_hours_and_cards_come_in_order(scene: Scene) -> None:
     assert scene.channel.refresh_identity()
     scene.run(360)
     assert scene.asked() == asked
-    assert not scene.slack.problems and not scene.outages()
+    assert not scene.slack.problems
+    assert not scene.outages()
 
 
 @pytest.mark.long
@@ -217,7 +224,8 @@ def test_a_thousand_requests_arrive_at_one_a_second(scene: Scene) -> None:
     moments = sorted(float(card.ts) for card in scene.slack.cards())
     assert all(later - earlier >= 1 for earlier, later in pairwise(moments))
     refused = [post for post in scene.slack.calls(POST) if post.status == 429]
-    assert len(refused) == 40 and all(post.fault for post in refused)  # of its own it was never too quick
+    assert len(refused) == 40
+    assert all(post.fault for post in refused)  # the app itself never posted too quickly
     assert len(scene.slack.calls(POST)) == 1040
 
 
@@ -231,7 +239,8 @@ def test_deleted_cards_are_found_missing_within_ten_minutes(scene: Scene) -> Non
         scene.slack.delete(cards[request_id].ts)
     scene.run(SWEEP_SECONDS + 10)
     assert scene.asked() == [kept, lost]
-    assert scene.slack.cards()[0].ts == cards[kept].ts and not scene.slack.cards()[0].edited
+    assert scene.slack.cards()[0].ts == cards[kept].ts
+    assert not scene.slack.cards()[0].edited
     assert "asks for access" in scene.slack.text_of(scene.slack.cards()[1])
 
 
@@ -250,7 +259,8 @@ def test_an_outage_as_the_process_sees_it(world: World) -> None:
 
     assert "not arriving" in eventually(told).text
     status, found = world.readiness()
-    assert status == 503 and "no complete look since 20" in found["reasons"][0]
+    assert status == 503
+    assert "no complete look since 20" in found["reasons"][0]
     assert requests.get(world.url + "/healthz", timeout=5).status_code == 200
     world.kill()
     world.start()
@@ -266,6 +276,8 @@ def test_a_long_pause_is_not_taken_for_a_stuck_loop(world: World) -> None:
     card = posted(world)
     looks = len(world.conveyor.calls(QUEUE))
     eventually(lambda: len(world.conveyor.calls(QUEUE)) > looks)
-    assert world.process and world.process.poll() is None and "stuck" not in world.log()
+    assert world.process
+    assert world.process.poll() is None
+    assert "stuck" not in world.log()
     world.slack.click(ANN, card.ts, "approve")
     world.shows(request_of(card), "Approved by")

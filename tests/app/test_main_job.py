@@ -56,7 +56,7 @@ def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize(
-    "message, more",
+    ("message", "more"),
     [
         (None, {}),
         ("", {}),
@@ -89,7 +89,8 @@ def test_any_number_of_groups_works(town: World, count: int) -> None:
     card = posted(town, dataroom_id=room)
     shown = town.slack.text_of(card)
     if count == 0:
-        assert "Approving gives standard access." in shown and "Access groups" not in shown
+        assert "Approving gives standard access." in shown
+        assert "Access groups" not in shown
     else:
         if count > 10:
             answer = town.slack.suggest(ANN, "groups", f"group {count - 1} ", ts=card.ts)
@@ -106,14 +107,16 @@ def test_equal_names_can_be_told_apart(town: World) -> None:
     for group_id in ("first-1", "other-2"):
         town.conveyor.add_group("Legal", "room-of-equals", group_id=group_id)
     shown = town.slack.text_of(town.shows(request_of(posted(town, dataroom_id="room-of-equals")), "other-2"))
-    assert "Legal (first-1)" in shown and "Legal (other-2)" in shown
+    assert "Legal (first-1)" in shown
+    assert "Legal (other-2)" in shown
 
 
 def test_only_groups_of_the_requests_data_room_are_offered(town: World) -> None:
     offered(town, "room-mine", ["Mine"])
     offered(town, "room-theirs", ["Theirs"])
     shown = town.slack.text_of(posted(town, dataroom_id="room-mine"))
-    assert "Mine" in shown and "Theirs" not in shown
+    assert "Mine" in shown
+    assert "Theirs" not in shown
 
 
 def test_open_cards_follow_the_list_of_groups(town: World) -> None:
@@ -243,8 +246,10 @@ def test_a_group_that_conveyor_refuses_gives_the_decision_back(world: World) -> 
     del world.conveyor.groups[group]
     world.slack.click(ANN, card.ts, "approve", choose={"groups": [group]})
     reply = eventually(lambda: world.slack.replies(card.ts))[0]
-    assert "<@U0ANN>" in reply.text and "did not accept" in reply.text
-    assert "Conveyor said:" in world.slack.text_of(reply) and group in world.slack.text_of(reply)
+    assert "<@U0ANN>" in reply.text
+    assert "did not accept" in reply.text
+    assert "Conveyor said:" in world.slack.text_of(reply)
+    assert group in world.slack.text_of(reply)
     world.shows(request_of(card), "asks for access")
     assert writes(world, request_of(card)) == [("POST", False)]
 
@@ -256,7 +261,8 @@ def test_rejecting_asks_for_a_reason_and_shows_it_whole(town: World) -> None:
     card = posted(town, "joe@rival.example", "Let me in")
     town.slack.click(BOB, card.ts, "reject")
     view = town.slack.open_view(BOB)
-    assert view and "joe@rival.example" in town.slack.text_of(view)
+    assert view
+    assert "joe@rival.example" in town.slack.text_of(view)
     for blank in ("", " \n\t ", "\u200b \u3164", "\u2800\ufe0f\n\U000e0020", "\xad" * 2001):
         town.slack.submit(BOB, values={"reason": blank}, enforce=False)
         assert view.errors == {"reason": "Please say why, in a few words that a colleague will understand."}
@@ -270,7 +276,8 @@ def test_rejecting_asks_for_a_reason_and_shows_it_whole(town: World) -> None:
     assert reason in town.slack.text_of(card)
     call = town.conveyor.calls("PATCH /exchange/authorization_requests/*")[-1]
     assert call.request == {"status": "ignored", "reviewer_email": town.slack.users[BOB].email}
-    assert "Rejected by Bob" in card.text and "joe@rival.example (rival.example)" in card.text
+    assert "Rejected by Bob" in card.text
+    assert "joe@rival.example (rival.example)" in card.text
     assert "Reason: A competitor &amp; &lt;friends&gt;." in card.text
 
 
@@ -341,7 +348,8 @@ def test_a_refusal_gives_back_with_conveyors_words(town: World) -> None:
     replies = eventually(lambda: len(found := town.slack.replies(card.ts)) == 2 and found)
     assert "Conveyor said" not in town.slack.text_of(replies[0])  # never HTML
     said = town.slack.text_of(replies[1]).partition("Conveyor said: ")[2]
-    assert said.startswith("Limit *reached* x") and len(said) == 300
+    assert said.startswith("Limit *reached* x")
+    assert len(said) == 300
     town.shows(request_of(card), "asks for access")
 
 
@@ -374,7 +382,8 @@ def test_a_doubtful_write_is_read_twice_before_it_is_repeated(world: World) -> N
         if first.at < exchange.at < second.at
     ]
     apart = world.waits.get("worker.decide.CONFIRM_SECONDS", 10)
-    assert len(reads) >= 2 and reads[-1].at - reads[0].at >= apart
+    assert len(reads) >= 2
+    assert reads[-1].at - reads[0].at >= apart
     assert writes(world, request_id) == [("POST", True)]
 
 
@@ -436,7 +445,8 @@ def test_an_unexpected_error_shows_a_reference_and_stops_nobody_else(town: World
     said = town.told(ANN, "Something went wrong on my side.")
     (reference,) = re.findall(r"`(\w{8})`", said)
     (line,) = [line for line in town.log().splitlines() if f"reference={reference}" in line]
-    assert "level=ERROR" in line and "TypeError" in line
+    assert "level=ERROR" in line
+    assert "TypeError" in line
     posted(town, "next@acme.com")
     assert any(request_of(card) in note for note in eventually(lambda: town.readiness()[1]["notes"]))
 
@@ -475,7 +485,8 @@ def test_the_same_request_asked_again_gets_a_new_round(town: World) -> None:
     assert again.ts != card.ts
     shown = json.dumps(again.blocks)
     assert any(f'"timestamp": {asked_at + late}' in shown for late in range(3)), "when it was asked again"
-    assert "Asked again; rejected on" in town.slack.text_of(again) and "<@U0BOB>" in town.slack.text_of(again)
+    assert "Asked again; rejected on" in town.slack.text_of(again)
+    assert "<@U0BOB>" in town.slack.text_of(again)
     assert "too early" in town.slack.text_of(town.shows(request_id, "Rejected by", round=1))
     town.slack.click(ANN, again.ts, "approve")
     town.shows(request_id, "Approved by", round=2)
@@ -532,7 +543,8 @@ def test_a_modal_opened_before_somebody_else_decided(town: World) -> None:
     town.shows(request_of(card), "Approved by")
     town.slack.submit(BOB, values={"reason": "too late"})
     view = town.slack.open_view(BOB)
-    assert view and "<@U0ANN> approved this" in town.slack.text_of(view)
+    assert view
+    assert "<@U0ANN> approved this" in town.slack.text_of(view)
     assert writes(town, request_of(card)) == [("POST", True)]
     town.slack.close(BOB)
 
@@ -555,7 +567,7 @@ def test_a_click_on_an_old_card_points_to_the_current_one(town: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "who, words",
+    ("who", "words"),
     [
         (SAM, "You are not on the list of reviewers"),
         (GUS, "Only full members"),
@@ -685,7 +697,8 @@ def test_an_approval_with_every_option(town: World) -> None:
     card = posted(town, dataroom_id="room-of-options")
     town.slack.click(ANN, card.ts, "options", choose={"groups": [first]})
     view = town.slack.open_view(ANN)
-    assert view and "jane@acme.com" in town.slack.text_of(view)
+    assert view
+    assert "jane@acme.com" in town.slack.text_of(view)
     assert view.blocks[1]["element"]["initial_options"][0]["value"] == first  # as chosen on the card
     town.slack.submit(
         ANN, values={"groups": [first, second], "nda": ["nda"], "ends": "90", "reason": "Deal 42 & more"}
@@ -699,9 +712,9 @@ def test_an_approval_with_every_option(town: World) -> None:
         "expires_at": day(90),
     }
     assert "Granted: standard access and Audit report, Source code. No NDA required." in shown
-    assert (
-        f"Asked for: access ends {written(90)}." in shown and "Note:" in shown and "Deal 42 & more" in shown
-    )
+    assert f"Asked for: access ends {written(90)}." in shown
+    assert "Note:" in shown
+    assert "Deal 42 & more" in shown
     assert [found.ts for found in town.slack.search("deal 42")] == [card.ts]
 
 
@@ -714,9 +727,11 @@ def test_rooms_tells_a_sales_rep_where_each_request_stands(town: World) -> None:
     waiting = posted(town, "cat@story.example")
     said = town.slack.text_of(answer_to(town, SAM, "Story.example"))
     assert "3 requests of Story.example, newest first:" in said
-    assert "ann@story.example asked " in said and "It was approved on" in said
+    assert "ann@story.example asked " in said
+    assert "It was approved on" in said
     assert "Access in Conveyor now: the NDA is not signed yet." in said
-    assert "reason: wrong company" in said and "<@U0BOB> (Bob Brown)" in said
+    assert "reason: wrong company" in said
+    assert "<@U0BOB> (Bob Brown)" in said
     assert "It has been waiting for less than a minute." in said
     answer = answer_to(town, SAM, "<mailto:ann@story.example|ann@story.example>")
     assert "1 request of ann@story.example" in town.slack.text_of(answer)

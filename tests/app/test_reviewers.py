@@ -39,7 +39,7 @@ def verdict(who: Reviewers, user_id: str, team_id: str = "T0SANDBOX") -> type[Ma
 
 
 @pytest.mark.parametrize(
-    "allowed, user_id, expected",
+    ("allowed", "user_id", "expected"),
     [
         (["ann@harbor.example"], ANN, "ann@harbor.example"),
         (["Ann@HARBOR.example"], ANN, "ann@harbor.example"),

@@ -37,7 +37,7 @@ def test_all_mistakes_are_listed_at_once_and_blank_means_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [
         ("PORT", "0"),
         ("PORT", "65536"),
@@ -107,7 +107,7 @@ def test_a_list_of_reviewers_that_names_nobody_does_not_let_everybody_decide(val
 
 
 @pytest.mark.parametrize(
-    "value, advice",
+    ("value", "advice"),
     [
         ('"ann@corp.example"', "write ann@corp.example alone."),
         ("'ann@corp.example", "write ann@corp.example alone."),
@@ -131,12 +131,11 @@ def test_a_list_of_reviewers_that_names_nobody_does_not_let_everybody_decide(val
 )
 def test_what_is_no_reviewer_is_told_with_what_to_write(value: str, advice: str) -> None:
     first, second = problems(REVIEWERS=f"{value},bob@corp.example {value}")
-    assert first == second and first.startswith(f"REVIEWERS has “{value}”: {advice}")
+    assert first == second
+    assert first.startswith(f"REVIEWERS has “{value}”: {advice}")
 
 
-@pytest.mark.parametrize(
-    "unseen", "\u200b \ufeff \xad \u2060 \u200e \x1b \u034f \u3164 \u2800 \ufe0f".split(" ")
-)
+@pytest.mark.parametrize("unseen", list("\u200b\ufeff\xad\u2060\u200e\x1b\u034f\u3164\u2800\ufe0f"))
 def test_characters_of_a_reviewer_that_cannot_be_seen_are_shown(unseen: str) -> None:
     shown = ascii(unseen)[1:-1]
     for value in (f"ann@corp.example{unseen}", f"{unseen}U0ANN", f"@corp{unseen}.example", unseen):
@@ -200,7 +199,8 @@ def test_reviewers_that_name_nobody_end_the_start(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert "- REVIEWERS has separators but names nobody: write who may decide" in ended.stderr
-    assert "Traceback" not in ended.stderr and not (tmp_path / "ledger.db").exists()
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "ledger.db").exists()
 
 
 def test_a_ledger_that_cannot_be_made_ends_the_start(tmp_path: Path) -> None:
@@ -214,4 +214,5 @@ def test_a_ledger_that_cannot_be_made_ends_the_start(tmp_path: Path) -> None:
         timeout=30,  # a second on an idle machine; never a loop of respawns
     )
     assert ended.returncode == 1
-    assert "DATABASE_URL" in ended.stderr and "Traceback" not in ended.stderr
+    assert "DATABASE_URL" in ended.stderr
+    assert "Traceback" not in ended.stderr

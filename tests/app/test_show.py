@@ -96,7 +96,8 @@ def test_a_new_picture_does_not_wait_because_an_older_one_may_be_late(scene: Sce
     scene.slack.fail("chat.update", drop="after")
     scene.draw()
     scene.draw()
-    assert "Approving" in scene.shown and scene.row.show_at
+    assert "Approving" in scene.shown
+    assert scene.row.show_at
     assert scene.ledger.decisions.settle(scene.row, scene.now)
     scene.draw(0.1)
     assert "Approved" in scene.shown
@@ -108,7 +109,9 @@ def test_cards_of_a_former_channel_stay_while_they_can_and_move_when_it_is_archi
     scene.move()
     scene.draw(SWEEP_SECONDS)
     scene.draw()
-    assert scene.row.card_ts == old.ts and old.edited == 1 and not scene.slack.cards()
+    assert scene.row.card_ts == old.ts
+    assert old.edited == 1
+    assert not scene.slack.cards()
     former.is_archived = True
     scene.ledger.queue.record([replace(scene.request, id="r2")], scene.now)
     scene.draw(SWEEP_SECONDS)
@@ -130,7 +133,8 @@ def test_a_reply_to_a_card_in_a_closed_channel_comes_after_the_card(scene: Scene
     for _ in range(10):
         scene.draw(0.9)
     (card,) = scene.slack.cards()
-    assert scene.row.card_ts == card.ts and scene.row.state == "pending"
+    assert scene.row.card_ts == card.ts
+    assert scene.row.state == "pending"
     (reply,) = scene.slack.replies(card.ts)
     assert "decide again" in reply.text
 

@@ -89,7 +89,8 @@ def test_a_lost_ledger_adopts_what_the_channel_shows(world: World) -> None:
     assert f"reason for {landed}" in world.slack.text_of(shown)
     world.shows(stuck, "asks for access", seconds=30)
     note = eventually(lambda: world.slack.replies(world.shows(stuck, "asks").ts))[0]
-    assert "<@U0BOB>" in note.text and "decide again" in note.text
+    assert "<@U0BOB>" in note.text
+    assert "decide again" in note.text
     assert {card.ts: (card.text, card.blocks) for card in world.cards(decided)} == pictures
     assert all(len(world.cards(request_id)) == 1 for request_id in (waiting, decided, stuck, landed))
     world.slack.click(ANN, world.shows(waiting, "asks for access").ts, "approve")
@@ -112,7 +113,8 @@ def test_the_app_starts_while_slack_and_conveyor_are_down(world: World) -> None:
 
     eventually(answers)
     status, found = world.readiness()
-    assert status == 503 and any("Slack" in reason for reason in found["reasons"])
+    assert status == 503
+    assert any("Slack" in reason for reason in found["reasons"])
     world.slack.serve(slack_port)
     world.conveyor.serve(conveyor_port)
     card = posted(world)

@@ -386,5 +386,6 @@ def test_a_port_in_use_is_a_clear_sentence() -> None:
         command = [sys.executable, "-m", "sandbox", "--port", str(port)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"Port {port} is in use.") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"Port {port} is in use.")
+    assert done.stderr.count("\n") == 1
     assert done.stdout == ""

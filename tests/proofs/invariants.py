@@ -197,25 +197,20 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
     doubtful: dict[str, float] = {}
     for exchange in exchanges:
         verb, path = exchange.call.split(" ", 1)
-        if verb == "GET" and path.startswith("/exchange/authorization_requests/"):
-            request_id = path.rpartition("/")[2]
-            if isinstance(exchange.response, dict) and exchange.response.get("status") in OPEN:
-                reads[request_id].append(exchange.at)
-        if exchange.call == "GET /exchange/authorizations" and isinstance(exchange.response, dict):
-            for grant in exchange.response.get("authorizations") or []:
-                if grant["status"] != "revoked":
-                    reads[grant["id"]].append(exchange.at)
         if verb == "GET":
+            for open_id in _read_as_open(exchange):
+                reads[open_id].append(exchange.at)
             continue
         request_id = exchange.request.get("request_id") or path.rpartition("/")[2]
         opened = reads.pop(request_id, [])
         if not opened:
             found.append(f"{exchange.call} for {request_id} was sent without a read that said “open”")
-        elif request_id in doubtful and not any(
-            asked == request_id and doubtful[request_id] < at < exchange.at for asked, at in world.asked_again
+        elif (
+            request_id in doubtful
+            and not world.was_asked_again(request_id, doubtful[request_id], exchange.at)
+            and opened[-1] - opened[0] < SHORT["worker.decide.CONFIRM_SECONDS"] * 0.95
         ):
-            if opened[-1] - opened[0] < SHORT["worker.decide.CONFIRM_SECONDS"] * 0.95:
-                found.append(f"{exchange.call} for {request_id} followed a doubtful one too soon")
+            found.append(f"{exchange.call} for {request_id} followed a doubtful one too soon")
         status = exchange.status or 0
         if status in CLEAR_REFUSALS and status not in NOT_CLEAR:
             doubtful.pop(request_id, None)
@@ -228,6 +223,18 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
         if number > rounds:
             found.append(f"{number} decisions took effect for {request_id} in {rounds} rounds")
     return found
+
+
+def _read_as_open(exchange: Exchange) -> list[str]:
+    """Return the requests and the grants that this answer of Conveyor calls open."""
+    answer = exchange.response
+    path = exchange.call.partition(" ")[2]
+    if not isinstance(answer, dict):
+        return []
+    if path == "/exchange/authorizations":
+        return [grant["id"] for grant in answer.get("authorizations") or [] if grant["status"] != "revoked"]
+    is_open = path.startswith("/exchange/authorization_requests/") and answer.get("status") in OPEN
+    return [path.rpartition("/")[2]] if is_open else []
 
 
 def _decisions(world: MortalWorld) -> list[Decision]:
@@ -258,9 +265,11 @@ def life_cycle(world: MortalWorld) -> list[str]:
         if event in ("approving", "rejecting"):
             claims.add((str(request_id), str(email)))
     if world.ledger_lost_at == 0.0:
-        for decision in _decisions(world):
-            if (decision.request_id, decision.reviewer_email) not in claims:
-                found.append(f"{decision.call} by {decision.reviewer_email} without a claim")
+        found += [
+            f"{decision.call} by {decision.reviewer_email} without a claim"
+            for decision in _decisions(world)
+            if (decision.request_id, decision.reviewer_email) not in claims
+        ]
     return found
 
 

@@ -135,6 +135,10 @@ class MortalWorld(World):
         outages = [(out, end) for _, out, end in self.outages]
         return died or began or any(begun - 1.0 <= end and out <= ended + 1.5 for out, end in outages)
 
+    def was_asked_again(self, request_id: str, after: float, before: float) -> bool:
+        """Return whether the customer repeated this request between these two times."""
+        return any(asked == request_id and after < at < before for asked, at in self.asked_again)
+
     def is_slow(self, at: float) -> bool:
         """Whether a service was out then, or a look-up slow, so that an answer may have come too late."""
         return any(out <= at <= end + LAG_SECONDS for _, out, end in self.outages)

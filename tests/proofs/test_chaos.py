@@ -15,6 +15,7 @@ def test_chaos_does_no_harm(seed: int, tmp_path: Path) -> None:
 
 
 def test_an_app_that_ends_by_itself_is_not_at_rest(tmp_path: Path) -> None:
-    with closing(Chaos(tmp_path)) as chaos, pytest.raises(AssertionError, match="ended by itself"):
+    with closing(Chaos(tmp_path)) as chaos:
         chaos.settings["POLL_SECONDS"] = "never"
-        chaos.live([])
+        with pytest.raises(AssertionError, match="ended by itself"):
+            chaos.live([])

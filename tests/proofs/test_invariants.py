@@ -51,7 +51,8 @@ def refused(mortal: MortalWorld) -> Deed:
     (request_id,) = mortal.conveyor.requests
     deed = Deed(SAM, request_id, "approve")
     mortal.attempt(deed, lambda: mortal.slack.click(SAM, card.ts, "approve"))
-    assert deed.answer and deed.answer.status == UNANSWERED
+    assert deed.answer
+    assert deed.answer.status == UNANSWERED
     return deed
 
 
@@ -72,7 +73,8 @@ def test_a_click_that_fails_may_not_count(mortal: MortalWorld) -> None:
     deed = refused(mortal)
     mortal.does(ANN, deed.request_id, "approve")
     claimed = mortal.deeds[-1].answer
-    assert deed.answer and claimed
+    assert deed.answer
+    assert claimed
     deed.answer = replace(deed.answer, sent=claimed.sent)
     (found,) = clicks_are_answered(mortal)
     assert "was answered 503 and counts: “approving”" in found

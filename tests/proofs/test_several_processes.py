@@ -137,7 +137,7 @@ def test_one_works_and_another_takes_over_within_two_leases(several: Make, postg
 
 
 @pytest.mark.parametrize(
-    "moment, click",
+    ("moment", "click"),
     [
         ("POST /api/v2/exchange/authorizations", "approve"),
         ("PATCH /api/v2/exchange/authorization_requests/", "reject"),
@@ -210,7 +210,8 @@ def test_postgresql_goes_away_and_comes_back(several: Make, postgres: Postgres) 
         for replica in replicas.each:
             assert requests.get(f"{replica.url}/healthz", timeout=5).status_code == 200
             status, found = replica.readiness()
-            assert status == 503 and "Ledger" in str(found)
+            assert status == 503
+            assert "Ledger" in str(found)
         assert world.slack.click(ANN, card.ts, "approve").status == 200
         world.told(ANN, "could not write this down")
     finally:

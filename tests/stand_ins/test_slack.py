@@ -675,7 +675,7 @@ def test_the_client_checks_before_it_sends(slack: SlackStandIn, opened: str) -> 
 
 
 @pytest.mark.parametrize(
-    "block, refused, allowed",
+    ("block", "refused", "allowed"),
     [
         (reason(min_length=3), "xx", "xxx"),
         (reason(min_length=3) | {"optional": True}, "xx", ""),

@@ -88,11 +88,7 @@ def build(context: Path, root: Path) -> Image:
                 image.folder = rest
                 image.path(".").mkdir()
             case "COPY":
-                source, target = rest.split()
-                for name in _files(context, source):
-                    copied = image.path(target if source == name else f"{target}/{name}")
-                    copied.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(context / name, copied)
+                _copy(image, context, *rest.split())
             case "RUN":
                 image.build_step(rest, mirrors)
             case "USER":
@@ -116,6 +112,13 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         step, _, rest = line.partition(" ")
         yield step, rest.strip()
+
+
+def _copy(image: Image, context: Path, source: str, target: str) -> None:
+    for name in _files(context, source):
+        copied = image.path(target if source == name else f"{target}/{name}")
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(context / name, copied)
 
 
 def _files(context: Path, source: str) -> list[str]:

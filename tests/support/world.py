@@ -151,7 +151,8 @@ class World:
         return self
 
     def serves(self) -> bool:
-        assert self.process and self.process.poll() is None, f"the app ended\n{self.log()}"
+        assert self.process, f"the app was not started\n{self.log()}"
+        assert self.process.poll() is None, f"the app ended\n{self.log()}"
         try:
             reasons = requests.get(self.url + "/readyz", timeout=5).json()["reasons"]
         except requests.RequestException:

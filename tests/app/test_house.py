@@ -9,7 +9,7 @@ import pytest
 
 from ledger.states import DECISIONS, ELSEWHERE, State
 from sandbox.app_process import PACKAGES, app_files
-from tests.world import ROOT
+from tests.support.world import ROOT
 
 # From top to bottom: a module may import from the rooms of lower floors, and from its own room.
 FLOORS = [

@@ -19,7 +19,7 @@ WAITS = SHORT | {
     "workspace.reviewers.CACHED_SECONDS": 1.0,
     "worker.show.SWEEP_SECONDS": 0.3,
     "worker.loops.HEARTBEAT_SECONDS": 0.4,
-    "worker.loops.GREET_SECONDS": 0.2,
+    "worker.refresh.REFRESH_SECONDS": 0.2,
     "worker.lease.HELD_SECONDS": 1.5,
     "worker.lease.LEASE_SECONDS": 2.0,
 }

@@ -14,7 +14,7 @@ from app import create_app, parts
 from ledger.database import Database
 from ledger.rows import Row
 from ledger.states import State
-from operations.logs import OneLine
+from operations.logs import OneLine, log_to_stderr
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
@@ -34,6 +34,7 @@ class Inside:
             self.conveyor.add_group(name, room, group_id=name.lower().replace(" ", "-"))
         self.ids = [self.conveyor.ask("jane@acme.com", "Hello"), self.conveyor.ask("joe@rival.example", "Hi")]
         database = folder / "ledger.db"
+        log_to_stderr("INFO")
         Database(f"sqlite:///{database}").prepare()
         self.app = create_app(
             Settings(

@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 
 LISTENER_SECONDS = 1.0  # for a whole call of Slack within a click
 BACKGROUND_SECONDS = 10.0  # for one that nobody waits for
-# How many calls of each kind there may be at once. A click makes one at a time and has a thread of those in
-# gunicorn.conf.py; the others leave room for calls whose look-up of a name hangs, which nothing can end.
+# How many calls of each kind there may be at once. Each click makes one at a time, and gunicorn.conf.py has
+# 100 threads. The rest is spare: a call that is stuck in the look-up of a name cannot be ended.
 CLICKS, BACKGROUND, CONVEYOR = 128, 32, 32
 CLICK_BYTES = 1_000_000  # of an answer about one person, or one window
 FINISH_SECONDS = 5.0  # for what is under way when the process is told to stop
@@ -60,7 +60,7 @@ WEBHOOK_HEADERS = {f"webhook-{name}": f"svix-{name}" for name in ("id", "timesta
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Return the whole app, on a ledger that was prepared. `parts(app).start()` begins its work."""
+    """Return the whole app. The tables must be there already; `parts(app).start()` begins its work."""
     settings = settings or load()
     ledger = Ledger(settings.database_url)
     lease, clicks = Lease(ledger.lease), Clicks()
@@ -87,7 +87,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     intake = Intake(bolt, channel, clicks)
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
 
-    # What follows
+    # The background
     upkeep = Upkeep(ledger.upkeep, settings.remind_after_hours, settings.retention_days)
     worker = Worker(
         ledger.database,
@@ -162,7 +162,7 @@ def _is_signed(verifier: SignatureVerifier, text: str) -> bool:
 
 
 def _webhook(webhook: Webhook, ledger: Ledger) -> Response:
-    """Let Conveyor be polled soon, which is all that is taken from a webhook of its."""
+    """Let Conveyor be polled soon. Nothing else that is in a webhook is used."""
     headers = {
         name: request.headers.get(svix) or request.headers.get(name) or ""
         for name, svix in WEBHOOK_HEADERS.items()

@@ -66,8 +66,8 @@ class Decisions(Changes):
     ) -> bool:
         """Record that this click decided the request, and return whether it did.
 
-        It does if the request is where the decision comes from, on this very card and about this very
-        customer, and if the trail does not have the click yet. All else was decided by another click.
+        It did if the request is in the state that the decision starts from, with the same card, address and
+        Trust Center, and if the trail does not have this click yet. Otherwise nothing changes.
         """
         seen = {
             "the_id": row.id,

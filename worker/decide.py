@@ -60,7 +60,8 @@ class Decide:
 
     def round(self) -> float:
         """Start what is due; return the seconds until there may be more."""
-        # Copied before the ledger is read: of a decision that ends in between, the row is an old one.
+        # Copied before the ledger is read. Otherwise a decision that ends in between would run again, from
+        # its old row.
         busy = set(self._busy)
         if len(busy) >= AT_ONCE:
             return IDLE_SECONDS  # the first to end wakes this loop
@@ -101,12 +102,12 @@ class Decide:
         2. Read what Conveyor says about the request now.
         3. If it is closed there, the decision is over: settle it, or say that somebody else decided.
         4. If it is open and a write may follow, write; a clear answer settles or gives back the decision.
-        5. If it is open and a write may have landed, read again later, and believe it only after a while.
+        5. If it is open and a write may have landed, read again; after three minutes "open" is believed.
         """
         now = self.clock()
-        first = row.sent_at is None
-        open_long = row.open_since is not None and now >= row.open_since + CONFIRM_SECONDS
-        may_write = row.refusal is None and (first or (open_long and not self._only_reads(row)))
+        never_sent = row.sent_at is None
+        confirmed_open = row.open_since is not None and now >= row.open_since + CONFIRM_SECONDS
+        may_write = row.refusal is None and (never_sent or (confirmed_open and not self._only_reads(row)))
         if not self.held():
             return
         if may_write:
@@ -116,29 +117,29 @@ class Decide:
         try:
             found = self.evidence.read(row)
         except NotFound:
-            self._missing(row, first)
+            self._missing(row, never_sent)
             return
         except ConveyorError as error:
-            self._wait(row, first, error)
+            self._wait(row, never_sent, error)
             return
         if found.is_closed:
-            self._closed(row, found, ours=not first)
-        elif found.is_other and first:
+            self._closed(row, found, ours=not never_sent)
+        elif found.is_other and never_sent:
             self._give_back(row, "changed", request=found.request)
         elif may_write and not found.is_other:
-            self._write(row, found, first)
+            self._write(row, found, never_sent)
         else:
             self._still_open(row, found)
 
     # Writing
 
-    def _write(self, row: Row, found: Found, first: bool) -> None:
+    def _write(self, row: Row, found: Found, never_sent: bool) -> None:
         if not self.held():
             return
         granted: Authorization | None = None
         try:
             if row.state == REVOKE.runs_as:
-                self._revoke(row, found, first)
+                self._revoke(row, found, never_sent)
                 return
             if row.state == APPROVE.runs_as and found.request:
                 granted = self.conveyor.approve(
@@ -147,7 +148,7 @@ class Decide:
             elif found.request:
                 self.conveyor.ignore(found.request, row.reviewer.email)
         except (Refused, NotAllowed) as error:
-            self._refused(row, first, error)
+            self._refused(row, never_sent, error)
             return
         except ConveyorError as error:
             # It may have happened: the next step, at once, is to read.
@@ -164,21 +165,21 @@ class Decide:
             granted = next((each for each in listed if each.id == granted.id), granted)
         self._settle(row, found, granted)
 
-    def _revoke(self, row: Row, found: Found, first: bool) -> None:
+    def _revoke(self, row: Row, found: Found, never_sent: bool) -> None:
         """Take all access back. Where a part is refused, the rest is taken back all the same."""
         refused: Refused | NotAllowed | None = None
         for authorization_id in found.access:
             try:
                 self.conveyor.revoke(authorization_id)
-                first = False  # some of it has landed
+                never_sent = False  # some of it has landed
             except (Refused, NotAllowed) as error:
                 refused = error
         if refused:
-            self._refused(row, first, refused)
+            self._refused(row, never_sent, refused)
         else:
             self._settle(row, found)
 
-    def _refused(self, row: Row, first: bool, error: Refused | NotAllowed) -> None:
+    def _refused(self, row: Row, never_sent: bool, error: Refused | NotAllowed) -> None:
         """Give the decision back, since Conveyor said no to the write.
 
         After an earlier write that may have landed, and wherever Conveyor says that the request is decided
@@ -186,17 +187,17 @@ class Decide:
         """
         log.warning("request=%s write=refused cause=%r", row.id, str(error))
         reason = error.reason if isinstance(error, Refused) else ""
-        if not first or (isinstance(error, Refused) and error.status == CONFLICT):
+        if not never_sent or (isinstance(error, Refused) and error.status == CONFLICT):
             now = self.clock()
-            mark = _mark(row, first)
+            mark = _sent_at(row, never_sent)
             self.ledger.put_off(row, now, now, "unconfirmed", refusal=reason, open_since=None, sent_at=mark)
             return
         try:
             found = self.evidence.read(row)
         except NotFound:
-            self._missing(row, first)
+            self._missing(row, never_sent)
         except ConveyorError as unread:
-            self._wait(row, first, unread)
+            self._wait(row, never_sent, unread)
         else:
             if found.is_closed:
                 self._closed(row, found, ours=False)
@@ -222,11 +223,11 @@ class Decide:
         elif not found.as_asked:
             self._elsewhere(row, found, "changed elsewhere" if found.is_other else "elsewhere")
         elif row.state == APPROVE.runs_as:
-            self._approved_unseen(row, found)
+            self._approved_without_answer(row, found)
         else:
             self._settle(row, found)
 
-    def _approved_unseen(self, row: Row, found: Found) -> None:
+    def _approved_without_answer(self, row: Row, found: Found) -> None:
         """Compare what was granted with what was asked for: Conveyor does not say who approved."""
         try:
             grants = self.evidence.grants(row, found.request)
@@ -283,25 +284,26 @@ class Decide:
         values = {"not_found": 0, **values, "decide_failures": row.decide_failures + 1}
         self.ledger.put_off(row, now, again_at, "unconfirmed", **values)
 
-    def _missing(self, row: Row, first: bool) -> None:
+    def _missing(self, row: Row, never_sent: bool) -> None:
         """Believe the second of two 404s in a row: one may be a mistake."""
         now = self.clock()
         is_revocation = row.state == REVOKE.runs_as
-        if row.not_found and is_revocation and first:
+        if row.not_found and is_revocation and never_sent:
             self._give_back(row, "gone")
         elif row.not_found:
             # Nobody can be asked anymore whether a write that may have landed took effect.
-            if self.ledger.handled_elsewhere(row, State.GONE, now, "gone" if first else "gone unconfirmed"):
+            note = "gone" if never_sent else "gone unconfirmed"
+            if self.ledger.handled_elsewhere(row, State.GONE, now, note):
                 log.info("request=%s gone=yes", row.id)
         else:
-            until = now + (evidence.AGREE_SECONDS if is_revocation and not first else CONFIRM_SECONDS)
-            self.ledger.put_off(row, now, until, row.problem, not_found=1, sent_at=_mark(row, first))
+            until = now + (evidence.AGREE_SECONDS if is_revocation and not never_sent else CONFIRM_SECONDS)
+            self.ledger.put_off(row, now, until, row.problem, not_found=1, sent_at=_sent_at(row, never_sent))
 
-    def _wait(self, row: Row, first: bool, error: ConveyorError) -> None:
+    def _wait(self, row: Row, never_sent: bool, error: ConveyorError) -> None:
         """Try later, since Conveyor could not be asked. Only what was never sent is given back."""
         now = self.clock()
         log.warning("request=%s decision=waiting cause=%r", row.id, str(error))
-        if first and row.refusal is None and self._is_late(row):
+        if never_sent and row.refusal is None and self._is_late(row):
             self._give_back(row, "never sent")
             return
         problem = "key" if isinstance(error, NotAllowed) else "unavailable"
@@ -313,7 +315,7 @@ class Decide:
         if isinstance(error, Unavailable):
             wait = max(wait, error.retry_after)
         values = {"decide_failures": row.decide_failures + 1, "told_late": told_late}
-        self.ledger.put_off(row, now, now + wait, problem, note, sent_at=_mark(row, first), **values)
+        self.ledger.put_off(row, now, now + wait, problem, note, sent_at=_sent_at(row, never_sent), **values)
 
     def _only_reads(self, row: Row) -> bool:
         """Return whether nothing more is written for this decision."""
@@ -323,6 +325,6 @@ class Decide:
         return self.clock() >= (row.claimed_at or 0.0) + TRYING_SECONDS
 
 
-def _mark(row: Row, first: bool) -> float | None:
+def _sent_at(row: Row, never_sent: bool) -> float | None:
     """Return the mark that a row keeps: none while it is certain that no write was sent."""
-    return None if first else row.sent_at
+    return None if never_sent else row.sent_at

@@ -1,6 +1,6 @@
 """What Conveyor says about a decision: is it still to be made, or made, and if so as the reviewer asked?
 
-This module reads; only decide.py writes.
+This module never writes to Conveyor; decide.py does.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Note, Row
 from ledger.states import State
-from ledger.trail import OUTCOME, REMINDER
+from ledger.trail import OUTAGE, OUTCOME, REMINDER
 from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies
@@ -182,7 +182,7 @@ class Show:
             self._cards.show_later(row, posting_at + LOOK_AGAIN_SECONDS, failed=False)
 
     def _reply(self, note: Note) -> None:
-        if note.kind == State.OUTAGE:
+        if note.kind == OUTAGE:
             self._cards.tell_outage(note, self._clock())
             return
         row = self._cards.find(note.request_id)
@@ -258,7 +258,7 @@ class Show:
             self._not_before[method] = self._clock() + wait
 
     def _sweep(self) -> None:
-        """Draw the open cards that may have been deleted: that finds out, and posts them again."""
+        """Update the open cards that may have been deleted: that fails if one is gone, and posts it again."""
         rows = self._cards.open_cards()
         here = [float(row.card_ts) for row in rows if row.channel == self._channel.id and is_ts(row.card_ts)]
         there = {card.ts for card in self._channel.cards(min(here) - 1.0)} if here else set()

@@ -98,7 +98,7 @@ def test_every_path_that_a_page_names_is_there(page: str) -> None:
 
 
 def test_the_readme_says_what_each_module_is_for() -> None:
-    (tree,) = re.findall(r"```text\n(app\.py .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tree,) = re.findall(r"```text\n(gunicorn\.conf\.py .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     said: dict[str, set[str]] = defaultdict(set)
     room = ""
     for line in tree.splitlines():

@@ -3,10 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test check kill chaos fuzz audit run bench screenshots
+# The tests mostly wait, so several processes share a core. Another number: make test PROCESSES=4
+PROCESSES ?= $(shell echo $$((5 * $$(getconf _NPROCESSORS_ONLN))))
+# The main job with clicks by HTTP, the ledger, the words and their layout, the client, the listeners, the settings.
+FAST := tests/app/test_main_job.py tests/app/test_ledger.py tests/proofs/test_blocks.py \
+	tests/app/test_conveyor_client.py tests/app/test_events_route.py tests/app/test_reviewers.py \
+	tests/app/test_clicks.py tests/app/test_settings.py
+
+.PHONY: help demo test test-fast check kill chaos fuzz audit run bench screenshots
 
 help: ## What can be done here
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(INSTALLED) ## Try it in a browser, with no Slack and no Conveyor account
 	@$(BIN)/python -m sandbox
@@ -14,7 +21,10 @@ demo: $(INSTALLED) ## Try it in a browser, with no Slack and no Conveyor account
 test: $(INSTALLED) check ## Check the code and run every test
 	@# Once, so that the parallel processes need not rewrite every test's assertions each for itself.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null || true
-	@$(BIN)/python -m pytest -n 10 --dist worksteal
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
+
+test-fast: $(INSTALLED) check ## Check the code and run the tests of its core: less than a minute
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal -m "not long" -k "not socket" $(FAST)
 
 check: $(INSTALLED) ## Lint, format and types
 	@$(BIN)/ruff check .

@@ -50,11 +50,15 @@ def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 
     return value
 
 
-# Each process that runs tests has ports of its own, in steps that leave room for the sandbox's four.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw13").removeprefix("gw")) % 14
-PORTS = itertools.cycle(range(10_000 + 1_600 * WORKER, 11_600 + 1_600 * WORKER, 4))
-for _ in range(random.randrange(400)):
-    next(PORTS)  # so that two runs at once begin in different places
+# Each process that runs tests has a share of the ports, and the last share is for whoever runs beside them.
+SHARES = max(14, 1 + int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")))
+SHARE = int(os.environ.get("PYTEST_XDIST_WORKER", f"gw{SHARES - 1}").removeprefix("gw"))
+STEP = 4  # the sandbox takes four ports in a row
+STEPS = 22_400 // SHARES // STEP
+FIRST = 10_000 + SHARE * STEPS * STEP
+PORTS = itertools.cycle(range(FIRST, FIRST + STEPS * STEP, STEP))
+for _ in range(random.randrange(STEPS)):
+    next(PORTS)  # so that two runs at the same time begin in different places
 
 
 def free_port() -> int:

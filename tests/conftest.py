@@ -1,4 +1,4 @@
-"""A world for each test that wants one, and a last word about what was left out."""
+"""Fixtures for all tests, the order in which tests run, and a last line about tests that were left out."""
 
 import fcntl
 import gc
@@ -19,6 +19,7 @@ from tests.support.world import World
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
+    """A world of its own for one test. Its app is not started yet."""
     made = World(tmp_path)
     yield made
     made.close()
@@ -27,7 +28,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One running app for the tests of a module that leave it as they found it."""
+    """A running world that the tests of a module share; each test leaves it as it found it."""
     with closing(World(tmp_path_factory.mktemp("town"))) as made:
         yield made.start()
     assert made.leaks() == []
@@ -35,7 +36,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server that the tests share; these are marked with `needs("initdb")`."""
+    """A PostgreSQL server that the tests share. Tests that use it are marked with `needs("initdb")`."""
     made = Postgres()
     yield made
     made.close()
@@ -43,7 +44,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """What the Dockerfile makes, once for all parallel processes; its tests are marked with `needs_image`."""
+    """The container's image, made once for all processes. Tests that use it are marked with `needs_image`."""
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     made = shared / "image.pickle"
@@ -54,19 +55,20 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
             context.mkdir()
             root.mkdir()
             made.write_bytes(pickle.dumps(build_image(context, root)))
-    found = pickle.loads(made.read_bytes())  # noqa: S301 - our own, of a moment ago
+    found = pickle.loads(made.read_bytes())  # noqa: S301 - this test run wrote it
     assert isinstance(found, Image)
     return found
 
 
 @pytest.fixture
 def container(world: World, image: Image) -> Container:
+    """A world whose app runs in the container's image."""
     return Container(world, image)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs("initdb"))])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind, in SQLAlchemy's spelling."""
+    """The address of an empty database, once in SQLite and once in PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/folder/ledger.db"
     url: str = request.getfixturevalue("postgres").new_database()
@@ -75,7 +77,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let long tests begin first: each parallel process is given the same share of the list, in its order."""
+    """Put long tests first in the share of each process: xdist gives each an equal part of the list."""
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     long = [item for item in items if item.get_closest_marker("long")]
     others = [item for item in items if not item.get_closest_marker("long")]
@@ -89,7 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    gc.freeze()  # the garbage collector need not look through all that was imported again and again
+    gc.freeze()  # the garbage collector need not search what was imported again and again
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,4 +1,4 @@
-"""Outgoing calls end in time: one that was given up sends nothing later, holds nothing and blocks nobody."""
+"""Calls end in time: one that was given up sends nothing later, keeps nothing and blocks nobody."""
 
 import os
 import threading
@@ -17,12 +17,12 @@ from deadline import CallFailed, Calls
 from sandbox.stand_in import Exchange, Incoming, StandIn
 from sandbox.workspace import ANN, SAM, Answer, Message
 from tests.support.launcher import BRISK, SHORT
-from tests.support.names import Names
+from tests.support.lookups import Lookups
 from tests.support.raw_peer import DRIPPING, DeadEnd, Gate, RawPeer, endless, nothing, saying
 from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually, free_port
 
-# Short calls, with a lease that a busy machine can keep.
+# Short calls, with a lease that is long enough for a busy machine.
 WAITS = SHORT | {name: seconds for name, seconds in BRISK.items() if name.startswith("worker.")}
 ASKED = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "room-1", "", 0.0)
 ANSWER_SECONDS = 2.9  # Slack waits for three
@@ -32,7 +32,7 @@ MEGABYTES_MOST = 300
 
 @pytest.fixture
 def peer() -> Iterator[RawPeer]:
-    """A server that takes connections and says nothing, unless it is told what to say."""
+    """A server that accepts connections and answers nothing, unless a test sets its `say`."""
     made = RawPeer()
     yield made
     made.stop()
@@ -40,6 +40,7 @@ def peer() -> Iterator[RawPeer]:
 
 @pytest.fixture
 def dead_end() -> Iterator[DeadEnd]:
+    """An address at which connecting hangs."""
     made = DeadEnd()
     yield made
     made.stop()
@@ -47,7 +48,7 @@ def dead_end() -> Iterator[DeadEnd]:
 
 @pytest.fixture
 def gate(world: World) -> Iterator[Gate]:
-    """Between the app and Slack's API."""
+    """A proxy between the app and Slack's API."""
     made = Gate(world.slack.port)
     world.settings["SLACK_API_URL"] = f"{made.url}/api/"
     yield made
@@ -55,7 +56,7 @@ def gate(world: World) -> Iterator[Gate]:
 
 
 def right_after(stand_in: StandIn, call: str, do: Callable[[], None]) -> None:
-    """Do something when the next call of this name has its answer, before the app gets it."""
+    """Do something when the next call of this name is answered, before the app gets the answer."""
 
     def observe(exchange: Exchange) -> None:
         if exchange.call == call:
@@ -65,31 +66,31 @@ def right_after(stand_in: StandIn, call: str, do: Callable[[], None]) -> None:
     stand_in.on_exchange.append(observe)
 
 
-# Nothing is sent later
+# A call that was given up sends nothing later
 
 
-def delays(names: Names, dead_end: DeadEnd) -> list[tuple[Callable[[int], None], Callable[[], None]]]:
-    """Ways to make the next call to a port come far too late, each with what ends it."""
-    dead = [dead_end.port, free_port(), *[dead_end.port] * 4]  # the second refuses, the others hang
+def delays(lookups: Lookups, dead_end: DeadEnd) -> list[tuple[Callable[[int], None], Callable[[], None]]]:
+    """Return ways to make the next call to a port far too late, each with what ends the delay."""
+    dead = [dead_end.port, free_port(), *[dead_end.port] * 4]  # the second one refuses, the others hang
     return [
-        (lambda port: names.mislead_next(port, *dead), dead_end.stop),
-        (names.hang_next, names.release),
+        (lambda port: lookups.mislead_next(port, *dead), dead_end.stop),
+        (lookups.hang_next, lookups.release),
     ]
 
 
 @pytest.mark.long
 def test_an_approval_that_was_given_up_is_not_sent_later(world: World, dead_end: DeadEnd) -> None:
     world.waits = dict(WAITS)
-    names = Names(world)
+    lookups = Lookups(world)
     *late, last = (world.conveyor.ask(f"{name}@acme.com") for name in ("dead", "hanging", "last"))
-    world.start(POLL_SECONDS="60")  # so that no look-up of another call is the next one
-    for request_id, (delay, end) in zip(late, delays(names, dead_end), strict=True):
+    world.start(POLL_SECONDS="60")  # so that no other call looks up a name in between
+    for request_id, (delay, end) in zip(late, delays(lookups, dead_end), strict=True):
         call = f"GET /exchange/authorization_requests/{request_id}"
         card = clickable(world, request_id)
         right_after(world.conveyor, call, partial(delay, world.conveyor.port))
         world.slack.click(ANN, card.ts, "approve")
         world.shows(request_id, "Approved by")
-        assert names.befell()
+        assert lookups.was_used()
         end()
     world.slack.click(ANN, clickable(world, last).ts, "approve")
     world.shows(last, "Approved by")
@@ -99,25 +100,26 @@ def test_an_approval_that_was_given_up_is_not_sent_later(world: World, dead_end:
 @pytest.mark.long
 def test_a_card_that_was_given_up_is_not_posted_later(world: World, dead_end: DeadEnd) -> None:
     world.waits = dict(WAITS)
-    names = Names(world)
+    lookups = Lookups(world)
     world.start()
     late = []
-    for company, (delay, end) in enumerate(delays(names, dead_end)):
+    for company, (delay, end) in enumerate(delays(lookups, dead_end)):
         right_after(world.conveyor, "GET /exchange/connections", partial(delay, world.slack.port))
         late.append(request_of(posted(world, f"jane@company-{company}.example")))
-        assert names.befell()
+        assert lookups.was_used()
         end()
     posted(world, "jane@last.example")
     assert [len(world.cards(request_id)) for request_id in late] == [1, 1]
 
 
 def failed(call: Callable[[], object]) -> CallFailed:
+    """Make a call that fails; return its error."""
     with pytest.raises(CallFailed) as caught:
         call()
     return caught.value
 
 
-def test_who_lost_the_turn_while_connecting_sends_no_byte(peer: RawPeer) -> None:
+def test_a_process_that_loses_its_turn_while_connecting_sends_nothing(peer: RawPeer) -> None:
     def may_send() -> bool:
         return not eventually(lambda: peer.open, 2.0, "asked when there is a connection")
 
@@ -128,12 +130,12 @@ def test_who_lost_the_turn_while_connecting_sends_no_byte(peer: RawPeer) -> None
     assert peer.heard == [b""]
 
 
-def test_whether_anything_may_have_been_sent_is_known(peer: RawPeer, dead_end: DeadEnd) -> None:
+def test_a_failed_call_says_whether_anything_may_have_been_sent(peer: RawPeer, dead_end: DeadEnd) -> None:
     calls = Calls("a kind", 8)
     unsent = [
         f"http://127.0.0.1:{free_port()}",
         f"http://127.0.0.1:{dead_end.port}",
-        peer.url.replace("http:", "https:"),  # of what TLS says first, nothing is the request
+        peer.url.replace("http:", "https:"),  # the beginning of TLS is no part of the request
     ]
     assert [failed(partial(calls.request, 0.3, "POST", url, data="x")).sent for url in unsent] == [False] * 3
     assert failed(lambda: calls.request(0.3, "POST", peer.url, data="x")).sent
@@ -144,7 +146,7 @@ def test_whether_anything_may_have_been_sent_is_known(peer: RawPeer, dead_end: D
     assert [b"POST / HTTP/1.1" in heard for heard in peer.heard] == [False, True]
 
 
-def test_a_client_that_may_not_write_reads_all_the_same(peer: RawPeer) -> None:
+def test_a_client_that_may_not_write_can_still_read(peer: RawPeer) -> None:
     peer.say = saying(b'{"id": "r1", "email": "jane@acme.com", "status": "requested"}')
     client = ConveyorClient(peer.url, "made-up-key", may_write=lambda: False)
     for write in (
@@ -163,7 +165,7 @@ def test_no_connection_is_used_for_two_calls(peer: RawPeer) -> None:
     calls = Calls("a kind", 2)
 
     def meanwhile(response: Any, **_: Any) -> None:
-        """The first call has its whole answer, so that its connection could be taken for another."""
+        """Make a second call when the first has its whole answer, so that its connection could be reused."""
         assert response.content == b"{}"
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(calls.request, 3.0, "GET", peer.url).result().body == b"{}"
@@ -172,10 +174,11 @@ def test_no_connection_is_used_for_two_calls(peer: RawPeer) -> None:
     assert len(peer.heard) == 2
 
 
-# What is given up ends
+# A call that was given up keeps nothing
 
 
 def threads() -> set[threading.Thread]:
+    """Return the threads of this process, without those of the servers here."""
     return {thread for thread in threading.enumerate() if thread.name != "peer"}
 
 
@@ -184,7 +187,7 @@ def threads() -> set[threading.Thread]:
     [("http", say) for say in DRIPPING.values()] + [("https", nothing)],
     ids=[*DRIPPING, "TLS"],
 )
-def test_a_call_that_drips_ends_and_holds_nothing(
+def test_a_call_whose_answer_drips_ends_and_keeps_nothing(
     peer: RawPeer, monkeypatch: pytest.MonkeyPatch, scheme: str, say: Any
 ) -> None:
     monkeypatch.setattr(conveyor_client, "CALL_SECONDS", 0.5)
@@ -198,15 +201,13 @@ def test_a_call_that_drips_ends_and_holds_nothing(
 
 
 def crowd(world: World, card: Message) -> list[Answer]:
-    """What the app answers to many clicks of one person at once."""
+    """Click many times at once as one person; return the answers."""
     with ThreadPoolExecutor(CROWD) as pool:
         return list(pool.map(lambda _: world.slack.click(ANN, card.ts, "approve"), range(CROWD)))
 
 
 @pytest.mark.long
-def test_a_crowd_of_clicks_while_slack_drips_is_answered_and_takes_nobodys_place(
-    world: World, gate: Gate
-) -> None:
+def test_many_clicks_while_slack_drips_are_answered_and_block_nobody(world: World, gate: Gate) -> None:
     world.start()
     card = posted(world)
     gate.instead["/users.info"] = DRIPPING["headers"]
@@ -232,7 +233,7 @@ def test_sigterm_ends_the_app_while_slack_and_conveyor_drip(world: World, gate: 
     before_conveyor.instead["/exchange/"] = DRIPPING["body"]
     gate.instead["/chat."] = DRIPPING["body"]
     world.slack.click(ANN, card.ts, "approve")
-    world.slack.click(SAM, card.ts, "approve")  # may not, and is told so
+    world.slack.click(SAM, card.ts, "approve")  # Sam may not decide, and is told so
     eventually(lambda: before_conveyor.open and gate.open)
     eventually(lambda: world.ledger("SELECT sent_at FROM requests") != [(None,)])
     started = time.monotonic()
@@ -243,7 +244,7 @@ def test_sigterm_ends_the_app_while_slack_and_conveyor_drip(world: World, gate: 
 
 
 def megabytes(world: World) -> int:
-    """How much memory the app's processes have had at most, each when it had most."""
+    """Return the sum of the most memory that each of the app's processes has used, in megabytes."""
     assert world.process
     found = 0
     for folder in Path("/proc").glob("[0-9]*"):
@@ -251,7 +252,7 @@ def megabytes(world: World) -> int:
             if os.getpgid(int(folder.name)) == world.process.pid:
                 status = (folder / "status").read_text()
                 found += int(status.partition("VmHWM:")[2].split()[0]) // 1024
-        except (OSError, IndexError):  # it has just ended
+        except (OSError, IndexError):  # the process has just ended
             continue
     assert found
     return found
@@ -267,11 +268,11 @@ def test_an_endless_answer_is_given_up_before_it_fills_the_memory(world: World, 
     assert megabytes(world) < MEGABYTES_MOST
 
 
-# Places
+# Every place for a call is taken
 
 
 @pytest.mark.long
-def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_begins_anew(
+def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_restarts(
     world: World,
 ) -> None:
     few = {"app.CONVEYOR": 2, "operations.health.FULL_SECONDS": 0.2, "worker.loops.FULL_SECONDS": 2.5}
@@ -281,28 +282,26 @@ def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_be
         "worker.lease.LEASE_SECONDS": 2.0,
     }
     world.waits = SHORT | few | lease | {"worker.decide.TRYING_SECONDS": 60.0}
-    names = Names(world)
+    lookups = Lookups(world)
     world.start()
     card = posted(world)
-    names.hang(world.conveyor.port)
+    lookups.hang(world.conveyor.port)
     stuck = "Calls to Conveyor are all stuck, for "
     eventually(lambda: any(reason.startswith(stuck) for reason in world.readiness()[1]["reasons"]))
     answer = world.slack.click(ANN, card.ts, "approve")
     assert answer.status == 200
     assert answer.seconds < ANSWER_SECONDS
     eventually(lambda: "stuck=Conveyor" in world.log())
-    names.release()
+    lookups.release()
     world.shows(request_of(card), "Approved by", 30.0)
     assert writes(world, request_of(card)) == [("POST", True)]
     eventually(lambda: world.readiness()[0] == 200)
 
 
-# What the machine adds
+# Settings of the machine
 
 
-def test_passwords_of_the_user_that_runs_the_app_go_nowhere(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_passwords_in_a_netrc_file_are_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     headers: dict[str, set[str]] = {"conveyor": set(), "slack": set(), "response_url": set()}
     for name, stand_in in (("conveyor", world.conveyor), ("slack", world.slack)):
 

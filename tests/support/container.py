@@ -1,4 +1,4 @@
-"""A world whose app runs in the image."""
+"""A world whose app runs in the container's image."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.support.world import ROOT, World
 
 
 def needs_image(test: Callable[..., None]) -> Callable[..., None]:
-    """Marks what runs in the image."""
+    """Mark a test that runs in the image, so that it is skipped where no image can be made."""
     root_only = pytest.mark.skipif(os.geteuid() != 0, reason="making an image takes root")
     for mark in (root_only, needs("bwrap")):
         test = mark(test)
@@ -24,7 +24,7 @@ def needs_image(test: Callable[..., None]) -> Callable[..., None]:
 
 
 def build_image(context: Path, root: Path) -> Image:
-    """The image, made from a folder that also holds what must stay outside."""
+    """Build the image from a folder that also holds files that must not get into it; return the image."""
     for name in ("Dockerfile", ".dockerignore", "requirements.txt", "manifest.yaml"):
         shutil.copy(ROOT / name, context)
     for module in app_files():
@@ -37,7 +37,7 @@ def build_image(context: Path, root: Path) -> Image:
 
 
 class Container:
-    """The app in the image, read-only, with an empty volume as an engine would lay it."""
+    """The app in a read-only image, with a new volume that is filled as a container engine would fill it."""
 
     def __init__(self, world: World, image: Image) -> None:
         self.world, self.image = world, image
@@ -48,15 +48,16 @@ class Container:
         for outside in ("DATABASE_URL", "GUNICORN_CMD_ARGS"):
             del world.settings[outside]
         world.command = image.run(image.command, world.settings, self.volume)
-        world.settings["DATABASE_URL"] = f"sqlite:///{self.volume}/ledger.db"  # for who looks from outside
+        # Outside of the container the ledger has another address.
+        world.settings["DATABASE_URL"] = f"sqlite:///{self.volume}/ledger.db"
 
     def execute(self, *command: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Like `docker exec`, with a process table of its own."""
+        """Run a command as `docker exec` would, but with a process table of its own."""
         inside = self.image.run(list(command), {"PORT": str(self.world.port)}, self.volume)
         return subprocess.run(inside, capture_output=True, input=given, timeout=60)
 
     def stop(self) -> int:
-        """SIGTERM to the process with number 1, as an engine does."""
+        """Send SIGTERM to process 1, as an engine does, and return the exit status."""
         assert self.world.process
         outer = self.world.process.pid
         first = int(Path(f"/proc/{outer}/task/{outer}/children").read_text())

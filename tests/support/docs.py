@@ -7,9 +7,9 @@ from tests.support.world import ROOT
 
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What is shown and not typed.
+# The kinds of blocks that show something; nobody types them.
 SHOWN = ("text", "ini")
-# Programs whose commands cannot be carried out here, and why. What they are told is checked all the same.
+# Commands that cannot be run here, and why. A test checks what they name all the same.
 NOT_RUN = {
     "docker": "it needs an engine; tests/app/test_containers.py runs the Dockerfile and parses compose.yaml",
     "nomad": "it needs a cluster; tests/app/test_containers.py parses the job",
@@ -24,7 +24,7 @@ class Place:
 
 
 def commands() -> dict[Place, list[str]]:
-    """The lines to type under each heading, in their order."""
+    """Return the lines to type under each heading, in their order."""
     found: dict[Place, list[str]] = {}
     for page in PAGES:
         text = (ROOT / page).read_text()
@@ -38,9 +38,10 @@ def commands() -> dict[Place, list[str]]:
 
 
 def is_run(line: str) -> bool:
+    """Return whether the tests run this line."""
     return not any(line.startswith(f"{program} ") or line == program for program in NOT_RUN)
 
 
 def script(page: str, heading: str) -> str:
-    """What a shell is given of the commands under a heading: those that can be run here."""
+    """Return those commands under a heading that can be run here, as a script for a shell."""
     return "\n".join(filter(is_run, commands()[Place(page, heading)]))

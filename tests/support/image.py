@@ -1,6 +1,7 @@
-"""What an engine does with the Dockerfile, for machines that have none: its steps, and then its process.
+"""Builds the Dockerfile's image and runs it without a container engine.
 
-Bubblewrap makes the root: this machine's /usr and Python stand for the base image, the rest is made here.
+Bubblewrap gives each step and the app a root folder of their own, in which this machine's /usr and Python
+stand for the base image.
 """
 
 import json
@@ -20,7 +21,7 @@ FROM_THIS_MACHINE = [path for path in ("/usr", "/bin", "/sbin", "/lib", "/lib64"
 
 @dataclass
 class Image:
-    """What a Dockerfile made: a root, and how to start what is in it."""
+    """What a Dockerfile made: a root folder, and how to start the app in it."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -35,10 +36,10 @@ class Image:
     def run(
         self, command: list[str], settings: Mapping[str, str], volume: Path, *more: str, user: str = ""
     ) -> list[str]:
-        """What starts a command as `docker run --read-only` would: one folder and /dev/shm can be written."""
+        """Return what starts a command as `docker run --read-only` would: only the volume can be written."""
         uid, gid = self._ids(user or self.user)
         drop = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--bounding-set=-all"]
-        drop += ["--no-new-privs", "--pdeathsig=KILL"]  # a change of user has made it forget its parent
+        drop += ["--no-new-privs", "--pdeathsig=KILL"]  # changing the user clears --die-with-parent
         binds = ["--bind", str(volume), self.volumes[0]]
         options = ["--unshare-pid", "--as-pid-1", "--die-with-parent", *more]
         return self._enter("--ro-bind", settings, *binds, *options, "--", *drop, *command)
@@ -49,11 +50,11 @@ class Image:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
     def path(self, inside: str) -> Path:
-        """Where a file of the image lies on this machine."""
+        """Return where a file of the image lies on this machine."""
         return self.root / os.path.normpath(os.path.join(self.folder, inside)).lstrip("/")
 
     def _enter(self, how: str, settings: Mapping[str, str], *more: str) -> list[str]:
-        """As with `docker run`, the settings win over the image's environment, and nothing else gets in."""
+        """Return the command for bubblewrap, in which settings win over the image's environment."""
         binds = [part for path in FROM_THIS_MACHINE for part in ("--ro-bind", path, path)]
         if not PYTHON.is_relative_to("/usr"):
             binds += ["--ro-bind", str(PYTHON), str(PYTHON)]
@@ -64,17 +65,17 @@ class Image:
         return [*enter, "--chdir", self.folder, *more]
 
     def _ids(self, user: str) -> tuple[int, int]:
-        """The user's number and group, as the image's own list has them; a number needs no entry."""
+        """Return the user's number and group from the image's /etc/passwd; a number needs no entry there."""
         entries = [line.split(":") for line in (self.root / "etc/passwd").read_text().splitlines()]
         found = [entry for entry in entries if user in (entry[0], entry[2])]
         return (int(found[0][2]), int(found[0][3])) if found else (int(user), 0)
 
 
 def build(context: Path, root: Path) -> Image:
-    """Perform the Dockerfile's steps, each for real, in a new root."""
+    """Run every step of the Dockerfile in a new root folder and return the image."""
     image = Image(root)
     _lay_base(root)
-    # A registry's mirror and its certificate are this machine's affair, as with an engine's build.
+    # Which package registry is used is this machine's business, as with a container engine.
     mirrors = {name: value for name, value in os.environ.items() if name in ("PIP_CERT", "PIP_INDEX_URL")}
     for step, rest in instructions((context / "Dockerfile").read_text()):
         image.steps.append(step)
@@ -107,7 +108,7 @@ def build(context: Path, root: Path) -> Image:
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """Each step and what follows it, with continued lines joined."""
+    """Yield each step and its arguments, with continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
     for line in filter(None, map(str.strip, text.splitlines())):
         step, _, rest = line.partition(" ")
@@ -122,14 +123,14 @@ def _copy(image: Image, context: Path, source: str, target: str) -> None:
 
 
 def _files(context: Path, source: str) -> list[str]:
-    """The files that COPY takes from the context: one, or all of a folder, as far as they are sent."""
+    """Return the files that COPY takes: one, or those of a folder that .dockerignore lets in."""
     found = [context / source] if (context / source).is_file() else (context / source).rglob("*")
     names = [path.relative_to(context) for path in found if path.is_file()]
     return sorted(str(name) for name in names if is_sent(context, name))
 
 
 def is_sent(context: Path, path: Path) -> bool:
-    """Whether .dockerignore lets a file into the build: the last pattern that fits it or a folder of it."""
+    """Return whether .dockerignore lets a file into the build; the last pattern that matches decides."""
     sent = True
     for pattern in (context / ".dockerignore").read_text().splitlines():
         if not pattern or pattern.startswith("#"):
@@ -141,9 +142,9 @@ def is_sent(context: Path, path: Path) -> bool:
 
 
 def _lay_base(root: Path) -> None:
-    """A root with this machine's users and certificates, and with places for what is bound into it."""
+    """Make a root folder with this machine's users and certificates, and with mount points."""
     root.chmod(0o755)
-    # cp, since a few files there may be readable by nobody or lead nowhere.
+    # cp, since some files there may be unreadable and some links may lead nowhere.
     subprocess.run(["/bin/cp", "--archive", "/etc", str(root / "etc")], check=True)
     for path in [*FROM_THIS_MACHINE, "/proc", "/dev"]:
         (root / path.lstrip("/")).mkdir()

@@ -1,7 +1,7 @@
-"""Starts the real app quickly, with other waits, and kills or stops it at a chosen commit or outgoing call.
+"""Starts the real app quickly, with shorter waits, and kills or stops it at a chosen commit or outgoing call.
 
-A process that has imported everything (multiprocessing's fork server) forks one for each start, which then
-does what `python app.py` does. The app knows nothing of all this.
+One process imports everything (multiprocessing's fork server). Each start is a fork of it, which then does
+what `python app.py` does. Nothing in the app itself is made for this.
 """
 
 import gc
@@ -30,7 +30,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 import app
 
-# Imported and read once, not at each start.
+# Imported and read once, and not at each start.
 TRUSTED = ssl.create_default_context()
 importlib.import_module("operations.command_line")
 importlib.import_module("gunicorn.app.wsgiapp")
@@ -42,10 +42,11 @@ LONGEST_PAUSE = 0.8
 
 
 def pause(failures: int) -> float:
+    """Return how long to wait after so many failures, in place of worker.back_off.pause."""
     return min(0.05 * 2.0 ** min(failures, 20), LONGEST_PAUSE)
 
 
-# What the app waits, in seconds: short enough for hundreds of runs, in the same order of length.
+# How long the app waits, in seconds: short enough for hundreds of runs. What is longer than another stays so.
 SHORT: dict[str, Any] = {
     "app.BACKGROUND_SECONDS": 1.2,
     "conveyor_client.CALL_SECONDS": 1.2,
@@ -74,7 +75,7 @@ SHORT: dict[str, Any] = {
     "worker.loops.IDLE_SECONDS": 0.1,
     "worker.lease.LEASE_SECONDS": 1.0,
 }
-# The same for tests that leave nearly everything as it is: cards come quickly, a dead process is missed soon.
+# The waits of most tests: cards are posted quickly, and another process soon takes over from a dead one.
 BRISK: dict[str, Any] = {
     "worker.evidence.AGREE_SECONDS": 4.0,
     "worker.decide.CONFIRM_SECONDS": 2.0,
@@ -90,7 +91,7 @@ When = Literal["before", "after"]
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL at the `number`-th event of this name (any name if it is empty), before or after it."""
+    """SIGKILL before or after the `number`-th event of this name; without a name, all events count."""
 
     event: str
     number: int
@@ -102,12 +103,13 @@ class Kill:
 
 @dataclass(frozen=True)
 class Start:
-    """One start of the app: its environment, where its output goes, its waits, and what befalls it.
+    """One start of the app: its environment, where its output goes, its waits, and what happens to it.
 
-    `events` receives the name of every commit and outgoing call, one a line. When the file `stop` holds the
-    beginning of a request ("POST /api/…") or of an SQL statement, the process takes the file away and stops
-    itself (SIGSTOP): right before it sends that request, or right after that statement, in the middle of its
-    transaction. While the file `slow` is there, each look-up of a name takes the seconds that it holds.
+    The name of every commit and outgoing call is written to the file `events`, one a line. When the file
+    `stop` contains the beginning of a request ("POST /api/…") or of an SQL statement, the process deletes
+    that file and stops itself (SIGSTOP): right before it sends that request, or right after that statement,
+    in the middle of its transaction. While the file `slow` exists, each look-up of a name takes as many
+    seconds as it contains.
     """
 
     environment: Mapping[str, str]
@@ -122,13 +124,14 @@ class Start:
 
 @dataclass
 class Events:
-    """Counts commits and outgoing calls, writes them down, and kills or stops the process at one of them."""
+    """Counts and lists commits and outgoing calls, and kills or stops the process at one of them."""
 
     start: Start
     counts: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def before(self, name: str) -> tuple[str, int]:
+        """Count and list an event that is about to happen; return its name and its number."""
         kill = self.start.kill
         with self.lock:
             self.counts[name] += 1
@@ -149,13 +152,14 @@ class Events:
             os.killpg(0, signal.SIGKILL)
 
     def stop_at(self, what: str) -> None:
+        """Stop this process if the file `stop` names this request or statement."""
         file = self.start.stop
         if file and file.exists() and what.startswith(file.read_text()):
             file.unlink()
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def watch(self) -> None:
-        """Hear of every commit and statement of SQLAlchemy, and of every HTTP call of this process."""
+        """Observe every commit and statement of SQLAlchemy, and every HTTP call of this process."""
         commit: Callable[..., None] = DefaultDialect.do_commit
         putrequest = http.client.HTTPConnection.putrequest
         getresponse = http.client.HTTPConnection.getresponse
@@ -174,7 +178,7 @@ class Events:
             try:
                 return getresponse(connection)
             finally:
-                self.after(*connection.counted)  # also when no answer came in time
+                self.after(*connection.counted)  # also if no answer came in time
 
         connection = http.client.HTTPConnection
         for owner, name, wrapped in (
@@ -187,24 +191,24 @@ class Events:
 
 
 def _writer() -> str:
-    """The method of the ledger that commits."""
+    """Return the name of the ledger's method that is committing."""
     for frame, _ in traceback.walk_stack(None):
         file, name = Path(frame.f_code.co_filename), frame.f_code.co_name
-        is_shared = file.name == "database.py" and name != "prepare"  # how anything is written
+        is_shared = file.name == "database.py" and name != "prepare"  # what every method uses
         if file.parent == ROOT / "ledger" and not is_shared and not name.startswith("_"):
             return name
     return "?"
 
 
 def _place(url: str) -> str:
-    """The path of an address, without what differs from run to run."""
+    """Return the path of an address, without the parts that differ from run to run."""
     path = url.partition("?")[0].removeprefix("/api/v2").removeprefix("/api/")
     return re.sub(r"^/actions/.*", "response_url", path)
 
 
 def serve(start: Start) -> None:
-    """Be the app, in a session of its own."""
-    gc.freeze()  # or the garbage collector copies every page that is shared with the fork server
+    """Run the app in this process, in a session of its own."""
+    gc.freeze()  # else the garbage collector copies all memory that is shared with the fork server
     os.setsid()
     output = os.open(start.output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(output, 1)
@@ -216,7 +220,7 @@ def serve(start: Start) -> None:
     for name, value in start.waits.items():
         module, _, constant = name.rpartition(".")
         found = importlib.import_module(module)
-        assert hasattr(found, constant), f"{name} is not there any more"
+        assert hasattr(found, constant), f"{name} does not exist any more"
         setattr(found, constant, value)
     if start.events or start.kill or start.stop:
         Events(start).watch()
@@ -228,10 +232,12 @@ def serve(start: Start) -> None:
 
 
 def look_up_slowly(file: Path) -> None:
+    """Make each look-up of a name take as many seconds as the file contains, while it exists."""
+
     look_up = socket.getaddrinfo
 
     def slowly(*args: Any, **more: Any) -> Any:
-        with suppress(OSError, ValueError):  # the file is not there, or not written yet
+        with suppress(OSError, ValueError):  # the file does not exist, or is not written yet
             time.sleep(float(file.read_text()))
         return look_up(*args, **more)
 
@@ -239,7 +245,7 @@ def look_up_slowly(file: Path) -> None:
 
 
 def end_with_parent() -> None:
-    """Tests that are interrupted leave no app behind."""
+    """End this process with the tests, so that interrupted tests leave no app behind."""
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()

@@ -1,4 +1,4 @@
-"""A real nginx with deploy/nginx.conf, in which only ports and places are other ones."""
+"""A real nginx with deploy/nginx.conf, in which only the ports and the folders are changed."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ ADDRESS = "conveyor.example.com"
 
 
 class Nginx:
-    """nginx in front of an app, with a certificate of its own making."""
+    """nginx in front of an app, with a self-signed certificate."""
 
     def __init__(self, folder: Path, app_port: int) -> None:
         program = find("nginx")
@@ -66,7 +66,7 @@ class Nginx:
         return [path for path in (self.folder / "body").rglob("*") if path.is_file()]
 
     def _write_main(self) -> None:
-        """Around the site: Debian's own frame, with files in our folder and everything noted."""
+        """Write the main configuration: like Debian's, with all files in our folder and everything logged."""
         (self.folder / "conf.d").mkdir()
         temporary = "\n".join(
             f"{name}_temp_path {self.folder}/{name.split('_')[-1]};"

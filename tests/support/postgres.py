@@ -1,4 +1,4 @@
-"""A real PostgreSQL server on a free port, with its data in a folder that goes away with it."""
+"""A real PostgreSQL server on a free port, with its data in a temporary folder."""
 
 import os
 import pwd
@@ -18,7 +18,7 @@ from tests.support.world import eventually, free_port
 
 
 class Postgres:
-    """The server. It refuses to run as root, so root runs it as somebody else."""
+    """The server. PostgreSQL refuses to run as root, so root starts it as another user."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
@@ -36,7 +36,7 @@ class Postgres:
         self.start()
 
     def start(self) -> None:
-        """Serve on 127.0.0.1. Nothing is kept safe from a power cut here, so nothing waits for the disk."""
+        """Serve on 127.0.0.1, without waiting for the disk, since no data has to survive a power cut."""
         settings = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
@@ -51,24 +51,25 @@ class Postgres:
         eventually(self._answers, 30, "PostgreSQL answers")
 
     def stop(self) -> None:
-        """Be down at once: every connection is cut."""
+        """Stop at once and cut every connection."""
         if self._process:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(30)
             self._process = None
 
     def close(self) -> None:
+        """Stop, and delete the data."""
         self.stop()
         shutil.rmtree(self._folder)
 
     def new_database(self) -> str:
-        """The address of an empty database, in SQLAlchemy's spelling."""
+        """Create an empty database and return its address as SQLAlchemy writes it."""
         name = f"ledger{next(self._numbers)}"
         self.run(f"CREATE DATABASE {name}")
         return self._url(name)
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run a statement as the server's administrator."""
+        """Run a statement as the server's administrator and return its rows."""
         engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as db:
             result = db.execute(text(statement))

@@ -1,4 +1,4 @@
-"""Servers of bare TCP, which say what they like at their own pace, and addresses where nobody is."""
+"""TCP servers that answer slowly, wrongly or not at all, and an address at which connecting hangs."""
 
 import re
 import socket
@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import cycle, repeat
 
-# What is said to a request. Whoever says nothing listens until the other side is gone.
+# The parts of the answer to a request. Without parts, the connection stays open until the client closes it.
 Say = Callable[[bytes], Iterable[bytes]]
 
 DRIP_SECONDS = 0.2
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-ENDLESS_BYTES = 600_000_000  # of an endless answer: even who takes all of it leaves this machine alive
+ENDLESS_BYTES = 600_000_000  # a client that keeps even all of this does not bring the machine down
 
 
 def nothing(request: bytes) -> Iterable[bytes]:
-    """Take the connection and be silent."""
+    """Accept the connection and answer nothing."""
     return ()
 
 
 def dripping(start: bytes, then: bytes) -> Say:
-    """Begin quickly, then say the rest again and again, a byte now and then."""
+    """Answer `start` at once, and then `then` again and again, slowly, one byte at a time."""
 
     def say(request: bytes) -> Iterator[bytes]:
         yield start
@@ -41,27 +41,27 @@ DRIPPING: Mapping[str, Say] = {
 
 
 def endless(request: bytes) -> Iterator[bytes]:
-    """JSON as fast as it is taken."""
+    """Answer JSON that does not end, as fast as the client reads it."""
     yield HEAD + b'\r\n{"ok": true, "user": "'
     chunk = b"x" * 500_000
     yield from repeat(chunk, ENDLESS_BYTES // len(chunk))
 
 
 def saying(body: bytes) -> Say:
-    """A whole answer."""
+    """Answer with this body, at once."""
     return lambda request: (HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body,)
 
 
 class RawPeer:
-    """Takes connections, hears a request on each and says something. It knows how many are open.
+    """Accepts connections, reads a request on each and answers as it is told to. `open` counts connections.
 
-    With `stays` it takes more requests on the same connection, as the servers of the world do.
+    With `stays` it keeps a connection open for more requests, as most servers do.
     """
 
     def __init__(self, say: Say = nothing, *, stays: bool = False) -> None:
         self.say = say
         self.stays = stays
-        self.heard: list[bytes] = []  # on each connection, in the order in which they came
+        self.heard: list[bytes] = []  # what each connection received, in the order in which they were opened
         self.open = 0
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -72,7 +72,7 @@ class RawPeer:
         self._threads[0].start()
 
     def stop(self) -> None:
-        """Close everything."""
+        """Stop listening, and close every connection."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
         with self._lock:
@@ -83,7 +83,7 @@ class RawPeer:
             thread.join()
 
     def _accept(self) -> None:
-        with self._listener, suppress(OSError):  # closed from here
+        with self._listener, suppress(OSError):  # the listener was closed by `stop`
             while True:
                 connection, _ = self._listener.accept()
                 with self._lock:
@@ -98,7 +98,7 @@ class RawPeer:
                 thread.start()
 
     def _talk(self, connection: socket.socket, place: int) -> None:
-        with suppress(OSError):  # the other side has gone
+        with suppress(OSError):  # the client closed the connection
             while request := self._hear(connection, place):
                 said = False
                 for part in self.say(request):
@@ -112,7 +112,7 @@ class RawPeer:
             self.open -= 1
 
     def _hear(self, connection: socket.socket, place: int) -> bytes:
-        """A whole request, or whatever comes before the other side goes."""
+        """Return a whole request, or what came of it before the client closed the connection."""
         request = b""
         while not _is_whole(request) and (more := connection.recv(65_536)):
             request += more
@@ -127,7 +127,7 @@ def _is_whole(request: bytes) -> bool:
 
 
 class Gate(RawPeer):
-    """In front of a stand-in: passes on what comes, but for paths to which something is said `instead`."""
+    """A proxy in front of a stand-in. Paths in `instead` are not passed on but answered as said there."""
 
     def __init__(self, port: int) -> None:
         super().__init__(self._pass_on)
@@ -141,14 +141,14 @@ class Gate(RawPeer):
                 yield from say(request)
                 return
         with socket.create_connection(("127.0.0.1", self._behind)) as behind:
-            # What is passed on is one request, so that its answer ends with the connection.
+            # Only one request goes over this connection, so the answer ends where the connection ends.
             behind.sendall(request)
             while part := behind.recv(65_536):
                 yield part
 
 
 class DeadEnd:
-    """An address where connecting hangs: those who came before wait there, and nobody lets them in."""
+    """An address at which connecting hangs: its backlog is full, and nobody accepts the connections."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
@@ -162,6 +162,6 @@ class DeadEnd:
                 one.connect(("127.0.0.1", self.port))
 
     def stop(self) -> None:
-        """Refuse connections, those that hang as well."""
+        """Refuse connections from now on, and also those that hang."""
         for each in (self._listener, *self._waiting):
             each.close()

@@ -1,4 +1,4 @@
-"""The real app in its own process, between the two stand-ins."""
+"""World: the real app in its own process, between the stand-ins for Slack and Conveyor."""
 
 import itertools
 import os
@@ -39,7 +39,7 @@ COMMAND = [sys.executable, str(ROOT / "app.py")]
 
 
 def eventually(check: Callable[[], T | Literal[False] | None], seconds: float = 15.0, what: str = "") -> T:
-    """The first true value of `check`, looked for again and again."""
+    """Call `check` again and again until it returns something true; return that, or fail."""
     until = time.monotonic() + seconds
     pause = 0.02
     while not (value := check()):
@@ -62,7 +62,7 @@ for _ in range(random.randrange(STEPS)):
 
 
 def free_port() -> int:
-    """A port below those that the system gives away by itself, so that nobody else gets it meanwhile."""
+    """Return a free port that the system does not give out by itself, so that nobody else takes it."""
     while True:
         port = next(PORTS)
         with socket.socket() as probe:
@@ -74,10 +74,10 @@ def free_port() -> int:
 
 
 def kill(process: subprocess.Popen[bytes] | Forked) -> None:
-    """SIGKILL, master and worker at once."""
+    """Kill the app's main process and its worker at once, and wait until they are gone."""
 
     def is_gone() -> bool:
-        with suppress(ProcessLookupError):  # dead already, or so young that it has no group yet
+        with suppress(ProcessLookupError):  # it is dead already, or so new that it has no process group yet
             os.killpg(process.pid, signal.SIGKILL)
         return process.poll() is not None
 
@@ -86,14 +86,14 @@ def kill(process: subprocess.Popen[bytes] | Forked) -> None:
 
 @cache
 def engine(url: str) -> Engine:
-    """Connects anew each time: between two queries the ledger may be deleted, or its server restarted."""
+    """Return an engine that connects for every query: the ledger may be deleted between two of them."""
     return create_engine(url, poolclass=NullPool)
 
 
 class World:
-    """Slack, Conveyor and the app, which can be started, stopped and killed.
+    """The stand-ins for Slack and Conveyor, and the app, which can be started, stopped and killed.
 
-    With a `command` that is what is started; without one the launcher starts the app, with these `waits`.
+    If there is a `command`, `start` runs it. Otherwise the launcher starts the app with these `waits`.
     """
 
     def __init__(self, folder: Path, *, by_socket: bool = False) -> None:
@@ -132,11 +132,11 @@ class World:
             self.settings["SLACK_APP_TOKEN"] = self.slack.app_token
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """What the app gets, with these settings in addition, and no `.env` that happens to be here."""
+        """Return the app's environment with these settings added; no `.env` file is read."""
         return {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **self.settings, **settings}
 
     def launch(self, kill: Kill | None = None, /, **settings: str) -> subprocess.Popen[bytes] | Forked:
-        """Start the app with these settings in addition; returns at once."""
+        """Start the app with these settings added; return its process at once, before it serves."""
         environment = self.environment(**settings)
         if self.command:
             with self.log_file.open("ab") as log:
@@ -149,7 +149,7 @@ class World:
         return self.process
 
     def start(self, **settings: str) -> "World":
-        """Start the app and wait until it serves, knows Slack and has read the channel."""
+        """Start the app and wait until it serves, knows who it is in Slack and has read the channel."""
         self.launch(**settings)
         eventually(self.serves, 60.0, what=f"the app serves\n{self.log()}")
         return self
@@ -164,12 +164,13 @@ class World:
         return not any("Slack" in reason for reason in reasons)
 
     def kill(self) -> None:
+        """Kill the app."""
         assert self.process
         kill(self.process)
         self.process = None
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Send SIGTERM to the app, wait until it ends and return its exit status."""
         assert self.process
         os.kill(self.process.pid, signal.SIGTERM)
         status = self.process.wait(timeout=40)
@@ -177,13 +178,14 @@ class World:
         return status
 
     def close(self) -> None:
+        """Kill the app, if it runs, and stop the stand-ins."""
         if self.process:
             self.kill()
         self.slack.stop()
         self.conveyor.stop()
 
     def leaks(self) -> list[str]:
-        """The secrets that stand in the log, or in what people were told."""
+        """Return the secrets that are in the log, or in what people were told."""
         told = [self.slack.text_of(private) for private in self.slack.private]
         told += [message.text + str(message.blocks) for message in self.slack.messages]
         told += [str(view.view) for view in self.slack.views.values()]
@@ -194,11 +196,12 @@ class World:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
     def readiness(self) -> tuple[int, dict[str, list[str]]]:
+        """Return the status and the body of /readyz."""
         answer = requests.get(self.url + "/readyz", timeout=5)
         return answer.status_code, answer.json()
 
     def ledger(self, query: str) -> list[tuple[object, ...]]:
-        """Rows of the ledger, read (or changed) beside the app."""
+        """Run a statement in the ledger, beside the app, and return its rows."""
         url = re.sub("^postgres(ql)?:", "postgresql+psycopg:", self.settings["DATABASE_URL"])
         with engine(url).begin() as db:
             result = db.execute(text(query))
@@ -207,7 +210,7 @@ class World:
     # What people see
 
     def card(self, request_id: str, *, round: int = 1) -> Message | None:
-        """The newest card of a request."""
+        """Return the newest card of this round of a request, or None."""
         found = [
             card
             for card in self.cards(request_id)
@@ -216,6 +219,7 @@ class World:
         return found[-1] if found else None
 
     def cards(self, request_id: str) -> list[Message]:
+        """Return all cards of a request, of every round."""
         return [
             card
             for card in self.slack.cards()
@@ -223,9 +227,9 @@ class World:
         ]
 
     def shows(self, request_id: str, words: str, seconds: float = 15.0, *, round: int = 1) -> Message:
-        """The card of a request, once it shows these words."""
+        """Wait until the card of a request shows these words; return the card."""
 
-        def look() -> Message | None:
+        def found() -> Message | None:
             card = self.card(request_id, round=round)
             return card if card and words in self.slack.text_of(card) else None
 
@@ -234,15 +238,15 @@ class World:
             return self.slack.text_of(card) if card else "no card"
 
         try:
-            return eventually(look, seconds)
+            return eventually(found, seconds)
         except AssertionError:
             raise AssertionError(f"“{words}” is not on the card: {last()}\n{self.log()}") from None
 
     def told(self, user_id: str, words: str) -> str:
-        """The private sentence with these words."""
+        """Wait until somebody is told these words privately; return the whole text."""
 
-        def look() -> str | None:
+        def found() -> str | None:
             texts = [self.slack.text_of(private) for private in self.slack.private if private.user == user_id]
             return next((said for said in texts if words in said), None)
 
-        return eventually(look, what=f"{user_id} is told “{words}”: {self.slack.private}\n{self.log()}")
+        return eventually(found, what=f"{user_id} is told “{words}”: {self.slack.private}\n{self.log()}")

@@ -1,4 +1,4 @@
-"""`python -m sandbox` as a newcomer starts it, and real browser windows in front of it."""
+"""Starts the sandbox as a newcomer does, and opens real browser windows on its page."""
 
 import shutil
 import signal
@@ -33,7 +33,7 @@ expect.set_options(timeout=PATIENCE)
 
 
 class Sandbox:
-    """The running sandbox; what is not the point of a test is done by its HTTP."""
+    """A running sandbox. What is not the point of a test is done by HTTP instead of in the page."""
 
     def __init__(self, log: Path, root: Path = ROOT, *, remind_after: float = 0) -> None:
         self.port = four_free_ports()
@@ -53,9 +53,11 @@ class Sandbox:
         return "Ready after" in self.log()
 
     def act(self, name: str, /, **arguments: Any) -> None:
+        """Do what the page can do, such as flipping a switch; the answer must be empty."""
         assert self.answer(name, **arguments) == {}
 
     def answer(self, name: str, /, **arguments: Any) -> Any:
+        """Do what the page can do, and return the answer."""
         answer = requests.post(
             f"{self.url}/act/{name}", json=arguments, headers={"Origin": self.url}, timeout=10
         )
@@ -63,28 +65,29 @@ class Sandbox:
         return answer.json()
 
     def slack(self) -> WebClient:
-        """Slack's Web API, to show in the page what the app itself does not send."""
+        """Return a client of the stand-in for Slack, to show in the page what the app does not send."""
         url = f"http://127.0.0.1:{self.port + 2}/api/"
         return WebClient(
             SlackStandIn().bot_token, base_url=url, retry_handlers=[RateLimitErrorRetryHandler(9)]
         )
 
     def first_event(self, person: str) -> str:
-        """What a new window of this person is told first, as it is sent."""
+        """Return the first server-sent event that a new window of this person gets."""
         query = {"person": person, "window": "another", "since": "0"}
         with requests.get(f"{self.url}/events", query, stream=True, timeout=10) as answer:
             return f"{next(answer.iter_lines(decode_unicode=True))}\n\n"
 
     def ask(self, email: str, message: str = "Hello") -> None:
+        """Make a new request in Conveyor."""
         self.act("ask", email=email, message=message)
 
     def close(self) -> None:
-        """As by Ctrl-C: everything ends soon, and quietly."""
+        """End the sandbox as Ctrl-C does, and check that everything ends soon and without a traceback."""
         self.process.send_signal(signal.SIGINT)
         try:
             status = self.process.wait(20)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)  # its threads say where they are
+            self.process.send_signal(signal.SIGABRT)  # makes faulthandler show where each thread is
             self.process.wait()
             raise AssertionError(f"it does not end\n{self.log()}") from None
         assert status == 0, self.log()
@@ -93,7 +96,7 @@ class Sandbox:
 
 
 class Windows:
-    """Browser windows; each is a person's own browser. `errors` has what their consoles complained about."""
+    """Browser windows, each in a browser profile of its own. `errors` has the errors of their consoles."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._browser, self._url = browser, url
@@ -101,6 +104,7 @@ class Windows:
         self.errors: list[str] = []
 
     def open(self, person: str = "U0ANN", **context: Any) -> Page:
+        """Open a window as this person and wait until it shows messages."""
         made = self._browser.new_context(**{"viewport": {"width": 1300, "height": 1000}, **context})
         made.set_default_timeout(PATIENCE)
         self._contexts.append(made)
@@ -112,25 +116,29 @@ class Windows:
         return page
 
     def close(self) -> None:
+        """Close all windows and check that their consoles had no errors."""
         for context in self._contexts:
             context.close()
         assert self.errors == []
 
 
 def card(window: Page, words: str) -> Locator:
-    """The card with these words in it."""
+    """Return the card that contains these words."""
     return window.locator("#messages > li > article").filter(has_text=words)
 
 
 def pane(window: Page, name: str) -> None:
+    """Show the pane of this name beside the messages."""
     window.locator("#tabs").get_by_role("button", name=name).click()
 
 
 def press(window: Page, email: str, button: str) -> None:
+    """Click "Approve access" or "Reject access" on a customer's card."""
     card(window, email).get_by_role("button", name=f"{button} access").click()
 
 
 def reject(window: Page, email: str, reason: str) -> None:
+    """Reject a customer's request for this reason."""
     press(window, email, "Reject")
     window.get_by_label("Why?").fill(reason)
     window.get_by_role("dialog").get_by_role("button", name="Reject").click()
@@ -139,6 +147,7 @@ def reject(window: Page, email: str, reason: str) -> None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
+    """A running Chromium."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -146,7 +155,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def four_free_ports() -> int:
-    """The first of four free ports in a row."""
+    """Return the first of four free ports in a row."""
     while True:
         first = free_port()
         if all(is_free(port) for port in range(first, first + 4)):
@@ -154,6 +163,7 @@ def four_free_ports() -> int:
 
 
 def is_free(port: int) -> bool:
+    """Return whether nothing uses this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""A browser, a running sandbox and windows on it, shared by the tests of the page."""
+"""Fixtures of the tests of the page: a browser, a running sandbox and windows on its page."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,19 +15,21 @@ from tests.support.world import ROOT
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A running browser that the tests of a module share."""
     with chromium() as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A running sandbox that the tests of a module share."""
     with closing(Sandbox(tmp_path_factory.mktemp("sandbox") / "log")) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The app and the sandbox, to be changed."""
+    """A copy of the app and the sandbox that a test may change; return its folder."""
     made = tmp_path / "copy"
     made.mkdir()
     for file in [*app_files(), ROOT / "manifest.yaml"]:
@@ -39,5 +41,6 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def windows(browser: Browser, sandbox: Sandbox) -> Iterator[Windows]:
+    """Windows on the sandbox's page, which may not have errors in their consoles."""
     with closing(Windows(browser, sandbox.url)) as windows:
         yield windows

@@ -1,4 +1,4 @@
-"""The sandbox's page for everybody: keyboards, screen readers, light and dark, phones."""
+"""The sandbox's page can be used by keyboard, by screen reader, in light and dark, and on a phone."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -14,15 +14,15 @@ WIDE, PHONE = 1300, 390
 
 
 def barriers(window: Page) -> list[str]:
-    """What axe finds wrong with what is on the screen, and with which elements."""
+    """Return the problems of accessibility that axe finds on the screen, and in which elements."""
     found = Axe().run(window).response["violations"]
     return [f"{each['help']}: {[node['html'] for node in each['nodes']]}" for each in found]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [WIDE, PHONE])
-def test_nothing_bars_anybody(sandbox: Sandbox, windows: Windows, width: int, scheme: str) -> None:
-    # So high that nothing is scrolled away: the contrast of what cannot be seen is not known.
+def test_axe_finds_no_problem(sandbox: Sandbox, windows: Windows, width: int, scheme: str) -> None:
+    # So high that nothing is scrolled out of sight, since axe cannot know the contrast of what is not seen.
     window = windows.open(ANN, viewport={"width": width, "height": 3000}, color_scheme=scheme)
     for name in ("Customer", "Conveyor", "The wire"):
         pane(window, name)
@@ -51,7 +51,7 @@ def test_nothing_bars_anybody(sandbox: Sandbox, windows: Windows, width: int, sc
         expect(dialog).to_be_hidden()
 
 
-def test_one_can_skip_to_the_messages_and_stays_who_one_is(windows: Windows) -> None:
+def test_skipping_to_the_messages_keeps_the_person(windows: Windows) -> None:
     window = windows.open(BOB)
     window.keyboard.press("Tab")
     expect(window.get_by_role("link", name="Skip to the messages")).to_be_focused()
@@ -62,7 +62,7 @@ def test_one_can_skip_to_the_messages_and_stays_who_one_is(windows: Windows) -> 
     expect(window.locator("#messages :focus")).to_have_count(1)
 
 
-def test_a_phone_has_room_for_it(sandbox: Sandbox, windows: Windows) -> None:
+def test_the_page_fits_on_a_phone(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("phone@acme.example", "word " * 50)
     window = windows.open(ANN, viewport={"width": PHONE, "height": 800})
     expect(card(window, "phone@acme.example")).to_be_visible()
@@ -71,7 +71,7 @@ def test_a_phone_has_room_for_it(sandbox: Sandbox, windows: Windows) -> None:
         assert window.evaluate("document.documentElement.scrollWidth") <= PHONE, name
 
 
-def test_on_a_phone_what_was_found_comes_into_sight(sandbox: Sandbox, windows: Windows) -> None:
+def test_on_a_phone_a_found_message_is_scrolled_into_sight(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("found@phone.example")
     window = windows.open(ANN, viewport={"width": PHONE, "height": 800})
     expect(card(window, "found@phone.example")).to_be_visible()

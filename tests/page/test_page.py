@@ -1,4 +1,4 @@
-"""The sandbox in real browser windows: what a newcomer sees, and the main job end to end."""
+"""The sandbox in real browser windows: what a newcomer sees, and the main job from end to end."""
 
 import ctypes
 import re
@@ -87,7 +87,7 @@ def test_two_reviewers_race(sandbox: Sandbox, windows: Windows) -> None:
 
 
 @pytest.mark.parametrize("person", [GUS, EVE])
-def test_others_are_refused_privately(sandbox: Sandbox, windows: Windows, person: str) -> None:
+def test_others_are_told_privately_that_they_may_not(sandbox: Sandbox, windows: Windows, person: str) -> None:
     email = f"{person.lower()}@acme.example"
     sandbox.ask(email)
     guest, ann = windows.open(person), windows.open(ANN)
@@ -101,7 +101,7 @@ def test_others_are_refused_privately(sandbox: Sandbox, windows: Windows, person
     expect(card(guest, "Only full members")).to_have_count(0)
 
 
-def test_a_hostile_message_is_inert(sandbox: Sandbox, windows: Windows) -> None:
+def test_a_hostile_message_has_no_effect(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
     window.get_by_role("button", name="Hostile message").click()
     shown = card(window, "mallory@evil.example")
@@ -128,7 +128,7 @@ def test_a_long_message_says_where_the_rest_is(sandbox: Sandbox, windows: Window
     expect(shown).to_contain_text("more characters: read them in Conveyor")
 
 
-def test_handled_in_conveyor(sandbox: Sandbox, windows: Windows) -> None:
+def test_a_request_that_is_handled_in_conveyor(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("approved@acme.example")
     sandbox.ask("ignored@acme.example")
     window = windows.open(ANN)
@@ -162,7 +162,7 @@ def test_more_than_ten_groups_are_found_by_typing(sandbox: Sandbox, windows: Win
         expect(window.get_by_role("button", name=f"Delete the access group {name}")).to_have_count(0)
 
 
-def test_what_is_sent_is_what_is_shown(sandbox: Sandbox, windows: Windows) -> None:
+def test_a_click_sends_what_the_window_shows(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("shown@acme.example")
     window = windows.open(ANN)
     card(window, "shown@acme.example").get_by_label("SOC 2 report").check()
@@ -220,7 +220,7 @@ def test_a_rejection_by_keyboard_alone(sandbox: Sandbox, windows: Windows) -> No
 # The page itself
 
 
-def test_other_blocks_private_messages_and_direct_ones(sandbox: Sandbox, windows: Windows) -> None:
+def test_other_blocks_and_kinds_of_messages_are_shown(sandbox: Sandbox, windows: Windows) -> None:
     def plain(text: str) -> dict[str, str]:
         return {"type": "plain_text", "text": text}
 
@@ -271,7 +271,7 @@ def test_other_blocks_private_messages_and_direct_ones(sandbox: Sandbox, windows
     expect(shown.locator("> .problem")).to_be_hidden()
     shown.get_by_role("button", name="Press").click()
     dialog.get_by_role("button", name="Do it").click()
-    # The app knows no such button, and Slack tells so.
+    # The app does not know this button, and Slack says that the click failed.
     expect(shown.locator("> .problem")).to_have_text("⚠️ Slack says: the app responded with status 404.")
     shown.get_by_role("button", name="More actions").press("Enter")
     expect(window.get_by_role("menuitem", name="Red")).to_be_focused()
@@ -290,7 +290,7 @@ def test_other_blocks_private_messages_and_direct_ones(sandbox: Sandbox, windows
     expect(card(windows.open(BOB), "just for you")).to_have_count(0)
 
 
-def test_the_message_box(sandbox: Sandbox, windows: Windows) -> None:
+def test_what_is_typed_in_the_message_box_is_posted(sandbox: Sandbox, windows: Windows) -> None:
     window, other = windows.open(ANN), windows.open("U0SAM")
     box = window.locator("#composer input")
     box.fill("anyone & <@U0BOB> there?")
@@ -314,7 +314,7 @@ def test_what_is_typed_while_a_message_is_on_its_way_stays(windows: Windows) -> 
     with window.expect_response("**/act/say"):
         held[0].continue_()
     expect(card(window, "the first")).to_be_visible()
-    window.evaluate("async () => (await fetch('/')).text()")  # what the answer causes has happened by now
+    window.evaluate("async () => (await fetch('/')).text()")  # whatever the answer causes has happened by now
     expect(box).to_have_value("the second")
 
 
@@ -327,7 +327,7 @@ def test_the_switcher_changes_who_acts(sandbox: Sandbox, windows: Windows) -> No
     expect(card(window, "Only full members")).to_be_visible()
 
 
-def test_other_websites_are_kept_out(sandbox: Sandbox) -> None:
+def test_other_websites_cannot_use_the_sandbox(sandbox: Sandbox) -> None:
     def status(**headers: str) -> int:
         body = {"name": "ordinary"}
         return requests.post(f"{sandbox.url}/act/example", json=body, headers=headers, timeout=5).status_code
@@ -364,13 +364,13 @@ def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, copy: Pat
         expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
 
 
-def test_what_is_set_up_for_real_stays_out(copy: Path, tmp_path: Path) -> None:
+def test_real_settings_are_not_used(copy: Path, tmp_path: Path) -> None:
     (copy / ".env").write_text("SLACK_APP_TOKEN=xapp-real\nLOG_LEVEL=INFO\n")
     with closing(Sandbox(tmp_path / "log", copy)) as sandbox:
         assert "apps.connections.open" not in sandbox.log()
 
 
-def test_ctrl_c_is_heard_whichever_thread_gets_it(tmp_path: Path) -> None:
+def test_ctrl_c_works_whichever_thread_gets_it(tmp_path: Path) -> None:
     with closing(Sandbox(tmp_path / "log")) as sandbox:
         threads = {int(entry.name) for entry in Path(f"/proc/{sandbox.process.pid}/task").iterdir()}
         other = min(threads - {sandbox.process.pid})

@@ -1,4 +1,4 @@
-"""What can go wrong in Slack and Conveyor, switched on and off in the page: what is seen then, and after."""
+"""The page's switches for what can go wrong in Slack and Conveyor: what is seen while one is on, and then."""
 
 import re
 from contextlib import closing
@@ -32,7 +32,9 @@ def switch(window: Page, name: str, on: bool) -> None:
 
 
 @pytest.mark.parametrize("name", SWITCHES)
-def test_each_switch_is_seen_and_everything_recovers(sandbox: Sandbox, windows: Windows, name: str) -> None:
+def test_each_switch_has_an_effect_and_everything_recovers(
+    sandbox: Sandbox, windows: Windows, name: str
+) -> None:
     words, listed = CARD[name]
     email = f"{name}@acme.example"
     sandbox.ask(email)
@@ -59,11 +61,11 @@ def test_each_switch_is_seen_and_everything_recovers(sandbox: Sandbox, windows: 
     expect(window.locator("#exchanges li").filter(has_text=re.compile(listed)).first).to_be_attached()
 
 
-def test_a_switch_may_be_clicked_as_quickly_as_one_likes(sandbox: Sandbox, windows: Windows) -> None:
+def test_a_switch_may_be_clicked_very_quickly(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
     pane(window, "Conveyor")
     for name in ("conveyor-down", "slack-down"):
-        # All at once, so that nobody knows which is the last one.
+        # All at once, so that the last click is not known.
         statuses = window.evaluate(
             """async name => {
                 const turn = (on) => fetch("/act/fault", {
@@ -84,7 +86,7 @@ def test_a_switch_may_be_clicked_as_quickly_as_one_likes(sandbox: Sandbox, windo
     expect(card(window, "quick@acme.example")).to_contain_text("Approved by @ann")
 
 
-def test_two_clicks_in_conveyors_own_pages_are_one_decision(sandbox: Sandbox, windows: Windows) -> None:
+def test_two_clicks_in_conveyors_own_pane_are_one_decision(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
     pane(window, "Conveyor")
     sandbox.ask("twice@acme.example")
@@ -102,7 +104,7 @@ def test_a_group_that_is_renamed_has_its_name_everywhere(sandbox: Sandbox, windo
     sandbox.ask("renamed@acme.example")
     window = windows.open(ANN)
     pane(window, "Conveyor")
-    expect(window.locator("#groups input")).to_have_count(5)  # the blank one is none
+    expect(window.locator("#groups input")).to_have_count(5)  # a blank name is not accepted
     box = window.get_by_role("textbox", name="Name of the access group Old name")
     card(window, "renamed@acme.example").get_by_label("Old name").check()
     press(window, "renamed@acme.example", "Approve")
@@ -153,7 +155,7 @@ def test_an_app_that_has_ended_and_a_sandbox_that_has_stopped(
         expect(window.locator("#exchanges details div").first).to_have_text(
             "The sandbox does not answer. Is it still running?"
         )
-        window.close()  # which would go on trying
-        # A browser complains of every connection that is refused, and of nothing else.
+        window.close()  # so that it does not try to connect again
+        # The console has an error for every refused connection, and no other error.
         assert all("net::ERR_" in error for error in windows.errors), windows.errors
         windows.errors.clear()

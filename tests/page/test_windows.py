@@ -1,4 +1,4 @@
-"""One page in many windows: what belongs to one of them, what is everybody's, and what outlives a reload."""
+"""One page in many windows: what belongs to one window, what all share, and what a reload keeps."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def box(**more: Any) -> dict[str, Any]:
 
 
 def sent(window: Page, call: str) -> str:
-    """The body of the latest exchange of this name, as the wire shows it."""
+    """Return the body of the latest exchange of this name, as the wire shows it."""
     pane(window, "The wire")
     latest = window.locator("#exchanges > li").filter(has_text=call).first
     latest.locator("summary").click()
@@ -76,7 +76,7 @@ def test_private_messages_are_gone_after_a_reload(sandbox: Sandbox, windows: Win
     expect(card(other, "psst")).to_have_count(0)
 
 
-def test_nothing_older_counts_after_a_reload(sandbox: Sandbox, windows: Windows) -> None:
+def test_after_a_reload_only_new_choices_count(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
     chosen = [{"text": plain("Red"), "value": "red"}]
     blocks: list[dict[str, Any]] = [
@@ -102,7 +102,7 @@ def test_nothing_older_counts_after_a_reload(sandbox: Sandbox, windows: Windows)
     assert '"blue"' not in json.dumps(state)
 
 
-def test_a_choice_outside_of_an_input_is_sent_at_once(sandbox: Sandbox, windows: Windows) -> None:
+def test_a_choice_outside_of_an_input_block_is_sent_at_once(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
     title = {"type": "section", "text": plain("Now or never")}
     boxes = {"type": "actions", "elements": [box(action_id="at_once")]}
@@ -112,7 +112,7 @@ def test_a_choice_outside_of_an_input_is_sent_at_once(sandbox: Sandbox, windows:
     assert [option["value"] for option in action["selected_options"]] == ["blue"]
 
 
-def test_somebody_else_in_the_same_window_begins_afresh(sandbox: Sandbox, windows: Windows) -> None:
+def test_another_person_in_the_same_window_has_no_choices_yet(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("afresh@acme.example")
     window = windows.open(ANN)
     tick = card(window, "afresh@acme.example").get_by_label("SOC 2 report")
@@ -133,7 +133,7 @@ def test_two_quick_clicks_are_one(sandbox: Sandbox, windows: Windows) -> None:
     assert clicks == [f"{sandbox.url}/act/click"]
 
 
-def test_a_window_that_is_late_clicks_what_it_shows(sandbox: Sandbox, windows: Windows) -> None:
+def test_a_late_window_sends_the_click_on_what_it_shows(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("late@acme.example")
     ann, bob, late = windows.open(ANN), windows.open(BOB), windows.open(BOB)
     expect(card(ann, "late@acme.example")).to_be_visible()
@@ -146,8 +146,8 @@ def test_a_window_that_is_late_clicks_what_it_shows(sandbox: Sandbox, windows: W
     expect(card(bob, "You were not first: @ann")).to_contain_text("Only visible to you")
 
 
-def test_many_windows_are_followed_while_they_are_in_sight(sandbox: Sandbox, windows: Windows) -> None:
-    """A browser opens six connections to one server, and each window that follows takes one."""
+def test_many_windows_get_news_while_they_are_in_sight(sandbox: Sandbox, windows: Windows) -> None:
+    """A browser opens at most six connections to one server, and each window that gets news takes one."""
     for number in range(4):
         sandbox.ask(f"many{number}@acme.example", "Hello\n" * 20)
     first = windows.open(SAM)
@@ -176,9 +176,7 @@ def test_an_odd_address_leads_to_the_channel(sandbox: Sandbox, windows: Windows,
     expect(window.locator("#messages article").first).to_be_visible()
 
 
-def test_what_is_for_one_person_is_found_and_written_to_by_nobody_else(
-    sandbox: Sandbox, windows: Windows
-) -> None:
+def test_nobody_else_finds_or_writes_to_what_is_for_one_person(sandbox: Sandbox, windows: Windows) -> None:
     sam, ann = windows.open(SAM), windows.open(ANN)
     sandbox.slack().chat_postMessage(channel=SAM, text="the tortoise wins")
     for window, count in ((sam, "1 message"), (ann, "No messages")):
@@ -192,7 +190,7 @@ def test_what_is_for_one_person_is_found_and_written_to_by_nobody_else(
     assert sandbox.answer("say", **psst) == {"problem": "You are not in this channel."}
 
 
-def test_the_focus_stays_where_it_is_when_there_is_news(sandbox: Sandbox, windows: Windows) -> None:
+def test_news_does_not_move_the_focus(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
     link = window.locator("#channels a")
     link.focus()
@@ -218,7 +216,7 @@ def test_the_focus_stays_where_it_is_when_there_is_news(sandbox: Sandbox, window
     expect(shown.get_by_label("Say")).to_be_focused()
 
 
-def test_the_wire_names_refusals_and_holds_no_secret(sandbox: Sandbox, windows: Windows) -> None:
+def test_the_wire_names_refusals_and_shows_no_secret(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("wire@acme.example")
     window = windows.open(ANN)
     press(window, "wire@acme.example", "Approve")
@@ -271,7 +269,7 @@ def test_on_a_phone_the_buttons_of_a_long_modal_are_in_sight(sandbox: Sandbox, w
         assert on_screen(window, dialog.get_by_role("button", name=name, exact=True))
 
 
-def test_what_typing_finds_on_the_lowest_card_is_in_sight(sandbox: Sandbox, windows: Windows) -> None:
+def test_options_found_by_typing_on_the_lowest_card_are_in_sight(sandbox: Sandbox, windows: Windows) -> None:
     names = [f"Group {number:02}" for number in range(12)]
     sandbox.act("add_groups", names=names)
     sandbox.ask("lowest@acme.example")

@@ -1,4 +1,4 @@
-"""Options, memory, revocation, /rooms, "tell me" and reminders, as people meet them in a browser."""
+"""Options, past requests, revoking, /rooms, "tell me" and reminders, as people use them in a browser."""
 
 import re
 from contextlib import closing
@@ -88,7 +88,7 @@ def test_the_command_helps(windows: Windows) -> None:
     expect(card(window, "I did not understand “what?”")).to_be_visible()
 
 
-def test_a_card_remembers(sandbox: Sandbox, windows: Windows) -> None:
+def test_a_card_shows_past_requests(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("first@acme.example")
     window = windows.open(BOB)
     first = card(window, "first@acme.example")
@@ -119,7 +119,7 @@ def test_a_card_remembers(sandbox: Sandbox, windows: Windows) -> None:
     expect(personal).not_to_contain_text("asked before")
 
 
-def test_a_waiting_card_is_reminded_of_in_its_thread(browser: Browser, tmp_path: Path) -> None:
+def test_a_waiting_card_gets_a_reminder_in_its_thread(browser: Browser, tmp_path: Path) -> None:
     with (
         closing(Sandbox(tmp_path / "log", remind_after=1)) as sandbox,
         closing(Windows(browser, sandbox.url)) as windows,

@@ -1,4 +1,4 @@
-"""A new ledger begins with the cards that are in the channel."""
+"""A new ledger adopts the requests of the cards that are in the channel."""
 
 import time
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def channel() -> Iterator[Channel]:
     slack.stop()
 
 
-def test_adopting_keeps_what_is_known(channel: Channel, tmp_path: Path) -> None:
+def test_adopting_keeps_what_the_ledger_knows_already(channel: Channel, tmp_path: Path) -> None:
     now = time.time()
     for row in (
         Row("open", 3, State.PENDING, "a@b.c", "", "room-1", "", 1.0),

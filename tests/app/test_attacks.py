@@ -1,4 +1,4 @@
-"""Signed clicks of people who may not decide, with everything changed that a client could change."""
+"""Nobody who may not decide gets through with a signed click, whatever a client could change in it."""
 
 import json
 import socket
@@ -14,14 +14,14 @@ OUTSIDERS = [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA, "U0NOBODY", "USLACKBOT"]
 
 
 def pending(world: World, *cards: Message) -> None:
-    """Nothing was decided, and nothing sent."""
+    """Check that these requests are undecided and that nothing about them was sent to Conveyor."""
     for card in cards:
         assert world.ledger(f"SELECT state FROM requests WHERE card_ts = '{card.ts}'") == [("pending",)]
         assert writes(world, request_of(card)) == []
 
 
 def opened(world: World, who: str, card: Message) -> View:
-    """The window that asks why; on a busy machine Slack's stand-in may take too long to open it."""
+    """Click "Reject" until the window is open, which may fail on a busy machine; return the window."""
 
     def click() -> View | None:
         world.slack.click(who, card.ts, "reject")
@@ -32,7 +32,7 @@ def opened(world: World, who: str, card: Message) -> View:
 
 @pytest.fixture(scope="module")
 def mine(town: World) -> Message:
-    """A card with groups to choose from, that nothing here may change."""
+    """A card with groups to choose from, which no test here may change."""
     town.conveyor.add_group("Mine", "room-1", group_id="mine")
     town.conveyor.add_group("Theirs", "room-2", group_id="theirs")
     query = "SELECT id FROM access_groups WHERE id IN ('mine', 'theirs')"
@@ -42,10 +42,11 @@ def mine(town: World) -> Message:
 
 @pytest.fixture(scope="module")
 def theirs(town: World) -> Message:
+    """Another card, which no test here may change."""
     return posted(town, "joe@rival.example")
 
 
-# What somebody who may not decide could say of themselves, in a payload that Slack would sign all the same.
+# What people who may not decide could claim to be, in a payload that Slack would sign.
 DISGUISES: list[dict[str, Any]] = [
     {},
     {"user": {"username": "ann", "name": "Ann Abbot", "team_id": TEAM, "is_admin": True, "is_owner": True}},
@@ -72,8 +73,10 @@ def test_no_disguise_lets_somebody_decide(
 
 
 @pytest.mark.parametrize("who", OUTSIDERS)
-def test_a_window_of_a_reviewer_in_other_hands(town: World, mine: Message, theirs: Message, who: str) -> None:
-    """Opened by Ann for one request, sent by somebody else, also as if it were for another request."""
+def test_nobody_else_can_submit_a_reviewers_window(
+    town: World, mine: Message, theirs: Message, who: str
+) -> None:
+    """Ann opened it for one request; somebody else submits it, for this request or another."""
     view = opened(town, ANN, mine)
     kept = json.loads(view.view["private_metadata"])
     other = {**kept, "request": request_of(theirs), "ts": theirs.ts}
@@ -89,10 +92,10 @@ def test_a_window_of_a_reviewer_in_other_hands(town: World, mine: Message, their
     town.slack.close(ANN)
 
 
-def test_a_reviewers_window_or_button_with_half_of_another_request(
+def test_the_id_of_one_request_with_the_card_of_another_decides_nothing(
     town: World, mine: Message, theirs: Message
 ) -> None:
-    """The id of one request with the card of another is neither."""
+    """This goes for windows and for buttons, also if a reviewer sends them."""
     view = opened(town, BOB, mine)
     kept = json.loads(view.view["private_metadata"])
     for change in ({"request": request_of(theirs)}, {"ts": theirs.ts}, {"ts": ""}, {"channel": ""}):
@@ -113,7 +116,9 @@ def test_a_reviewers_window_or_button_with_half_of_another_request(
     ids=str,
 )
 @pytest.mark.parametrize("kind", ["checkboxes", "multi_external_select", "made-up"])
-def test_groups_that_the_card_did_not_offer(town: World, mine: Message, groups: list[str], kind: str) -> None:
+def test_groups_that_the_card_did_not_offer_are_not_granted(
+    town: World, mine: Message, groups: list[str], kind: str
+) -> None:
     payload = town.slack.click_payload(ANN, mine.ts, "approve")
     options = [{"text": {"type": "plain_text", "text": "Mine"}, "value": group} for group in groups]
     payload["state"]["values"] = {"made-up": {"groups": {"type": kind, "selected_options": options}}}
@@ -123,8 +128,8 @@ def test_groups_that_the_card_did_not_offer(town: World, mine: Message, groups: 
     pending(town, mine)
 
 
-def test_a_copy_of_a_click_is_silent_and_does_nothing(town: World, mine: Message) -> None:
-    """Of one that came too late, of one that chose too much, and of one that opened a window."""
+def test_a_copy_of_a_click_does_nothing_and_tells_nobody(town: World, mine: Message) -> None:
+    """Copied are a click that came too late, one that chose too much, and one that opened a window."""
     card = posted(town)
     town.slack.private.clear()
     strange = town.slack.click_payload(ANN, card.ts, "approve")
@@ -144,13 +149,13 @@ def test_a_copy_of_a_click_is_silent_and_does_nothing(town: World, mine: Message
         assert town.slack.replay(answer).status == 200
     assert town.ledger(quiet) == revision
     assert len(town.slack.views) == windows
-    town.slack.click(SAM, mine.ts, "reject")  # its answer comes after all that the copies had caused
+    town.slack.click(SAM, mine.ts, "reject")  # it is answered after whatever the copies caused
     town.told(SAM, "not on the list")
     assert len(town.slack.private) == told + 1
     town.slack.close(BOB)
 
 
-def test_private_sentences_go_to_slack_alone(town: World, mine: Message) -> None:
+def test_private_sentences_are_sent_only_to_slack(town: World, mine: Message) -> None:
     inner = type(town.conveyor)()
     inner.serve()
     port = town.slack.port
@@ -158,7 +163,7 @@ def test_private_sentences_go_to_slack_alone(town: World, mine: Message) -> None
         payload = town.slack.click_payload(SAM, mine.ts, "approve")
         town.slack.private.clear()
         town.slack.send_payload({**payload, "response_url": address})
-        town.told(SAM, "not on the list")  # by the other way
+        town.told(SAM, "not on the list")  # by the other way, chat.postEphemeral
     assert inner.exchanges == []
     inner.stop()
 
@@ -171,8 +176,8 @@ BEGUN = (
 )
 
 
-def test_slow_clients_hold_no_threads(world: World) -> None:
-    """A hundred and fifty at once begin a request, in every way in which one can begin and not go on."""
+def test_slow_clients_occupy_no_threads(world: World) -> None:
+    """A hundred and fifty clients at once begin a request and never finish it, in different places."""
     world.start()
     card = posted(world)
     slow = [socket.create_connection(("127.0.0.1", world.port)) for _ in range(150)]
@@ -184,7 +189,7 @@ def test_slow_clients_hold_no_threads(world: World) -> None:
         connection.close()
 
 
-def test_a_body_without_end_is_cut_off(town: World, mine: Message) -> None:
+def test_an_endless_body_is_cut_off(town: World, mine: Message) -> None:
     with socket.create_connection(("127.0.0.1", town.port), timeout=10) as connection:
         connection.sendall(b"POST /slack/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         try:

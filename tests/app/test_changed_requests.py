@@ -1,4 +1,4 @@
-"""A click counts for what its card showed: a request that changes in Conveyor meanwhile is decided anew."""
+"""A click decides only what its card showed: a request that changed in Conveyor since is decided again."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -34,16 +34,16 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def knows(world: World, request_id: str, **fields: str) -> None:
-    """Wait until the app has learned that of the request."""
+    """Wait until the ledger has these values for the request."""
     wanted = " AND ".join(f"{name} = '{value}'" for name, value in fields.items())
     eventually(lambda: world.ledger(f"SELECT 1 FROM requests WHERE id = '{request_id}' AND {wanted}"))
 
 
 @contextmanager
 def unnoticed(world: World) -> Iterator[None]:
-    """The queue cannot be read: of what changes meanwhile the app learns only when it reads the request."""
+    """Make the queue fail, so that the app learns of changes only when it reads the request itself."""
     failing = world.conveyor.fail(QUEUE, times=None, status=503)
-    eventually(lambda: failing.used)  # and the look that had begun before is over
+    eventually(lambda: failing.used)  # and the poll that had begun before is over
     try:
         yield
     finally:
@@ -52,7 +52,7 @@ def unnoticed(world: World) -> Iterator[None]:
 
 @contextmanager
 def undrawn(world: World) -> Iterator[None]:
-    """No card can be changed meanwhile."""
+    """Make every update of a card fail."""
     world.slack.fail("chat.update", times=None, status=500)
     try:
         yield
@@ -66,31 +66,31 @@ def state_of(world: World, request_id: str) -> str:
 
 
 def events(world: World, request_id: str) -> list[tuple[str, str]]:
-    """What the trail has of the request, and why where a click was refused."""
+    """Return the request's events in the trail, with the reason if a click was refused."""
     query = f"SELECT event, detail FROM trail WHERE request_id = '{request_id}' ORDER BY number"
     return [(str(event), str(why) if event == "refused" else "") for event, why in world.ledger(query)]
 
 
 def pictures(world: World, card: Message) -> list[str]:
-    """Everything that the card has shown, each time with the text that is found by searching."""
+    """Return everything that the card has shown, each with the text that Slack's search finds."""
     with world.slack.lock:
         shown = [*card.history, (card.text, card.blocks, card.metadata)]
         return [f"{text}\n{blocks}" for text, blocks, _ in shown]
 
 
 def says_approved(world: World, address: str) -> list[str]:
-    """The messages that somebody who searches for the address takes for its approval."""
+    """Return the messages that a search for the address finds and that say that it was approved."""
     return [found.text for found in world.slack.search(address) if found.text.startswith("Approv")]
 
 
 def told_in_thread(world: World, card: Message) -> str:
-    """What the reviewer is told in the thread of the card."""
+    """Wait for the reply to the reviewer in the card's thread; return its text."""
     (reply,) = eventually(lambda: world.slack.replies(card.ts))
     assert f"<@{ANN}>" in reply.text
     return reply.text
 
 
-# The click comes before the app's next look
+# The click comes before the app's next poll
 
 
 @pytest.mark.parametrize("fields", [TO_MALLORY, TO_ANOTHER_ROOM], ids=["address", "room"])
@@ -127,12 +127,12 @@ def test_nothing_is_written_for_what_the_reviewer_did_not_see(
     assert writes(town, request_id) == [("POST", True)]
 
 
-# The app has learned of it, and the reviewer's screen has not
+# The app knows of the change, and the reviewer's screen does not show it
 
 
 @pytest.mark.parametrize("is_drawn", [True, False], ids=["card drawn again", "card not drawn yet"])
 @pytest.mark.parametrize("fields", [TO_MALLORY, TO_ANOTHER_ROOM], ids=["address", "room"])
-def test_a_click_on_an_older_picture_is_told_what_is_true_now(
+def test_after_a_click_on_an_older_picture_people_are_told_what_is_true_now(
     town: World, fields: dict[str, str], is_drawn: bool
 ) -> None:
     card = posted(town, "jane@screens.example")
@@ -152,7 +152,7 @@ def test_a_click_on_an_older_picture_is_told_what_is_true_now(
     assert writes(town, request_id) == []
     assert events(town, request_id)[-1] == ("refused", "changed in Conveyor")
     assert town.slack.replies(card.ts) == []
-    # The card says it now, whatever it said before.
+    # The card shows it now, whatever it showed before.
     eventually(lambda: card.edited > edits)
     drawn(card, **fields)
     # A copy of that click changes nothing either, and nobody is told twice.
@@ -164,7 +164,7 @@ def test_a_click_on_an_older_picture_is_told_what_is_true_now(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_window_opens_for_what_is_not_true_any_more(town: World, way: str) -> None:
+def test_no_window_opens_for_what_is_no_longer_true(town: World, way: str) -> None:
     card = posted(town, "jane@opening.example")
     late = town.slack.click_payload(ANN, card.ts, way)
     change(town, request_of(card), **TO_MALLORY)
@@ -207,7 +207,7 @@ def test_a_window_that_was_opened_before_the_change_decides_nothing(town: World,
         ("reject", "ignored elsewhere", "Ignored in Conveyor"),
     ],
 )
-def test_a_write_that_turned_out_to_be_for_somebody_else_is_not_the_reviewers(
+def test_a_write_that_took_effect_for_somebody_else_is_not_called_the_reviewers(
     town: World, way: str, state: str, title: str
 ) -> None:
     address = f"jane@{way}-raced.example"
@@ -226,7 +226,7 @@ def test_a_write_that_turned_out_to_be_for_somebody_else_is_not_the_reviewers(
         knows(town, request_id, state=state)
     finally:
         town.conveyor.on_exchange.remove(observe)
-    assert len(writes(town, request_id)) == 1  # it had been sent, and was not sent again
+    assert len(writes(town, request_id)) == 1  # it was sent once, and not again
     shown = town.shows(request_id, title)
     assert MALLORY in town.slack.text_of(shown)
     assert address not in town.slack.text_of(shown)
@@ -239,11 +239,11 @@ def test_a_write_that_turned_out_to_be_for_somebody_else_is_not_the_reviewers(
     assert not any("approved" in town.slack.text_of(private).lower() for private in town.slack.private)
 
 
-# What is no change
+# Changes that make no difference
 
 
 @pytest.mark.parametrize("learned", [True, False])
-def test_other_case_is_the_same_person(town: World, learned: bool) -> None:
+def test_an_address_in_other_case_is_the_same_person(town: World, learned: bool) -> None:
     card = posted(town, "jane@acme.example")
     request_id = request_of(card)
     late = town.slack.click_payload(ANN, card.ts, "approve")
@@ -289,7 +289,7 @@ def test_what_was_decided_elsewhere_is_shown_with_the_address_it_was_decided_for
 
 
 @pytest.mark.parametrize("fields", [TO_MALLORY, TO_ANOTHER_ROOM], ids=["address", "room"])
-def test_a_look_between_the_read_of_a_row_and_its_claim_makes_the_claim_fail(
+def test_a_poll_between_the_read_of_a_row_and_its_claim_makes_the_claim_fail(
     database_url: str, fields: dict[str, str]
 ) -> None:
     ann = Reviewer(ANN, "Ann Abbot", "ann@harbor.example")
@@ -313,5 +313,5 @@ def test_a_look_between_the_read_of_a_row_and_its_claim_makes_the_claim_fail(
         assert not ledger.decisions.claim(seen, APPROVE, ann, "t1", 12.0)
         assert row().state == "pending"
         assert row().reviewer.id == ""
-        # The click was not spent: for what the row says now it counts.
+        # The click is not used up: it counts for what the row says now.
         assert ledger.decisions.claim(row(), APPROVE, ann, "t1", 13.0)

@@ -1,4 +1,4 @@
-"""Clicks go first, and the background goes on all the same."""
+"""Clicks go before background work, which goes on all the same."""
 
 import threading
 
@@ -31,7 +31,7 @@ def test_the_background_goes_on_although_clicks_never_end() -> None:
     assert not any(thread.is_alive() for thread in background)
 
 
-def test_a_click_that_fails_is_over() -> None:
+def test_a_click_that_failed_holds_up_nothing() -> None:
     some = Clicks()
     with pytest.raises(ValueError, match="odd"), some.answering():
         raise ValueError("odd")

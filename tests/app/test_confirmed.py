@@ -1,4 +1,4 @@
-"""A card says no more of an approval than Conveyor confirmed: its end, and its NDA."""
+"""A card says about an approval's end and NDA only what Conveyor confirmed."""
 
 import pytest
 
@@ -10,7 +10,7 @@ POST = "POST /exchange/authorizations"
 
 
 def approved_with(world: World, card: Message, **options: object) -> list[str]:
-    """What the card says after an approval with these options, and what /rooms says of the same person."""
+    """Approve with these options; return what the card and /rooms say about the person."""
     world.slack.click(ANN, card.ts, "options")
     world.slack.submit(ANN, values=options)
     shown = world.slack.text_of(world.shows(request_of(card), "Approved by <@U0ANN>"))
@@ -19,7 +19,7 @@ def approved_with(world: World, card: Message, **options: object) -> list[str]:
 
 
 def answers(world: World, card: Message, **said: str | None) -> None:
-    """The next approval is made, and Conveyor's answer says this of it."""
+    """Make the next approval succeed with this in Conveyor's answer."""
     metadata = (card.metadata or {})["event_payload"]
     answer = {
         "id": f"auth-of-{metadata['id']}",
@@ -33,7 +33,7 @@ def answers(world: World, card: Message, **said: str | None) -> None:
 
 
 @pytest.mark.parametrize("lists_ends", [True, False])
-def test_an_end_is_one_only_if_conveyor_lists_it(town: World, lists_ends: bool) -> None:
+def test_an_end_is_stated_only_if_conveyor_lists_it(town: World, lists_ends: bool) -> None:
     card = posted(town, f"jane@ends-{lists_ends}.example".lower())
     town.conveyor.returns_expires_at = lists_ends
     both = approved_with(town, card, ends="30")
@@ -45,7 +45,7 @@ def test_an_end_is_one_only_if_conveyor_lists_it(town: World, lists_ends: bool) 
 
 
 @pytest.mark.parametrize("listed", [None, day(90)], ids=["none", "later"])
-def test_an_end_that_conveyor_did_not_take_is_not_said(town: World, listed: str | None) -> None:
+def test_an_end_that_conveyor_did_not_accept_is_not_stated(town: World, listed: str | None) -> None:
     card = posted(town, f"jane@other-end-{listed}.example".lower())
     answers(town, card, expires_at=listed)
     for said in approved_with(town, card, ends="30"):
@@ -65,7 +65,7 @@ def test_no_nda_is_required_only_if_conveyor_says_so(town: World, status: str) -
         assert ("Asked for: no NDA" in said) == (status != "authorized"), said
 
 
-def test_an_nda_that_is_to_be_signed_is_said_with_the_approval(town: World) -> None:
+def test_an_nda_that_has_to_be_signed_is_stated_with_the_approval(town: World) -> None:
     card = posted(town, "jane@signs.example")
     answers(town, card, status="gated")
     for said in approved_with(town, card):

@@ -1,4 +1,4 @@
-"""The image, and the files that start it: the Dockerfile's steps are performed, the rest is parsed."""
+"""The container's image and the files that start it: the Dockerfile is run, the others are parsed."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def test_the_image_has_the_app_and_nothing_private(image: Image) -> None:
 
 
 @needs_image
-def test_the_image_does_the_main_job_with_nothing_to_write_but_its_volume(container: Container) -> None:
+def test_the_image_does_the_main_job_and_writes_only_to_its_volume(container: Container) -> None:
     world = container.world
     world.start()
     card = posted(world)
@@ -56,7 +56,7 @@ def test_the_image_does_the_main_job_with_nothing_to_write_but_its_volume(contai
 
 @needs_image
 def test_only_the_volume_can_be_written(container: Container) -> None:
-    folders = ["/", "/app", "/etc", "/venv", "/tmp", "/var/tmp", "/usr"]  # noqa: S108 - nobody writes there
+    folders = ["/", "/app", "/etc", "/venv", "/tmp", "/var/tmp", "/usr"]  # noqa: S108 - nothing can be written there
     script = f"""
 import os, pathlib
 print(os.getuid(), os.getpid())
@@ -95,7 +95,7 @@ def test_the_dockerfile_is_linted() -> None:
 
 
 def services() -> dict[str, Any]:
-    """The services as PyYAML reads them, with their shared part merged in."""
+    """Return the services of compose.yaml, each with the part that they share."""
     return dict(yaml.safe_load((ROOT / "compose.yaml").read_text())["services"])
 
 
@@ -106,7 +106,7 @@ def test_compose_follows_its_schema() -> None:
 
 
 @needs("docker-compose")
-def test_compose_itself_reads_the_file(tmp_path: Path) -> None:
+def test_docker_compose_reads_the_file(tmp_path: Path) -> None:
     for name in ("compose.yaml", "Dockerfile"):
         shutil.copy(ROOT / name, tmp_path)
     (replicas,) = re.findall(r"^```ini\n(.*?)^```", (ROOT / "docs/operating.md").read_text(), re.M | re.S)
@@ -134,17 +134,17 @@ def test_compose_runs_one_container_or_replicas() -> None:
     for one in (app, replica):
         assert one["read_only"]
         assert one["cap_drop"] == ["ALL"]
-        # The same ledger for both, even where nobody has set up PostgreSQL: never two cards for one request.
+        # Both use the same ledger even without PostgreSQL, so that no request ever gets two cards.
         assert one["volumes"] == ["ledger:/app/data"]
         assert one["env_file"] == ".env"
-    # Published on loopback only: TLS ends in front of them.
+    # Published on loopback only, since a proxy in front of them terminates TLS.
     assert [app["ports"], replica["ports"]] == [["127.0.0.1:8080:8080"], ["127.0.0.1:8081:8080"]]
 
 
 # Nomad
 
 
-def test_the_nomad_job() -> None:
+def test_the_nomad_job_gives_the_app_what_it_needs() -> None:
     plain = SerializationOptions(strip_string_quotes=True, with_comments=False, explicit_blocks=False)
     job = hcl2.loads(NOMAD.read_text(), serialization_options=plain)
     (group,) = job["job"][0]["conveyor-for-slack"]["group"]
@@ -165,7 +165,7 @@ def test_the_nomad_job() -> None:
     secrets = re.findall(r"^\s*(\w+)=\{\{ \.(\w+) \}\}$", task["template"][0]["data"], re.MULTILINE)
     assert all(name == key for name, key in secrets)
     given = dict.fromkeys([name for name, _ in secrets]) | task["env"][0]
-    # Exactly what has to be given, and who may decide; every name is one that .env.example explains.
+    # Exactly the settings without a default, who may decide, and the port; .env.example explains each name.
     assert set(given) == {*GOOD, "REVIEWERS", "PORT"}
     explained = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert set(given) <= set(explained)

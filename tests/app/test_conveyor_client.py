@@ -1,4 +1,4 @@
-"""The client's corner cases: what is an answer, what is a refusal, what is doubt."""
+"""What Conveyor's client takes for an answer, for a refusal, and for no answer at all."""
 
 from typing import Any
 
@@ -40,6 +40,7 @@ def client() -> ConveyorClient:
 
 
 def queue(*items: Any, **more: Any) -> dict[str, Any]:
+    """Return a page of the queue as Conveyor answers it."""
     return {"authorization_requests": list(items), "page": 1, "per_page": 100, "total_pages": 1, **more}
 
 
@@ -68,19 +69,19 @@ def queue(*items: Any, **more: Any) -> dict[str, Any]:
     ],
 )
 @responses.activate
-def test_what_is_not_an_answer(
+def test_each_bad_answer_raises_its_own_error(
     client: ConveyorClient, status: int, body: str, headers: dict[str, str], error: type[ConveyorError]
 ) -> None:
     responses.get(f"{API}/exchange/authorization_requests/r1", body=body, status=status, headers=headers)
     with pytest.raises(ConveyorError) as caught:
         client.request("r1")
     assert type(caught.value) is error
-    assert len(responses.calls) == 1  # nothing is followed or repeated
+    assert len(responses.calls) == 1  # no redirect is followed and no call is repeated
     assert "made-up-key" not in str(caught.value)
 
 
 @responses.activate
-def test_the_pause_that_conveyor_asks_for_is_kept(client: ConveyorClient) -> None:
+def test_the_error_has_the_pause_that_conveyor_asks_for(client: ConveyorClient) -> None:
     responses.get(f"{API}/exchange/authorization_requests/r1", status=429, headers={"Retry-After": "7"})
     with pytest.raises(Unavailable) as caught:
         client.request("r1")
@@ -88,7 +89,7 @@ def test_the_pause_that_conveyor_asks_for_is_kept(client: ConveyorClient) -> Non
 
 
 @responses.activate
-def test_a_dropped_connection_and_an_endless_answer_are_doubt(client: ConveyorClient) -> None:
+def test_a_dropped_connection_and_an_endless_answer_are_no_answer(client: ConveyorClient) -> None:
     address = f"{API}/exchange/authorization_requests/r1"
     responses.get(address, body=requests.ConnectionError("gone"))
     responses.get(address, body=b" " * 10_000_001)
@@ -112,7 +113,9 @@ def test_a_dropped_connection_and_an_endless_answer_are_doubt(client: ConveyorCl
     ],
 )
 @responses.activate
-def test_a_refusal_keeps_what_a_person_can_read(client: ConveyorClient, body: Any, reason: str) -> None:
+def test_a_refusal_has_the_reason_if_a_person_can_read_it(
+    client: ConveyorClient, body: Any, reason: str
+) -> None:
     responses.patch(f"{API}/exchange/authorization_requests/r1", json=body, status=422)
     with pytest.raises(Refused) as caught:
         client.ignore(ASKED, "ann@acme.com")
@@ -141,7 +144,7 @@ def test_missing_and_odd_fields_crash_nothing(client: ConveyorClient, item: dict
 
 
 @responses.activate
-def test_surrogates_and_nul_are_cleaned_at_the_border(client: ConveyorClient) -> None:
+def test_surrogates_and_nul_are_removed_from_text(client: ConveyorClient) -> None:
     item = '{"id": "r1", "email": "a@b.c", "message": "\\ud800x\\u0000y"}'
     body = f'{{"authorization_requests": [{item}], "total_pages": 1}}'
     responses.get(f"{API}/exchange/authorization_request_queue", body=body)
@@ -183,7 +186,7 @@ def test_all_pages_are_read(client: ConveyorClient, pages: list[dict[str, Any]],
     ],
 )
 @responses.activate
-def test_a_queue_that_cannot_be_trusted_is_no_queue(
+def test_a_queue_that_cannot_be_trusted_is_no_answer(
     client: ConveyorClient, pages: list[dict[str, Any]]
 ) -> None:
     for page in pages:
@@ -219,7 +222,7 @@ def test_an_approval_says_what_was_granted(client: ConveyorClient) -> None:
     "answer", [{}, {**GRANT, "email": "other@acme.com"}, {**GRANT, "id": None}, REQUEST | {"id": ""}]
 )
 @responses.activate
-def test_a_grant_to_nobody_known_is_doubt(client: ConveyorClient, answer: dict[str, Any]) -> None:
+def test_a_grant_to_somebody_else_is_no_answer(client: ConveyorClient, answer: dict[str, Any]) -> None:
     responses.get(f"{API}/exchange/authorization_requests/r1", json=REQUEST)
     responses.post(f"{API}/exchange/authorizations", json=answer)
     with pytest.raises(Unavailable):
@@ -227,14 +230,14 @@ def test_a_grant_to_nobody_known_is_doubt(client: ConveyorClient, answer: dict[s
 
 
 @responses.activate
-def test_an_ignored_request_must_say_so(client: ConveyorClient) -> None:
+def test_an_ignored_request_has_to_say_that_it_is_ignored(client: ConveyorClient) -> None:
     responses.patch(f"{API}/exchange/authorization_requests/r1", json=REQUEST)
     with pytest.raises(Unavailable):
         client.ignore(ASKED, "ann@acme.com")
 
 
 @responses.activate
-def test_an_id_cannot_lead_elsewhere(client: ConveyorClient) -> None:
+def test_an_id_cannot_change_the_path_of_a_call(client: ConveyorClient) -> None:
     responses.get(
         f"{API}/exchange/authorization_requests/..%2F..%2Fx%3Fy%3D1", json={**REQUEST, "id": "../../x?y=1"}
     )
@@ -242,7 +245,7 @@ def test_an_id_cannot_lead_elsewhere(client: ConveyorClient) -> None:
 
 
 @responses.activate
-def test_grants_are_those_of_this_address_latest_first(client: ConveyorClient) -> None:
+def test_only_the_grants_of_the_address_are_returned_latest_first(client: ConveyorClient) -> None:
     listed = [
         {**GRANT, "updated_at": "2026-01-01T00:00:00Z"},
         {**GRANT, "id": "a2", "updated_at": "2026-02-01T00:00:00Z"},

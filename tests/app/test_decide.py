@@ -1,4 +1,4 @@
-"""Mark, read, write, read: one decision step by step, with the time in our hands."""
+"""How the worker carries out one decision: mark, read, write and read again, with a clock that we move."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ READ = "GET /exchange/authorization_requests/*"
 
 
 class Scene:
-    """A request that somebody decided, and the loop that is to carry it out."""
+    """One request in the ledger, and the loop that carries out decisions, on a clock that the test moves."""
 
     def __init__(self, conveyor: ConveyorStandIn, folder: Path) -> None:
         self.now = 1_000_000.0
@@ -43,27 +43,30 @@ class Scene:
         return found
 
     def claim(self, decision: Decision = APPROVE, trigger: str = "t1", **more: Any) -> None:
+        """Record a decision of Ann's in the ledger."""
         groups = [AccessGroup(self.group, "Group")] if decision is APPROVE else []
         assert self.ledger.decisions.claim(
             self.row, decision, ANN, trigger, self.now, groups=groups, reason="why", **more
         )
 
     def approve(self) -> str:
-        """Approve the request; the id of what was granted."""
+        """Approve the request and carry it out; return the id of the grant."""
         self.claim()
         assert self.step().state == "approved"
         return next(iter(self.conveyor.authorizations))
 
     def revoke(self, trigger: str = "t2") -> None:
+        """Record in the ledger that Bob revokes the access."""
         assert self.ledger.decisions.claim(self.row, REVOKE, BOB, trigger, self.now)
 
     def step(self) -> Row:
-        """Let the time come for which the row waits, and do one step."""
+        """Move the clock to when the row is due, do one step and return the row."""
         self.now = max(self.now, self.row.decide_at or self.now)
         self.decide.carry_out(self.row)
         return self.row
 
     def notes(self) -> list[str]:
+        """Return the kinds of the notes to reviewers that are not sent yet, and take them as sent."""
         found = []
         while note := self.ledger.cards.next_note(self.now + 1e6):
             found.append(note.kind)
@@ -71,6 +74,7 @@ class Scene:
         return found
 
     def effects(self) -> int:
+        """Return how many writes took effect in Conveyor."""
         return sum(decision.effective for decision in self.conveyor.decisions)
 
 
@@ -106,7 +110,7 @@ def test_nothing_is_given_back_while_a_landed_write_is_unconfirmed(scene: Scene)
         scene.now += 100
         assert scene.step().state == "approving"
     assert scene.row.problem == "unconfirmed"
-    assert scene.notes() == ["unconfirmed"]  # once, though it went on for half an hour
+    assert scene.notes() == ["unconfirmed"]  # only one note in half an hour
     scene.conveyor.clear_faults()
     assert scene.step().state == "approved"
     assert scene.effects() == 1
@@ -127,7 +131,7 @@ def test_what_was_never_sent_is_given_back_after_fifteen_minutes(scene: Scene) -
     assert not scene.conveyor.calls(POST)
 
 
-def test_open_after_fifteen_minutes_is_given_back(scene: Scene) -> None:
+def test_what_is_still_open_after_fifteen_minutes_is_given_back(scene: Scene) -> None:
     scene.claim()
     scene.conveyor.fail(POST, times=None, drop="before")
     while scene.step().state == "approving":
@@ -172,18 +176,18 @@ def test_a_second_write_needs_two_reads_ten_seconds_apart(scene: Scene) -> None:
     scene.conveyor.exchanges.clear()
     scene.step()
     first_read = scene.now
-    scene.decide.carry_out(scene.row)  # too early: another read, no write
+    scene.decide.carry_out(scene.row)  # too early: it reads again and does not write
     assert not scene.conveyor.calls(POST)
     assert scene.step().state == "approved"
     assert scene.now - first_read >= 10
     assert scene.effects() == 1
 
 
-# What Conveyor never confirmed
+# Writes that Conveyor did not confirm
 
 
 @pytest.mark.parametrize("hours", [0, 5])
-def test_what_somebody_else_granted_is_not_told_as_the_reviewers(scene: Scene, hours: int) -> None:
+def test_what_somebody_else_granted_is_not_called_the_reviewers(scene: Scene, hours: int) -> None:
     other = scene.conveyor.add_group("Other")
     scene.claim()
     scene.conveyor.fail(POST, drop="before")
@@ -200,7 +204,7 @@ def test_what_somebody_else_granted_is_not_told_as_the_reviewers(scene: Scene, h
 
 
 @pytest.mark.parametrize("groups", ["same", "unlisted"])
-def test_what_was_granted_as_asked_is_the_reviewers(scene: Scene, groups: str) -> None:
+def test_what_was_granted_as_decided_is_called_the_reviewers(scene: Scene, groups: str) -> None:
     scene.conveyor.approve_returns_groups = groups == "same"
     scene.claim()
     scene.conveyor.fail(POST, drop="after")
@@ -233,11 +237,11 @@ def test_nda_and_end_are_compared_where_conveyor_lists_them(
     scene.step()
     next(iter(scene.conveyor.authorizations.values())).update(listed)
     while scene.step().state == "approving":
-        assert listed == {"status": "revoked"}  # which may be an older one, until it is late
+        assert listed == {"status": "revoked"}  # which may be an older grant, until some time has passed
     assert scene.row.state == ("approved" if is_ours else "approved elsewhere")
 
 
-def test_a_list_of_grants_that_lags_is_waited_for(scene: Scene) -> None:
+def test_a_lagging_list_of_grants_is_read_again(scene: Scene) -> None:
     scene.claim()
     scene.conveyor.fail(POST, drop="after")
     scene.step()
@@ -250,7 +254,7 @@ def test_a_list_of_grants_that_lags_is_waited_for(scene: Scene) -> None:
     assert scene.row.groups
 
 
-def test_the_card_keeps_what_conveyor_said_of_the_access(scene: Scene) -> None:
+def test_the_row_keeps_what_conveyor_said_about_the_access(scene: Scene) -> None:
     scene.conveyor.returns_expires_at = True
     scene.claim(expires_at="2999-12-31", nda_bypass=True)
     row = scene.step()
@@ -259,7 +263,7 @@ def test_the_card_keeps_what_conveyor_said_of_the_access(scene: Scene) -> None:
     assert scene.step().access_ends == "2999-12-31"
 
 
-# A click counts for what the reviewer saw
+# A click decides only what the reviewer saw
 
 
 CHANGES = [{"email": "mallory@evil.example"}, {"dataroom_id": "room-2"}]
@@ -284,7 +288,7 @@ def test_a_request_that_changed_before_the_write_is_decided_again(
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_a_request_that_changed_while_a_write_was_on_its_way_is_nobodys(
+def test_a_request_that_changed_during_a_write_is_not_called_the_reviewers(
     scene: Scene, change: dict[str, str]
 ) -> None:
     scene.claim()
@@ -311,7 +315,7 @@ def test_a_request_that_changed_after_a_lost_write_is_not_written_again(scene: S
     assert scene.row.email == "mallory@evil.example"
 
 
-def test_a_room_that_is_not_named_everywhere_is_no_change(scene: Scene) -> None:
+def test_a_missing_data_room_is_no_change(scene: Scene) -> None:
     scene.claim(REJECT)
     scene.conveyor.requests[scene.request_id]["dataroom_id"] = None
     assert scene.step().state == "rejected"
@@ -332,7 +336,7 @@ def test_an_answer_about_something_else_confirms_nothing(scene: Scene, odd: dict
     answer = {"id": "a9", "email": "jane@acme.com", "status": "gated", "dataroom_id": "room-1"}
     scene.conveyor.fail(POST, body=answer | odd)
     assert scene.step().state == "approving"
-    assert scene.step().state == "approving"  # it is still open: nothing was granted
+    assert scene.step().state == "approving"  # it is still open, so nothing was granted
     assert scene.step().state == "approved"
     assert scene.effects() == 1
 
@@ -348,11 +352,11 @@ def test_a_rejection_of_something_else_confirms_nothing(scene: Scene, odd: dict[
     assert scene.effects() == 1
 
 
-# What may have landed is never given back
+# A decision whose write may have landed is never given back
 
 
 def lag(scene: Scene, reads: int | None) -> None:
-    """Let the next reads of the request come from a copy that does not know of any decision."""
+    """Make the next reads of the request answer as before any decision."""
     stale = {**scene.conveyor.requests[scene.request_id], "status": "requested"}
     scene.conveyor.fail(READ, times=reads, body=stale)
 
@@ -394,9 +398,9 @@ def test_a_refused_second_write_is_given_back_when_reads_agree_for_minutes(scene
 
 
 @pytest.mark.parametrize("lagging", [0, 4])
-def test_decided_already_says_the_answer_to_the_first_write(scene: Scene, lagging: int) -> None:
+def test_a_first_write_is_answered_that_it_is_decided_already(scene: Scene, lagging: int) -> None:
     scene.claim()
-    # Somebody in Conveyor is quicker, right after the read.
+    # Somebody approves it in Conveyor right after the app's read.
     scene.conveyor.fail(POST, status=409, when=lambda _: bool(scene.conveyor.approve_here(scene.request_id)))
     scene.step()
     lag(scene, lagging)
@@ -431,18 +435,18 @@ def test_a_request_that_is_gone_after_a_write_may_have_been_decided(scene: Scene
     assert scene.notes() == ["gone unconfirmed"]
 
 
-def test_groups_that_a_damaged_row_does_not_name_are_not_none(scene: Scene) -> None:
+def test_damaged_groups_of_a_row_are_not_taken_for_no_groups(scene: Scene) -> None:
     scene.claim()
     with scene.ledger.database.write() as db:
         db.execute(text("UPDATE requests SET groups = '[[7'"))
     with pytest.raises(ValueError, match="which groups"):
         scene.step()
     assert not scene.conveyor.calls(POST)
-    scene.conveyor.approve_here(scene.request_id)  # and it comes to an end all the same
+    scene.conveyor.approve_here(scene.request_id)  # and the request comes to an end all the same
     assert scene.step().state == "approved elsewhere"
 
 
-def test_an_answer_without_groups_makes_us_ask_which_were_granted(scene: Scene) -> None:
+def test_after_an_answer_without_groups_the_grants_are_read(scene: Scene) -> None:
     scene.conveyor.approve_returns_groups = False
     scene.claim()
     scene.conveyor.fail("GET /exchange/authorizations", status=500)
@@ -455,7 +459,9 @@ def test_an_answer_without_groups_makes_us_ask_which_were_granted(scene: Scene) 
 
 
 @pytest.mark.parametrize(("decision", "elsewhere"), [(APPROVE, "ignored"), (REJECT, "approved")])
-def test_closed_otherwise_is_told(scene: Scene, decision: Decision, elsewhere: str) -> None:
+def test_the_reviewer_is_told_when_conveyor_closed_it_otherwise(
+    scene: Scene, decision: Decision, elsewhere: str
+) -> None:
     scene.claim(decision)
     (scene.conveyor.ignore_here if elsewhere == "ignored" else scene.conveyor.approve_here)(scene.request_id)
     assert scene.step().state == f"{elsewhere} elsewhere"
@@ -463,14 +469,14 @@ def test_closed_otherwise_is_told(scene: Scene, decision: Decision, elsewhere: s
     assert not scene.conveyor.decisions
 
 
-def test_closed_as_asked_before_we_wrote_is_not_ours(scene: Scene) -> None:
+def test_what_was_approved_in_conveyor_before_the_write_is_not_called_the_reviewers(scene: Scene) -> None:
     scene.claim()
     scene.conveyor.approve_here(scene.request_id)
     assert scene.step().state == "approved elsewhere"
     assert scene.notes() == ["elsewhere"]
 
 
-def test_one_404_is_doubt_and_two_are_the_end(scene: Scene) -> None:
+def test_a_request_is_gone_after_two_404s_and_not_after_one(scene: Scene) -> None:
     scene.claim(REJECT)
     scene.conveyor.fail(READ, status=404)
     row = scene.step()
@@ -480,7 +486,7 @@ def test_one_404_is_doubt_and_two_are_the_end(scene: Scene) -> None:
     scene.conveyor.remove(scene.request_id)
 
 
-def test_gone_while_deciding(scene: Scene) -> None:
+def test_a_request_that_is_removed_while_it_is_rejected_is_gone(scene: Scene) -> None:
     scene.claim(REJECT)
     scene.conveyor.remove(scene.request_id)
     scene.step()
@@ -489,7 +495,7 @@ def test_gone_while_deciding(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("status", [409, 422, 200])
-def test_a_write_to_a_closed_request_is_believed_by_its_status(scene: Scene, status: int) -> None:
+def test_after_a_write_to_a_closed_request_its_status_counts(scene: Scene, status: int) -> None:
     scene.conveyor.already_decided_status = status
     scene.claim(REJECT)
     scene.conveyor.fail(
@@ -499,7 +505,7 @@ def test_a_write_to_a_closed_request_is_believed_by_its_status(scene: Scene, sta
     assert scene.step().state == "approved elsewhere"
 
 
-def test_an_unknown_status_is_doubt(scene: Scene) -> None:
+def test_with_an_unknown_status_nothing_is_written(scene: Scene) -> None:
     scene.claim()
     scene.conveyor.requests[scene.request_id]["status"] = "paused"
     assert scene.step().state == "approving"
@@ -549,7 +555,7 @@ def test_a_slow_decision_holds_up_nobody_else(scene: Scene) -> None:
     scene.decide.round()
     scene.conveyor.wait_for(lambda: scene.conveyor.decisions)
     assert scene.conveyor.decisions[0].request_id == quick
-    scene.conveyor.stop()  # nobody need wait for the slow one
+    scene.conveyor.stop()  # the other request does not wait for the slow one
 
 
 # Revocation follows the same rules
@@ -599,7 +605,7 @@ def test_a_revocation_that_was_never_sent_is_given_back(scene: Scene) -> None:
     assert scene.row.reviewer.name == "Ann"
     assert scene.row.revoker.id == ""
     scene.conveyor.clear_faults()
-    scene.revoke("t3")  # and can be asked for again
+    scene.revoke("t3")  # and Bob can revoke it again
     assert scene.step().state == "revoked"
 
 
@@ -630,7 +636,7 @@ def test_access_that_conveyor_does_not_list_is_not_called_revoked(scene: Scene) 
 
 
 @pytest.mark.parametrize("listed", ["nothing", "an older grant"])
-def test_access_that_is_not_listed_yet_is_revoked_all_the_same(scene: Scene, listed: str) -> None:
+def test_access_that_is_listed_late_is_still_revoked(scene: Scene, listed: str) -> None:
     scene.approve()
     scene.revoke()
     grants = [{"id": "old", "email": "jane@acme.com", "status": "revoked"}] if listed != "nothing" else []
@@ -649,7 +655,7 @@ def test_access_that_is_not_listed_yet_is_revoked_all_the_same(scene: Scene, lis
     assert scene.effects() == 2
 
 
-def test_access_that_was_taken_back_in_conveyor_is_not_the_reviewers(scene: Scene) -> None:
+def test_access_that_was_revoked_in_conveyor_is_not_called_the_reviewers(scene: Scene) -> None:
     granted = scene.approve()
     scene.now += 300
     scene.conveyor.authorizations[granted]["status"] = "revoked"
@@ -660,12 +666,12 @@ def test_access_that_was_taken_back_in_conveyor_is_not_the_reviewers(scene: Scen
 
 
 def listed(scene: Scene) -> dict[str, Any]:
-    """The list of grants as it is now."""
+    """Return the list of grants as Conveyor answers it now."""
     return {"authorizations": [dict(granted) for granted in scene.conveyor.authorizations.values()]}
 
 
 def other_grant(scene: Scene, **request: Any) -> str:
-    """Access that somebody gave the same customer in Conveyor; its id."""
+    """Give the same customer more access in Conveyor; return the grant's id."""
     return scene.conveyor.approve_here(scene.conveyor.ask("jane@acme.com", **request))
 
 
@@ -683,7 +689,7 @@ def test_a_list_that_lags_hides_no_access_from_a_revocation(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize("status", [422, 409, 404])
-def test_a_revocation_that_lands_in_part_is_not_told_as_nothing(scene: Scene, status: int) -> None:
+def test_a_revocation_that_lands_in_part_is_not_called_never_sent(scene: Scene, status: int) -> None:
     scene.approve()
     other = other_grant(scene)
     scene.now += 300
@@ -729,7 +735,7 @@ def test_an_older_grant_is_not_taken_for_the_one_that_was_asked_for(scene: Scene
     assert scene.notes() == ["differs"]
 
 
-def test_a_list_that_lags_does_not_make_our_own_approval_somebody_elses(scene: Scene) -> None:
+def test_our_own_approval_is_not_called_somebody_elses_by_a_list_that_lags(scene: Scene) -> None:
     scene.approve()
     scene.revoke()
     assert scene.step().state == "revoked"
@@ -761,7 +767,7 @@ def test_a_revocation_stays_within_its_trust_center(scene: Scene) -> None:
     assert scene.conveyor.authorizations[other]["status"] == "gated"
 
 
-def test_two_404s_count_only_in_a_row(scene: Scene) -> None:
+def test_two_404s_count_only_one_right_after_the_other(scene: Scene) -> None:
     scene.claim()
     scene.conveyor.fail(READ, status=404)
     scene.step()

@@ -1,4 +1,4 @@
-"""The ledger's file is locked, read-only, full or corrupted: it is said, and nothing is lost or claimed."""
+"""With a ledger that is locked, read-only, full or corrupted, the app says so and loses nothing."""
 
 import os
 import resource
@@ -13,12 +13,12 @@ from sandbox.workspace import ANN
 from tests.support.steps import posted, request_of, writes
 from tests.support.world import COMMAND, World, eventually
 
-# Root may write to every file; without this right it is like anybody else.
+# Root may write to every file. Without this capability it may not.
 WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
 
 
 def refuses_to_start(world: World) -> str:
-    """What the app says while it ends; its file is as it was before."""
+    """Start the app, which must end and leave the ledger's file as it was; return its log."""
     before = contents(world)
     process = world.launch()
     assert process.wait(timeout=30) == 1
@@ -31,13 +31,14 @@ def contents(world: World) -> bytes:
 
 
 def not_recorded(world: World, ts: str) -> None:
-    """A click that cannot be written down is answered, and the person is told what to do."""
+    """Click, and check that the person is told what to do because the click could not be recorded."""
     answer = world.slack.click(ANN, ts, "approve")
     assert answer.status == 200
     world.told(ANN, "could not write this down just now. If the card does not change, please click again.")
 
 
 def still_works(world: World, request_id: str) -> None:
+    """Check that nothing was decided, and that a click decides now."""
     card = world.shows(request_id, "asks for access")
     assert writes(world, request_id) == []
     assert world.ledger("SELECT state FROM requests") == [("pending",)]
@@ -50,7 +51,7 @@ def test_locked_by_another_program(world: World) -> None:
     card = posted(world)
     blocker = sqlite3.connect(world.database, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    for _ in range(2):  # behind the background too, which waits for the same file
+    for _ in range(2):  # also behind the background, which waits for the same file
         not_recorded(world, card.ts)
         world.slack.private.clear()
     blocker.execute("ROLLBACK")
@@ -62,7 +63,7 @@ def test_locked_by_another_program(world: World) -> None:
     assert "cannot start: the ledger failed: database is locked" in world.log()
     del world.waits["ledger.database.PREPARE_SECONDS"]
     world.launch()
-    time.sleep(BUSY_SECONDS + 1)  # as when others that start prepare it
+    time.sleep(BUSY_SECONDS + 1)  # as if other processes were preparing the ledger
     blocker.execute("ROLLBACK")
     eventually(world.serves, 30)
     blocker.close()
@@ -81,7 +82,7 @@ def test_read_only(world: World) -> None:
 
 
 def test_full(world: World) -> None:
-    """The limit on a file's size stands for a full disk: the journal cannot grow any more."""
+    """A limit on the size of files stands in for a full disk: the ledger's journal cannot grow."""
     world.start()
     card = posted(world)
     eventually(lambda: not world.ledger("SELECT 1 FROM requests WHERE show_at IS NOT NULL"))
@@ -95,7 +96,7 @@ def test_full(world: World) -> None:
 
 
 def limit_files(world: World, size: int) -> list[int]:
-    """The processes of the app, which may not write beyond this size from now on."""
+    """Forbid the app's processes to make files larger than this; return their ids."""
     assert world.process
     found = subprocess.run(
         ["/bin/ps", "-o", "pid=", "-g", str(world.process.pid)], capture_output=True, text=True, check=True

@@ -30,13 +30,13 @@ INSTALLING, OPERATING, WORDS = "docs/installing.md", "docs/operating.md", "docs/
 
 
 def runs(page: str, *headings: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Notes which commands a test runs."""
+    """Mark a test with the headings whose commands it runs."""
     RUN.update(Place(page, heading) for heading in headings)
     return lambda test: test
 
 
 def shell(text: str, folder: Path, settings: Mapping[str, str] | None = None) -> str:
-    """Type it in a folder; what it printed. The first command that fails is told."""
+    """Run this in a shell in a folder; return what it printed. The first command that fails ends it."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **(settings or {})}
     done = subprocess.run(
         ["/bin/bash", "-euo", "pipefail", "-c", text],
@@ -52,7 +52,7 @@ def shell(text: str, folder: Path, settings: Mapping[str, str] | None = None) ->
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The project as somebody gets it, with this virtual environment in place of one of its own."""
+    """A copy of the project as people get it, which uses this virtual environment."""
     copied = tmp_path / "copy"
     private = shutil.ignore_patterns(".git", ".venv", ".env", "data", "__pycache__", ".*_cache", ".hypo*")
     shutil.copytree(ROOT, copied, ignore=private)
@@ -65,7 +65,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 class Typed:
-    """A command that goes on until it is interrupted, as with Ctrl-C."""
+    """A command that runs until it is interrupted, as by Ctrl-C."""
 
     def __init__(self, text: str, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self._output = folder / "typed.log"
@@ -98,21 +98,21 @@ def test_every_command_is_run_or_the_list_says_why_not() -> None:
     assert {place for place, lines in commands().items() if any(map(is_run, lines))} == RUN
 
 
-def test_code_stands_between_fences() -> None:
-    """Where the test above looks."""
+def test_all_code_is_between_fences() -> None:
+    """The test above reads only these blocks."""
     for page in PAGES:
         outside = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
         assert not re.findall(r"^(?: {4,}|\t)(?![ \t]*[-*\d]).*", outside, re.MULTILINE), page
 
 
-def test_links_lead_somewhere() -> None:
+def test_every_link_leads_to_a_file() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
             assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
 
 
 @pytest.mark.parametrize("line", [line for line in TYPED if not is_run(line)])
-def test_what_is_not_run_names_what_there_is(line: str) -> None:
+def test_commands_that_are_not_run_name_what_exists(line: str) -> None:
     words = shlex.split(line)
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     match words:
@@ -158,7 +158,7 @@ def test_make_demo_shows_changed_words(copy: Path) -> None:
         demo.interrupt()
 
 
-def test_the_places_of_the_words_exist() -> None:
+def test_the_names_in_changing_the_words_exist() -> None:
     for name in re.findall(r"`([A-Z_]{4,}|_\w+|\w+_modal)`", (ROOT / WORDS).read_text()):
         assert re.search(rf"^(def )?{name}\b", (ROOT / "blocks.py").read_text(), re.MULTILINE), name
 
@@ -191,7 +191,7 @@ def test_who_let_whom_in(world: World, copy: Path) -> None:
 def test_start_it_and_see_whether_it_is_well(world: World, copy: Path) -> None:
     names = [name for name in world.settings if name not in ("GUNICORN_CMD_ARGS", "DATABASE_URL")]
     (copy / ".env").write_text("".join(f"{name}={world.settings[name]}\n" for name in names))
-    world.settings["DATABASE_URL"] = f"sqlite:///{copy}/data/ledger.db"  # where it is by itself
+    world.settings["DATABASE_URL"] = f"sqlite:///{copy}/data/ledger.db"  # where it is without this setting
     started = Typed(script(INSTALLING, "Start it"), copy)
     install, check, look = script(INSTALLING, "See whether it is well").splitlines()
     look = look.replace(":8080", f":{world.port}")
@@ -256,7 +256,7 @@ def test_a_backup_restores_the_ledger(world: World, copy: Path) -> None:
 
 @needs_image
 def test_a_backup_restores_the_ledger_in_a_container(container: Container) -> None:
-    """The part of these commands that the container runs."""
+    """This runs the part of the commands that the container runs."""
     world = container.world
     world.start()
     card = posted(world)
@@ -306,18 +306,19 @@ def test_upgrade(tmp_path: Path) -> None:
 
 
 def _inside(line: str) -> list[str]:
-    """What a `docker compose exec` or `run` starts in the container of the app."""
+    """Return the command that a `docker compose exec` or `run` starts in the app's container."""
     words = shlex.split(line)
     end = -2 if words[-2] in "<>" else len(words)
     return words[words.index("app") + 1 : end]
 
 
 def _free(port: int) -> bool:
+    """Return whether nothing serves at the sandbox's four ports."""
     return not any(_answers(f"http://127.0.0.1:{number}") for number in range(port, port + 4))
 
 
 def _status(nginx: Nginx) -> int:
-    """The status of what nobody signed, or 0 while nginx is not there yet."""
+    """Send an unsigned request through nginx; return the status, or 0 while nginx does not serve yet."""
     try:
         return nginx.post("/slack/events", b"payload={}", {}).status_code
     except requests.ConnectionError:
@@ -325,7 +326,7 @@ def _status(nginx: Nginx) -> int:
 
 
 def _answers(url: str) -> int:
-    """The status of an answer, or 0 without one."""
+    """Return the status of the answer, or 0 without an answer."""
     try:
         return requests.get(url, timeout=5).status_code
     except requests.RequestException:
@@ -333,7 +334,7 @@ def _answers(url: str) -> int:
 
 
 def _origin(folder: Path) -> Path:
-    """A repository to clone and pull from."""
+    """Make a repository to clone and pull from."""
     origin = folder / "origin"
     origin.mkdir()
     for name in (".env.example", "CHANGELOG.md"):
@@ -344,7 +345,7 @@ def _origin(folder: Path) -> Path:
 
 
 def _instead_of_github(origin: Path) -> dict[str, str]:
-    """git's settings: who commits, and that the address in the docs means this folder."""
+    """Return settings of git: who commits, and that the address in the docs means this folder."""
     pairs = {
         "user.name": "Somebody",
         "user.email": "somebody@example.com",

@@ -1,4 +1,4 @@
-"""Bad input to the one route that Slack calls: answered at once, with nothing done and nothing logged."""
+"""Bad input to the one route that Slack calls is answered at once; nothing is done and nothing logged."""
 
 import json
 import time
@@ -15,20 +15,23 @@ from tests.support.world import World, eventually
 
 @pytest.fixture(scope="module")
 def card(town: World) -> Message:
-    """A card that nothing here may change."""
+    """A card that no test here may change."""
     return posted(town)
 
 
 def click(town: World, card: Message) -> bytes:
+    """Return the body of a click as Slack sends it."""
     payload = town.slack.click_payload(ANN, card.ts, "approve")
     return urlencode({"payload": json.dumps(payload)}).encode()
 
 
 def send(town: World, body: bytes, headers: dict[str, str]) -> int:
+    """Send this to the route; return the status of the answer."""
     return requests.post(town.url + "/slack/events", data=body, headers=headers, timeout=5).status_code
 
 
 def unchanged(town: World, card: Message) -> None:
+    """Check that nothing was decided about this card."""
     assert writes(town, request_of(card)) == []
     assert town.ledger(f"SELECT state FROM requests WHERE card_ts = '{card.ts}'") == [("pending",)]
 
@@ -47,7 +50,7 @@ def unchanged(town: World, card: Message) -> None:
         lambda headers: {**headers, "X-Slack-Request-Timestamp": "9" * 400},
     ],
 )
-def test_unsigned_and_wrongly_signed(town: World, card: Message, change: object) -> None:
+def test_a_bad_signature_is_refused(town: World, card: Message, change: object) -> None:
     body = click(town, card)
     assert callable(change)
     assert send(town, body, change(town.slack.sign(body))) == 401
@@ -55,7 +58,7 @@ def test_unsigned_and_wrongly_signed(town: World, card: Message, change: object)
 
 
 @pytest.mark.parametrize("age", [301, -330])
-def test_too_old_or_from_the_future(town: World, card: Message, age: int) -> None:
+def test_an_old_or_future_timestamp_is_refused(town: World, card: Message, age: int) -> None:
     body = click(town, card)
     assert send(town, body, town.slack.sign(body, int(time.time()) - age)) == 401
     unchanged(town, card)
@@ -78,17 +81,17 @@ def test_too_old_or_from_the_future(town: World, card: Message, age: int) -> Non
         b'{"type": "block_actions"}',
     ],
 )
-def test_signed_but_malformed(town: World, body: bytes) -> None:
+def test_a_signed_but_malformed_body_is_refused(town: World, body: bytes) -> None:
     assert send(town, body, town.slack.sign(body)) in (400, 404)
 
 
-def test_huge(town: World) -> None:
+def test_a_huge_body_is_refused(town: World) -> None:
     body = b"payload=" + b"x" * 1_000_001
     assert send(town, body, town.slack.sign(body)) == 413
     assert send(town, body, {}) == 413
 
 
-def test_another_workspace(town: World, card: Message) -> None:
+def test_a_click_from_another_workspace_is_refused(town: World, card: Message) -> None:
     payload = town.slack.click_payload(ANN, card.ts, "approve")
     payload["team"]["id"] = "T0OTHER"
     assert town.slack.send_payload(payload).status == 401
@@ -134,7 +137,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("change", ODD, ids=json.dumps)
-def test_signed_but_odd(town: World, change: dict[str, object]) -> None:
+def test_a_signed_but_odd_payload_is_answered(town: World, change: dict[str, object]) -> None:
     card = posted(town)
     payload = {**town.slack.click_payload(ANN, card.ts, "approve"), **change}
     answer = town.slack.send_payload(payload)
@@ -142,7 +145,7 @@ def test_signed_but_odd(town: World, change: dict[str, object]) -> None:
     assert "Traceback" not in town.log()
 
 
-def test_metadata_that_names_what_does_not_exist(town: World, card: Message) -> None:
+def test_a_window_with_metadata_of_nothing_decides_nothing(town: World, card: Message) -> None:
     town.slack.click(ANN, card.ts, "reject")
     view = town.slack.open_view(ANN)
     assert view
@@ -177,13 +180,13 @@ def test_a_replay_changes_nothing(town: World) -> None:
         assert town.slack.replay(answer).status == 200
     assert town.ledger(f"SELECT state FROM requests WHERE card_ts = '{card.ts}'") == [("pending",)]
     assert writes(town, request_of(card)) == []
-    # A second, new click is not taken for a replay, and its answers arrive after any the replays had caused.
+    # A new click is not taken for a replay, and is answered after whatever the replays caused.
     town.slack.click("U0SAM", card.ts, "approve")
     town.told("U0SAM", "not on the list")
     assert len(town.slack.private) == told + 1
 
 
-def test_a_slash_command_with_the_word_payload_is_understood_as_a_form(town: World) -> None:
+def test_a_command_that_contains_the_word_payload_is_read_as_a_form(town: World) -> None:
     assert town.slack.command(ANN, "what is a payload?").status == 200
     town.told(ANN, "I did not understand “what is a payload?”")
 

@@ -1,4 +1,4 @@
-"""Writers of the ledger get their turn in order, and none waits for ever."""
+"""Writers of the ledger get the lock in the order in which they came, and none waits forever."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from ledger.fair_lock import FairLock
 from tests.support.world import eventually
 
 
-def test_turns_come_in_the_order_of_arrival() -> None:
+def test_the_lock_is_given_in_the_order_of_arrival() -> None:
     lock = FairLock()
     order: list[int] = []
 
@@ -31,7 +31,7 @@ def test_turns_come_in_the_order_of_arrival() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-def test_who_has_waited_long_enough_leaves_the_queue() -> None:
+def test_a_writer_that_gives_up_leaves_the_queue() -> None:
     lock = FairLock()
     assert lock.acquire(timeout=0)
     assert not lock.acquire(timeout=0.05)
@@ -39,11 +39,11 @@ def test_who_has_waited_long_enough_leaves_the_queue() -> None:
     assert lock.acquire(timeout=0)
 
 
-def test_one_at_a_time_and_nobody_is_forgotten() -> None:
+def test_one_writer_at_a_time_and_none_is_forgotten() -> None:
     lock, inside, most = FairLock(), [0], [0]
 
     def take(_: int) -> bool:
-        # Some are given up just as they are handed the lock.
+        # Some give up just as they are given the lock.
         if not lock.acquire(timeout=0.001):
             return False
         inside[0] += 1

@@ -1,4 +1,4 @@
-"""What is decided costs nothing: SQLite takes as many steps with thousands of them as with none."""
+"""Decided requests cost nothing: SQLite takes as many steps with thousands of them as with none."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, int], int]]:
-    """Counts what a question takes with so many decided requests, in hundreds of SQLite's steps."""
+    """Return how many hundreds of SQLite's steps a query takes with so many decided requests."""
     taken = [0]
 
     def count() -> None:

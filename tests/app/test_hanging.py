@@ -1,4 +1,4 @@
-"""Slack hangs, drips or refuses while somebody waits for an answer."""
+"""Slack hangs, answers slowly or refuses while somebody waits for an answer."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ HANGING = [{"delay": 20.0}, {"trickle": 0.3}, {"drop": "before"}, {"status": 500
 
 
 @pytest.mark.parametrize("fault", HANGING, ids=str)
-def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault: dict[str, Any]) -> None:
+def test_if_slack_does_not_say_who_clicked_nothing_is_decided(world: World, fault: dict[str, Any]) -> None:
     world.start()
     card = posted(world)
     world.slack.fail("users.info", **fault)
@@ -27,7 +27,7 @@ def test_if_slack_does_not_say_who_it_is_nothing_is_claimed(world: World, fault:
 
 
 @pytest.mark.parametrize("fault", HANGING, ids=str)
-def test_if_slack_opens_no_window_it_is_told(town: World, fault: dict[str, Any]) -> None:
+def test_if_slack_opens_no_window_the_person_is_told(town: World, fault: dict[str, Any]) -> None:
     card = posted(town)
     town.slack.private.clear()
     town.slack.fail("views.open", **fault)
@@ -39,7 +39,7 @@ def test_if_slack_opens_no_window_it_is_told(town: World, fault: dict[str, Any])
 
 
 @pytest.mark.parametrize("fault", [{"delay": 20.0}, {"drop": "before"}, {"status": 404}], ids=str)
-def test_a_hanging_response_url_holds_up_no_click(town: World, fault: dict[str, Any]) -> None:
+def test_a_hanging_response_url_delays_no_click(town: World, fault: dict[str, Any]) -> None:
     card = posted(town)
     town.slack.private.clear()
     town.slack.exchanges.clear()
@@ -49,11 +49,11 @@ def test_a_hanging_response_url_holds_up_no_click(town: World, fault: dict[str, 
     assert answer.seconds < 1
     town.slack.click(ANN, card.ts, "approve")
     town.shows(request_of(card), "Approved by")
-    town.told(SAM, "not on the list")  # by the other way
+    town.told(SAM, "not on the list")  # by the other way, chat.postEphemeral
     assert eventually(lambda: town.slack.calls("chat.postEphemeral"))
 
 
-def test_a_card_that_cannot_be_changed_yet_is_told(town: World) -> None:
+def test_if_the_card_cannot_be_changed_yet_the_person_is_told(town: World) -> None:
     prompt, late = posted(town), posted(town)
     town.slack.private.clear()
     town.slack.click(ANN, prompt.ts, "approve")
@@ -69,7 +69,7 @@ def test_a_card_that_cannot_be_changed_yet_is_told(town: World) -> None:
     assert "asks for access" in town.slack.text_of(late)
     town.slack.clear_faults()
     town.shows(request_of(late), "Approved by")
-    assert len(town.slack.private) == 1  # the card itself told of the first
+    assert len(town.slack.private) == 1  # the first card itself showed the decision
 
 
 def test_a_click_that_cannot_be_answered_at_all_fails_visibly(town: World) -> None:
@@ -77,7 +77,7 @@ def test_a_click_that_cannot_be_answered_at_all_fails_visibly(town: World) -> No
     for call in ("views.open", "response_url", "chat.postEphemeral"):
         town.slack.fail(call, times=None, drop="before")
     assert town.slack.click(BOB, card.ts, "reject").status == 503
-    # On a busy machine it may take longer to fail than a click waits for that.
+    # On a busy machine this takes longer to fail than a click waits.
     eventually(lambda: town.slack.click(SAM, card.ts, "approve").status == 503)
     town.slack.clear_faults()
     town.slack.private.clear()
@@ -86,7 +86,7 @@ def test_a_click_that_cannot_be_answered_at_all_fails_visibly(town: World) -> No
     assert writes(town, request_of(card)) == []
 
 
-def test_bolt_is_not_led_astray_by_its_own_variables(world: World) -> None:
+def test_environment_variables_of_bolt_change_nothing(world: World) -> None:
     world.start(SLACK_CLIENT_ID="1.2", SLACK_CLIENT_SECRET="made-up")
     card = posted(world)
     world.slack.click(ANN, card.ts, "approve")
@@ -94,7 +94,7 @@ def test_bolt_is_not_led_astray_by_its_own_variables(world: World) -> None:
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["posted", "not posted"])
-def test_a_page_instead_of_an_answer_leaves_one_card(world: World, after: bool) -> None:
+def test_a_web_page_instead_of_an_answer_leaves_one_card(world: World, after: bool) -> None:
     world.slack.fail("chat.postMessage", status=200, body="<!doctype html>Sign in", after=after)
     world.start()
     request_id = world.conveyor.ask("jane@acme.com", "Hello")
@@ -106,6 +106,6 @@ def test_a_deleted_card_is_posted_again_while_its_request_is_open(world: World) 
     world.start()
     card = posted(world)
     world.slack.delete(card.ts)
-    world.conveyor.add_group("New group")  # whatever makes the card due to be drawn finds out
+    world.conveyor.add_group("New group")  # makes the card due to be drawn, so that the app notices
     again = world.shows(request_of(card), "New group")
     assert again.ts != card.ts

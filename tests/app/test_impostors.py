@@ -1,4 +1,4 @@
-"""Whoever answers in Slack's place, or Slack on a bad day: what is no answer is not taken for one."""
+"""Answers that are not Slack's, or not whole, are not taken for answers."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +14,7 @@ from tests.support.raw_peer import RawPeer
 from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually
 
-# Every list and every person is asked for again soon, so that a false answer has an effect.
+# Every list and every person is soon asked for again, so that a false answer would have an effect.
 WAITS = SHORT | {
     "workspace.reviewers.CACHED_SECONDS": 1.0,
     "worker.show.SWEEP_SECONDS": 0.3,
@@ -39,13 +39,14 @@ NUMBERS = count(1)
 
 @pytest.fixture
 def world(world: World) -> World:
+    """A world of its own for one test, with these waits."""
     world.waits = dict(WAITS)
     return world
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One running app in which every member of the company may decide."""
+    """A running world that the tests share, in which every member of the company may decide."""
     with closing(World(tmp_path_factory.mktemp("town"))) as made:
         made.waits = dict(WAITS)
         yield made.start(REVIEWERS="@harbor.example")
@@ -54,13 +55,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def town(running: World) -> Iterator[World]:
-    """The same, with a Slack that is well again afterwards."""
+    """The same world; after each test, Slack has no faults anymore."""
     yield running
     running.slack.clear_faults()
 
 
 def newcomer(world: World) -> str:
-    """Somebody of the company whom the app has not met."""
+    """Add somebody to the company whom the app does not know yet; return their id."""
     name = f"new{next(NUMBERS)}"
     person = Person(f"U0{name.upper()}", name, name.title(), f"{name}@harbor.example")
     world.slack.users[person.id] = person
@@ -69,7 +70,7 @@ def newcomer(world: World) -> str:
 
 
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_takes_no_token_along(town: World, status: int) -> None:
+def test_a_token_is_not_sent_to_where_a_redirect_leads(town: World, status: int) -> None:
     other = RawPeer()
     redirect: dict[str, Any] = {"status": status, "body": {"ok": True, "ts": "1.2", "user": {}}}
     for call in ("users.info", "chat.postMessage"):
@@ -86,7 +87,7 @@ def test_a_redirect_takes_no_token_along(town: World, status: int) -> None:
 
 
 @pytest.mark.parametrize("ts", [None, 7, "", "yesterday"])
-def test_a_post_whose_answer_does_not_say_where_it_is_is_found(town: World, ts: object) -> None:
+def test_a_card_is_found_although_the_answer_to_its_post_had_no_timestamp(town: World, ts: object) -> None:
     answer = {"ok": True, "channel": town.slack.channel_id, "ts": ts}
     town.slack.fail("chat.postMessage", body=answer, after=True)
     card = posted(town)
@@ -96,7 +97,7 @@ def test_a_post_whose_answer_does_not_say_where_it_is_is_found(town: World, ts: 
 
 
 @pytest.mark.parametrize("body", NO_ANSWERS.values(), ids=NO_ANSWERS)
-def test_what_is_no_answer_lets_nobody_in_and_stops_nothing(town: World, body: Any) -> None:
+def test_a_bad_answer_lets_nobody_decide_and_stops_nothing(town: World, body: Any) -> None:
     card, person, before = posted(town), newcomer(town), len(town.log())
     for call in QUESTIONS:
         town.slack.fail(call, None, body=body)

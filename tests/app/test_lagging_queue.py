@@ -1,4 +1,4 @@
-"""Conveyor's queue, and a request too, may come from a copy that lags behind: that undoes nothing."""
+"""Conveyor's queue, and a single request, may be read from a copy that lags behind; this undoes nothing."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,11 +14,12 @@ from worker.watch import READS_A_ROUND
 
 QUEUE = "GET /exchange/authorization_request_queue"
 MALLORY = "mallory@evil.example"
-MANY_LOOKS = 12
+MANY_POLLS = 12
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A running world that the tests share, which polls often."""
     with closing(World(tmp_path_factory.mktemp("town"))) as made:
         yield made.start(POLL_SECONDS="0.1")
     assert made.leaks() == []
@@ -26,7 +27,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @contextmanager
 def lagging(world: World, request_id: str, *, read: bool = False) -> Iterator[Fault]:
-    """The queue goes on saying of the request what it says now, and so does the request itself if `read`."""
+    """Make the queue, and with `read` also the request itself, answer as they do now until the block ends."""
     with world.conveyor.lock:
         old = deepcopy(world.conveyor.requests[request_id])
     body = {"authorization_requests": [old], "page": 1, "per_page": 100, "total_pages": 1}
@@ -40,7 +41,7 @@ def lagging(world: World, request_id: str, *, read: bool = False) -> Iterator[Fa
 
 
 def decided(world: World, card: Message, way: str, *, round: int = 1) -> str:
-    """What the ledger says of the request after somebody has decided it and the card shows so."""
+    """Decide a request and wait until its card shows it; return the request's state in the ledger."""
     if way == "approve":
         world.slack.click(ANN, card.ts, "approve")
         world.shows(request_of(card), "Approved by", round=round)
@@ -60,8 +61,8 @@ def test_a_decided_request_that_is_still_listed_gets_no_second_card(
     request_id = request_of(card)
     with lagging(town, request_id, read=read) as queue:
         state = decided(town, card, way)
-        looks = queue.used
-        eventually(lambda: queue.used >= looks + MANY_LOOKS)
+        polls = queue.used
+        eventually(lambda: queue.used >= polls + MANY_POLLS)
         query = f"SELECT round, state FROM requests WHERE id = '{request_id}'"
         assert town.ledger(query) == [(1, state)]
         assert town.cards(request_id) == [card]
@@ -69,13 +70,13 @@ def test_a_decided_request_that_is_still_listed_gets_no_second_card(
         assert len(town.conveyor.calls(f"GET /exchange/authorization_requests/{request_id}")) > 2
 
 
-def test_whoever_really_asks_again_gets_a_card_whatever_lagged_before(town: World) -> None:
+def test_a_request_that_is_really_repeated_gets_a_card_whatever_lagged_before(town: World) -> None:
     card = posted(town, "joe@lagging.example")
     request_id = request_of(card)
     with lagging(town, request_id) as queue:
         decided(town, card, "reject")
-        looks = queue.used
-        eventually(lambda: queue.used >= looks + MANY_LOOKS)
+        polls = queue.used
+        eventually(lambda: queue.used >= polls + MANY_POLLS)
         town.conveyor.ask_again(request_id)
         again = clickable(town, request_id, round=2)
     assert again.ts != card.ts
@@ -85,7 +86,7 @@ def test_whoever_really_asks_again_gets_a_card_whatever_lagged_before(town: Worl
     assert len(writes(town, request_id)) == 2
 
 
-def test_a_queue_that_lags_takes_no_correction_back(town: World) -> None:
+def test_a_lagging_queue_undoes_no_correction(town: World) -> None:
     card = posted(town, "jane@corrected.example")
     request_id = request_of(card)
     with lagging(town, request_id) as queue:
@@ -93,8 +94,8 @@ def test_a_queue_that_lags_takes_no_correction_back(town: World) -> None:
         town.slack.click(ANN, card.ts, "approve")
         eventually(lambda: town.slack.replies(card.ts))
         drawn(card, state="pending", email=MALLORY)
-        edits, looks = card.edited, queue.used
-        eventually(lambda: queue.used >= looks + MANY_LOOKS)
+        edits, polls = card.edited, queue.used
+        eventually(lambda: queue.used >= polls + MANY_POLLS)
         drawn(card, state="pending", email=MALLORY)
         assert card.edited == edits
         assert town.ledger(f"SELECT email FROM requests WHERE id = '{request_id}'") == [(MALLORY,)]
@@ -102,7 +103,7 @@ def test_a_queue_that_lags_takes_no_correction_back(town: World) -> None:
     town.shows(request_id, "Approved by")
 
 
-def test_many_that_stay_listed_hold_up_nobody_who_asks_again(town: World) -> None:
+def test_many_requests_that_stay_listed_do_not_delay_a_repeated_one(town: World) -> None:
     numbers = range(10, 10 + READS_A_ROUND + 2)
     crowd = [town.conveyor.ask(f"{number}@crowd.example", request_id=f"crowd-{number}") for number in numbers]
     with town.conveyor.lock:

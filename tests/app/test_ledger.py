@@ -1,4 +1,4 @@
-"""The ledger: one winner, one mark, one lease, on each database that the app runs on."""
+"""The ledger's guarantees, on each database that the app runs on: one winner, one mark, one lease."""
 
 import stat
 import threading
@@ -36,7 +36,7 @@ def asked(request_id: str = "r1", **more: Any) -> AuthorizationRequest:
 
 
 def waiting(ledger: Ledger, request_id: str = "r1") -> Row:
-    """A request that waits on a card."""
+    """Record a request that has a card and waits for a decision; return its row."""
     ledger.queue.record([asked(request_id)], 10.0)
     ledger.cards.posted(row(ledger, request_id), "C0", f"1.{request_id}")
     return row(ledger, request_id)
@@ -77,8 +77,8 @@ def test_new_details_are_kept_and_shown(ledger: Ledger) -> None:
     assert after.show_at == 12.0
 
 
-def test_of_a_hundred_claims_one_wins(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.database.TURN_SECONDS", 30.0)  # a hundred turns on a busy machine
+def test_one_of_a_hundred_claims_wins(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.database.TURN_SECONDS", 30.0)  # a hundred writers on a busy machine
     found = waiting(ledger)
     start = threading.Barrier(50)
 
@@ -103,7 +103,7 @@ def test_a_claim_counts_only_from_the_current_card(ledger: Ledger, change: dict[
     assert row(ledger).state == "pending"
 
 
-def test_the_same_click_claims_once_whatever_became_of_it(ledger: Ledger) -> None:
+def test_the_same_click_claims_only_once_even_after_a_give_back(ledger: Ledger) -> None:
     waiting(ledger)
     assert ledger.decisions.claim(row(ledger), APPROVE, ANN, "t1", 20.0)
     assert ledger.decisions.give_back(row(ledger), 21.0, "refused")
@@ -113,7 +113,7 @@ def test_the_same_click_claims_once_whatever_became_of_it(ledger: Ledger) -> Non
     assert ledger.decisions.claim(row(ledger), APPROVE, ANN, "t2", 23.0)
 
 
-def test_a_refusal_is_kept_once(ledger: Ledger) -> None:
+def test_a_refused_click_is_recorded_once(ledger: Ledger) -> None:
     assert ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 1.0, "not listed")
     assert not ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 2.0, "not listed")
 
@@ -122,12 +122,13 @@ LINE = "(number, at, event, request_id, round, person_id, person_email, detail, 
 
 
 def trail(ledger: Ledger) -> list[tuple[Any, ...]]:
+    """Return every line of the trail."""
     with ledger.database.read() as db:
         return [tuple(line) for line in db.execute(text("SELECT * FROM trail ORDER BY number"))]
 
 
 def refuses(ledger: Ledger, statement: str) -> None:
-    """The statement fails because the trail can only grow, and rewrites no line."""
+    """Check that this statement fails because the trail can only grow, and that it changes no line."""
     before = trail(ledger)
     with pytest.raises(LedgerError, match="the trail can only grow"), ledger.database.write() as db:
         db.execute(text(statement))
@@ -138,7 +139,7 @@ def refuses(ledger: Ledger, statement: str) -> None:
     ("key", "values"),
     [("number", "1, 1, 'x', '', 1, '', '', '', NULL"), ("trigger_id", "9, 1, 'x', '', 1, '', '', '', 't1'")],
 )
-def test_no_insert_turns_into_an_update_of_the_trail(ledger: Ledger, key: str, values: str) -> None:
+def test_no_insert_updates_a_line_of_the_trail(ledger: Ledger, key: str, values: str) -> None:
     ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 1.0, "not listed")
     upsert = f"INSERT INTO trail {LINE} VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET event = 'x'"
     refuses(ledger, upsert)
@@ -191,13 +192,13 @@ def test_a_card_that_changed_while_it_was_drawn_is_drawn_again(ledger: Ledger) -
     assert row(ledger).show_at is None
 
 
-def test_cards_are_posted_oldest_first_and_a_poisoned_one_is_passed(ledger: Ledger) -> None:
+def test_cards_are_posted_oldest_first_and_one_that_keeps_failing_is_passed(ledger: Ledger) -> None:
     ledger.queue.record([asked("a"), asked("b")], 10.0)
     first = ledger.cards.next_post(10.0)
     assert first
     assert first.id == "a"
     ledger.cards.show_later(first, 20.0, failed=True)
-    assert ledger.cards.next_post(11.0) is None  # the order is kept for a while
+    assert ledger.cards.next_post(11.0) is None  # it waits for the first one for a while, to keep the order
     ledger.cards.show_later(first, 30.0, failed=True)
     ledger.cards.show_later(first, 40.0, failed=True)
     second = ledger.cards.next_post(11.0)
@@ -206,14 +207,14 @@ def test_cards_are_posted_oldest_first_and_a_poisoned_one_is_passed(ledger: Ledg
     assert ledger.upkeep.failing() == ["a"]
 
 
-def test_text_that_databases_refuse_is_cleaned(ledger: Ledger) -> None:
+def test_characters_that_databases_refuse_are_removed(ledger: Ledger) -> None:
     ledger.queue.record([asked("x", message="a\0b\ud800c")], 10.0)
     assert row(ledger, "x").message == "ab?c"
     assert ledger.decisions.find("no\0such\ud800id") is None
 
 
-def test_one_lease_and_it_frees_itself_only_by_silence(ledger: Ledger) -> None:
-    now = [100.0, 5_000.0]  # clocks that have nothing in common
+def test_one_process_holds_the_lease_until_it_stops_renewing_it(ledger: Ledger) -> None:
+    now = [100.0, 5_000.0]  # the processes' clocks have nothing in common
     first, second = Lease(ledger.lease, lambda: now[0]), Lease(ledger.lease, lambda: now[1])
     first.tend()
     second.tend()
@@ -226,7 +227,7 @@ def test_one_lease_and_it_frees_itself_only_by_silence(ledger: Ledger) -> None:
         second.tend()
     assert first.held()
     assert not second.held()
-    now[0] += HELD_SECONDS  # the first is stopped, and stops by itself before anybody else may begin
+    now[0] += HELD_SECONDS  # the first is suspended, and stops working before another one may begin
     now[1] += HELD_SECONDS
     second.tend()
     assert not first.held()
@@ -254,7 +255,7 @@ def test_the_ledger_is_private_to_its_owner(tmp_path: Path) -> None:
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[list[Path]]:
-    """The files of a ledger at work, after somebody let everybody read them."""
+    """The files of an open ledger, after somebody made them readable for everybody."""
     made = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     made.database.prepare()
     with made.database.read() as db:
@@ -285,7 +286,7 @@ def test_a_ledger_that_others_can_read_is_made_private(
     assert caplog.records == []
 
 
-def test_a_ledger_of_somebody_else_that_others_can_read_is_left_and_told(
+def test_a_ledger_of_another_user_that_others_can_read_is_only_warned_about(
     shared: list[Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: shared[0].stat().st_uid + 1)
@@ -296,7 +297,7 @@ def test_a_ledger_of_somebody_else_that_others_can_read_is_left_and_told(
     assert f"make the user who runs it the owner of {shared[0]}" in warning.getMessage()
 
 
-def test_a_busy_ledger_is_an_error_that_repeats_no_values(ledger: Ledger, database_url: str) -> None:
+def test_the_error_of_a_busy_ledger_shows_no_values(ledger: Ledger, database_url: str) -> None:
     waiting(ledger)
     blocker = create_engine(database_url)
     with blocker.connect() as db:

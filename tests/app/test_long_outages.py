@@ -1,4 +1,4 @@
-"""Hours without Conveyor or Slack, and a thousand requests at once: the time is in our hands."""
+"""Hours without Conveyor or Slack, and a thousand requests at once, with a clock that we move."""
 
 import math
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ TOO_MANY: dict[str, Any] = {
 
 
 class Scene:
-    """The loops that watch and show, one round at a time, between the two stand-ins."""
+    """The loops that poll Conveyor and draw cards, one round at a time, on a clock that the test moves."""
 
     def __init__(self, folder: Path) -> None:
         self.now = 1_800_000_000.0
@@ -45,12 +45,12 @@ class Scene:
             stand_in.now = lambda: self.now
             stand_in.serve(free_port())
         self.database = folder / "ledger.db"
-        self.looks: list[float] = []
+        self.polls: list[float] = []
         self.idle = 30.0
         self.open()
 
     def open(self) -> None:
-        """Begin as after a start of the process."""
+        """Begin as the app does after a start."""
         self.ledger = Ledger(f"sqlite:///{self.database}")
         self.ledger.database.prepare()
         client = SlackClient(self.slack.bot_token, self.slack.api_url)
@@ -69,24 +69,25 @@ class Scene:
         self.open()
 
     def run(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Let so many seconds pass, and do every round that is due in them."""
         until = self.now + seconds
         while min(self.watch_at, self.show_at) <= until:
             self.now = max(self.now, min(self.watch_at, self.show_at))
             if self.watch_at <= self.now:
-                self.looks.append(self.now)
+                self.polls.append(self.now)
                 self.watch_at = self.now + self.watch.round()
-                self.show_at = self.now  # as a change in the ledger wakes it up
+                self.show_at = self.now  # a change in the ledger wakes this loop up
             else:
                 wait = self.show.round()
                 self.show_at = self.now + (max(wait, 0.001) if wait < IDLE_SECONDS else self.idle)
         self.now = until
 
     def outages(self) -> list[Message]:
+        """Return the messages about outages in the channel."""
         return [card for card in self.slack.cards() if "outage" in request_of(card)]
 
     def asked(self) -> list[str]:
-        """The requests that have a card, in the order of the channel."""
+        """Return the requests that have a card, in the order of the channel."""
         return [request_of(card) for card in self.slack.cards() if "outage" not in request_of(card)]
 
     def close(self) -> None:
@@ -103,13 +104,13 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     made.close()
 
 
-def test_an_outage_of_conveyor_is_told_once_and_taken_back(scene: Scene) -> None:
+def test_an_outage_of_conveyor_is_posted_once_and_its_end_too(scene: Scene) -> None:
     scene.conveyor.ask("before@acme.com")
     scene.run(POLL)
-    scene.looks.clear()
+    scene.polls.clear()
     scene.conveyor.stop()
     scene.run(POLL)
-    began = scene.looks[0]
+    began = scene.polls[0]
     scene.run(began + 599 - scene.now)
     assert not scene.outages()
     scene.run(32)
@@ -118,7 +119,7 @@ def test_an_outage_of_conveyor_is_told_once_and_taken_back(scene: Scene) -> None
     for _ in range(3):
         scene.run(HOUR)
         scene.restart()
-    pauses = [later - look for look, later in pairwise(scene.looks)]
+    pauses = [later - earlier for earlier, later in pairwise(scene.polls)]
     assert pauses[:4] == [60, 120, 240, 300]
     assert max(pauses) == 300
     asked = scene.conveyor.ask("during@acme.com")
@@ -131,12 +132,12 @@ def test_an_outage_of_conveyor_is_told_once_and_taken_back(scene: Scene) -> None
     assert len(scene.slack.cards()) == 3
     scene.run(HOUR)
     assert len(scene.slack.calls("chat.update")) == 1
-    scene.conveyor.fail("*", times=None, status=503)  # the next one is another
+    scene.conveyor.fail("*", times=None, status=503)  # this is another outage
     scene.run(HOUR)
     assert ["not" in card.text for card in scene.outages()] == [False, True]
 
 
-def test_a_short_outage_is_not_told(scene: Scene) -> None:
+def test_a_short_outage_is_not_posted(scene: Scene) -> None:
     scene.conveyor.fail("*", times=None, status=503)
     scene.run(5 * 60)
     scene.conveyor.clear_faults()
@@ -144,7 +145,7 @@ def test_a_short_outage_is_not_told(scene: Scene) -> None:
     assert not scene.slack.cards()
 
 
-def test_requests_that_arrive_without_their_groups_are_no_outage(scene: Scene) -> None:
+def test_groups_that_cannot_be_read_are_no_outage(scene: Scene) -> None:
     scene.conveyor.fail("GET /exchange/access_groups", times=None, status=503)
     scene.run(HOUR)
     asked = scene.conveyor.ask("jane@acme.com")
@@ -154,7 +155,7 @@ def test_requests_that_arrive_without_their_groups_are_no_outage(scene: Scene) -
     assert "access_groups" in scene.ledger.polls.status().problem
 
 
-def test_requests_arrive_from_a_queue_of_which_a_part_cannot_be_read(scene: Scene) -> None:
+def test_a_part_of_the_queue_that_cannot_be_read_is_no_outage(scene: Scene) -> None:
     scene.conveyor.requests["broken"] = {"status": "requested", "email": None, "id": "broken"}
     scene.run(HOUR)
     asked = scene.conveyor.ask("jane@acme.com")
@@ -164,11 +165,11 @@ def test_requests_arrive_from_a_queue_of_which_a_part_cannot_be_read(scene: Scen
     scene.run(POLL + 2)
     assert "Ignored in Conveyor" in scene.slack.text_of(scene.slack.cards()[-1])
     scene.run(600)
-    assert scene.outages() == []  # the others arrive; what cannot be read is told in /readyz
+    assert scene.outages() == []  # the others arrive, and /readyz names what cannot be read
     assert "1 entries that cannot be read" in scene.ledger.polls.status().problem
 
 
-def test_the_message_of_an_outage_is_posted_once_when_its_answer_is_lost(scene: Scene) -> None:
+def test_an_outage_is_posted_once_when_the_answer_to_the_post_is_lost(scene: Scene) -> None:
     scene.conveyor.fail("*", times=None, status=503)
     scene.slack.fail(POST, drop="after")
     scene.run(HOUR)
@@ -176,7 +177,7 @@ def test_the_message_of_an_outage_is_posted_once_when_its_answer_is_lost(scene: 
     assert len(scene.slack.calls(POST)) == 1
 
 
-def test_the_message_of_an_outage_is_taken_back_though_the_ledger_was_lost(scene: Scene) -> None:
+def test_the_end_of_an_outage_is_posted_although_the_ledger_was_lost(scene: Scene) -> None:
     scene.conveyor.fail("*", times=None, status=503)
     scene.run(HOUR)
     (told,) = scene.outages()
@@ -192,7 +193,7 @@ def test_the_message_of_an_outage_is_taken_back_though_the_ledger_was_lost(scene
     assert "arriving again" in again.text
 
 
-def test_slack_is_down_for_hours_and_cards_come_in_order(scene: Scene) -> None:
+def test_after_hours_without_slack_cards_come_in_order(scene: Scene) -> None:
     scene.slack.stop()
     asked = []
     for number in range(8):
@@ -213,7 +214,8 @@ def test_a_thousand_requests_arrive_at_one_a_second(scene: Scene) -> None:
     scene.slack.fail(POST, times=40, **TOO_MANY, when=lambda message: "7@" in message["text"])
     scene.slack.fail(POST, times=1, drop="after", when=lambda message: "p500@" in message["text"])
     scene.run(POLL)
-    scene.watch_at, scene.idle = math.inf, 1.0  # all are recorded; reading a thousand again takes real time
+    # All are recorded, and polling a thousand again takes real time.
+    scene.watch_at, scene.idle = math.inf, 1.0
     began = scene.now - POLL
     while len(scene.asked()) < 1000:
         scene.run(20)
@@ -229,7 +231,7 @@ def test_a_thousand_requests_arrive_at_one_a_second(scene: Scene) -> None:
     assert len(scene.slack.calls(POST)) == 1040
 
 
-def test_deleted_cards_are_found_missing_within_ten_minutes(scene: Scene) -> None:
+def test_a_deleted_card_is_posted_again_within_ten_minutes(scene: Scene) -> None:
     kept, lost, decided = (scene.conveyor.ask(f"{name}@acme.com") for name in ("kept", "lost", "decided"))
     scene.run(60)
     scene.conveyor.ignore_here(decided)
@@ -245,7 +247,7 @@ def test_deleted_cards_are_found_missing_within_ten_minutes(scene: Scene) -> Non
 
 
 @pytest.mark.long
-def test_an_outage_as_the_process_sees_it(world: World) -> None:
+def test_a_running_app_posts_an_outage_and_its_end(world: World) -> None:
     world.waits["worker.watch.OUTAGE_SECONDS"] = 1
     world.start()
     posted(world)
@@ -274,8 +276,8 @@ def test_a_long_pause_is_not_taken_for_a_stuck_loop(world: World) -> None:
     world.waits["worker.loops.STUCK_SECONDS"] = 3
     world.start(POLL_SECONDS="6")
     card = posted(world)
-    looks = len(world.conveyor.calls(QUEUE))
-    eventually(lambda: len(world.conveyor.calls(QUEUE)) > looks)
+    polls = len(world.conveyor.calls(QUEUE))
+    eventually(lambda: len(world.conveyor.calls(QUEUE)) > polls)
     assert world.process
     assert world.process.poll() is None
     assert "stuck" not in world.log()

@@ -1,4 +1,4 @@
-"""Whoever only looks like a customer is another one, wherever the app remembers; the same one is found."""
+"""An address that only looks like a customer's is another customer; the same customer is always found."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.support.world import World
 KELVIN = "\N{KELVIN SIGN}"
 LONG_S = "\N{LATIN SMALL LETTER LONG S}"
 CRM = "https://crm.example/accounts/"
-# Whoever is known, and who looks like them: to somebody who folds case, or who reads.
+# An address that is known, and one that looks like it to people or to a function that folds case.
 PAIRS = [
     pytest.param("ceo@bank.com", f"ceo@ban{KELVIN}.com", id="Kelvin sign"),
     pytest.param("ceo@strasse.de", "ceo@straße.de", id="sharp s"),
@@ -21,18 +21,18 @@ PAIRS = [
 
 
 def grants(world: World, *addresses: str) -> dict[str, str]:
-    """How the access of each address stands in Conveyor."""
+    """Return the status of each address's access in Conveyor."""
     listed = world.conveyor.authorizations.values()
     return {grant["email"]: grant["status"] for grant in listed if grant["email"] in addresses}
 
 
 def listing(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
-    """What Conveyor answers that looks less closely than the app: all of them, whoever was asked for."""
+    """Return the answer of a Conveyor that does not filter: all items, whoever was asked for."""
     return {name: items, "page": 1, "per_page": 100, "total_pages": 1}
 
 
 @pytest.mark.parametrize(("known", "alike"), PAIRS)
-def test_nothing_of_somebody_else_is_on_the_card_or_in_an_answer(town: World, known: str, alike: str) -> None:
+def test_no_card_and_no_answer_has_anything_of_somebody_else(town: World, known: str, alike: str) -> None:
     name = known.rpartition("@")[2]
     company = {
         "id": f"conn-{name}",
@@ -50,7 +50,7 @@ def test_nothing_of_somebody_else_is_on_the_card_or_in_an_answer(town: World, kn
         "GET /exchange/connections", times=None, body=listing("connections", town.conveyor.connections)
     )
     shown = posted(town, alike)
-    # The next of the known company is told of it all.
+    # The card of the next person at the known company has all of it.
     colleague = posted(town, f"joe@{name}")
     town.conveyor.clear_faults()
     assert "asked before" not in town.slack.text_of(shown)
@@ -68,7 +68,7 @@ def test_nothing_of_somebody_else_is_on_the_card_or_in_an_answer(town: World, kn
     assert town.slack.text_of(card)
 
 
-def test_a_person_at_a_mail_provider_is_not_who_looks_like_them(town: World) -> None:
+def test_two_people_at_one_email_provider_are_kept_apart(town: World) -> None:
     approved(town, "sam.kim@gmail.com")
     for alike in (f"{LONG_S}am.kim@gmail.com", f"sam.{KELVIN}im@gmail.com"):
         assert "asked before" not in town.slack.text_of(posted(town, alike))
@@ -77,7 +77,7 @@ def test_a_person_at_a_mail_provider_is_not_who_looks_like_them(town: World) -> 
 
 
 @pytest.mark.parametrize(("known", "alike"), PAIRS)
-def test_revoking_ones_access_leaves_the_others(town: World, known: str, alike: str) -> None:
+def test_revoking_one_persons_access_leaves_the_others(town: World, known: str, alike: str) -> None:
     known, alike = f"revoked-{known}", f"revoked-{alike}"
     approved(town, known)
     card = approved(town, alike)
@@ -95,13 +95,13 @@ def test_revoking_ones_access_leaves_the_others(town: World, known: str, alike: 
     assert "now: revoked" not in said
 
 
-def test_an_answer_about_somebody_who_looks_alike_confirms_nothing(town: World) -> None:
+def test_an_answer_about_a_lookalike_confirms_nothing(town: World) -> None:
     card = posted(town, "cfo@bank.com")
     answer = {"id": "auth-other", "email": f"cfo@ban{KELVIN}.com", "status": "gated", "dataroom_id": "room-1"}
     town.conveyor.fail("POST /exchange/authorizations", after=True, body=answer)
     town.slack.click(ANN, card.ts, "approve")
     town.shows(request_of(card), "Approved by <@U0ANN>")
-    # That was said by Conveyor when it was asked once more, of the request and of what was granted.
+    # It is confirmed by a second read of the request and of the grants.
     calls = [exchange.call for exchange in town.conveyor.exchanges]
     after = calls[len(calls) - calls[::-1].index("POST /exchange/authorizations") :]
     assert f"GET /exchange/authorization_requests/{request_of(card)}" in after
@@ -109,7 +109,7 @@ def test_an_answer_about_somebody_who_looks_alike_confirms_nothing(town: World) 
 
 
 @pytest.mark.parametrize(("known", "alike"), PAIRS)
-def test_reconciling_keeps_them_apart(town: World, known: str, alike: str) -> None:
+def test_reconciling_keeps_lookalikes_apart(town: World, known: str, alike: str) -> None:
     known, alike = f"audited-{known}", f"audited-{alike}"
     approved(town, known)
     asked = town.conveyor.ask(alike, status="approved")
@@ -117,14 +117,14 @@ def test_reconciling_keeps_them_apart(town: World, known: str, alike: str) -> No
     status, said = run(town, "audit", "reconcile")
     assert status == 1
     assert f"{alike} has access in Conveyor ({grant}), but this ledger does not know of an approval." in said
-    # Access that the known one lost is not made up for by that of the other.
+    # The access that one of them lost is still missed, although the other one has access.
     mine = next(item for item in town.conveyor.authorizations.values() if item["email"] == known)
     town.conveyor.revoke_here(mine["id"])
     assert f"{known} was approved here" in run(town, "audit", "reconcile")[1]
     town.conveyor.revoke_here(grant)
 
 
-# The same one
+# The same customer
 
 
 def test_a_company_is_found_by_either_name_of_its_domain(town: World) -> None:

@@ -1,8 +1,8 @@
-"""The main job, at the level of the process: signed HTTP in, Conveyor calls and cards out.
+"""The main job of a running app: signed HTTP comes in, calls to Conveyor and cards go out.
 
-Everything is done twice: by HTTP with all waits as they are, where the tests that share one app share
-`python app.py` itself; and over a socket that the app opened, where the longest waits are shorter. Starting,
-stopping and dying are in test_start_stop.py.
+Every test runs twice: by HTTP with the app's own waits, where the shared app is `python app.py` itself; and
+over a socket that the app opened, where the longest waits are shorter. How the app starts, stops and is
+killed is tested in test_start_stop.py.
 """
 
 import json
@@ -35,6 +35,7 @@ POST = "POST /exchange/authorizations"
 
 @pytest.fixture(params=MODES)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A world of its own for one test, once by HTTP and once over a socket."""
     made = World(tmp_path, by_socket=request.param == "socket")
     if request.param == "http":
         made.waits.clear()
@@ -45,6 +46,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture(scope="module", params=MODES)
 def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A running world that the tests share, once by HTTP and once over a socket."""
     with closing(World(tmp_path_factory.mktemp("town"), by_socket=request.param == "socket")) as made:
         if request.param == "http":
             made.command = COMMAND
@@ -127,7 +129,7 @@ def test_open_cards_follow_the_list_of_groups(town: World) -> None:
     town.shows(request_id, "New name")
 
 
-def test_a_look_costs_two_calls_whatever_is_open(world: World) -> None:
+def test_a_poll_costs_two_calls_however_many_requests_are_open(world: World) -> None:
     for number in range(100):
         world.conveyor.ask(f"p{number}@acme.com", "x")
         world.conveyor.add_group(f"Group {number}", group_id=f"g{number}")
@@ -135,7 +137,7 @@ def test_a_look_costs_two_calls_whatever_is_open(world: World) -> None:
     eventually(lambda: len(world.ledger("SELECT id FROM requests")) == 100)
     world.conveyor.exchanges.clear()
     eventually(lambda: len(world.conveyor.calls("GET /exchange/authorization_request_queue")) >= 2)
-    # What is asked of the companies is for the cards, one a second.
+    # The calls about companies are made for the cards, one a second.
     every = [exchange.call for exchange in world.conveyor.exchanges]
     calls = [call for call in every if call != "GET /exchange/connections"]
     assert calls[:4] == ["GET /exchange/access_groups", "GET /exchange/authorization_request_queue"] * 2
@@ -155,7 +157,7 @@ def test_cards_come_oldest_first_one_a_second(world: World) -> None:
     assert [post.status for post in world.slack.calls("chat.postMessage")] == [200] * 4
 
 
-def test_a_429_is_honoured_and_loses_nothing(world: World) -> None:
+def test_a_429_is_obeyed_and_loses_nothing(world: World) -> None:
     world.slack.fail(
         "chat.postMessage",
         status=429,
@@ -200,7 +202,7 @@ def test_approving_grants_the_chosen_groups_and_says_so(town: World) -> None:
     assert "approve" not in str(card.blocks[-1].get("elements", ""))
 
 
-def test_nothing_chosen_is_standard_access(town: World) -> None:
+def test_without_chosen_groups_the_approval_gives_standard_access(town: World) -> None:
     card = posted(town)
     town.slack.click(ANN, card.ts, "approve")
     card = town.shows(request_of(card), "Granted: standard access.")
@@ -346,14 +348,14 @@ def test_a_refusal_gives_back_with_conveyors_words(town: World) -> None:
         town.slack.click(ANN, card.ts, "approve")
         eventually(lambda: town.slack.replies(card.ts))
     replies = eventually(lambda: len(found := town.slack.replies(card.ts)) == 2 and found)
-    assert "Conveyor said" not in town.slack.text_of(replies[0])  # never HTML
+    assert "Conveyor said" not in town.slack.text_of(replies[0])  # HTML is never shown
     said = town.slack.text_of(replies[1]).partition("Conveyor said: ")[2]
     assert said.startswith("Limit *reached* x")
     assert len(said) == 300
     town.shows(request_of(card), "asks for access")
 
 
-def test_refused_but_closed_elsewhere_is_believed(town: World) -> None:
+def test_after_a_refusal_a_request_that_was_closed_in_conveyor_is_closed(town: World) -> None:
     card = posted(town)
     request_id = request_of(card)
 
@@ -393,12 +395,12 @@ def test_a_card_says_that_it_waits_for_conveyor(town: World) -> None:
     town.slack.click(ANN, card.ts, "approve")
     town.shows(request_of(card), "Conveyor does not answer yet. I keep trying.")
     query = f"SELECT sent_at FROM requests WHERE id = '{request_of(card)}'"
-    assert town.ledger(query) == [(None,)]  # nothing was sent: it can be given back
+    assert town.ledger(query) == [(None,)]  # nothing was sent, so the decision can be given back
     town.conveyor.clear_faults()
     town.shows(request_of(card), "Approved by")
 
 
-def test_a_bad_key_is_reported_as_what_it_is(town: World) -> None:
+def test_a_bad_key_is_called_a_bad_key(town: World) -> None:
     card = posted(town)
     town.conveyor.key_revoked = True
     town.slack.click(ANN, card.ts, "approve")
@@ -421,7 +423,7 @@ def test_a_key_that_may_not_write_gives_the_decision_back(town: World) -> None:
 
 
 @pytest.mark.long
-def test_the_key_follows_no_redirect(world: World) -> None:
+def test_the_key_is_not_sent_to_where_a_redirect_leads(world: World) -> None:
     other = type(world.conveyor)()
     other.serve()
     world.start()
@@ -438,7 +440,7 @@ def test_an_unexpected_error_shows_a_reference_and_stops_nobody_else(town: World
     card = posted(town, "odd@poisoned.example")
     town.slack.click(ANN, card.ts, "approve")
     town.shows(request_of(card), "Approved by")
-    # A row that nothing of ours writes: its address is no text.
+    # The app never writes such a row: its address is bytes.
     odd = "email = x'ff', show_at = 0, revision = revision + 1"
     town.ledger(f"UPDATE requests SET {odd} WHERE id = '{request_of(card)}'")
     town.slack.click(ANN, card.ts, "more", value="revoke")
@@ -451,10 +453,10 @@ def test_an_unexpected_error_shows_a_reference_and_stops_nobody_else(town: World
     assert any(request_of(card) in note for note in eventually(lambda: town.readiness()[1]["notes"]))
 
 
-# 6. Handled elsewhere, come back, clicked late
+# 6. Requests that are handled in Conveyor, that are repeated, and late clicks
 
 
-def test_approved_ignored_or_gone_in_conveyor(town: World) -> None:
+def test_a_card_shows_what_was_done_in_conveyor(town: World) -> None:
     cards = {}
     for name in ("approved", "ignored", "gone"):
         cards[name] = request_of(posted(town, f"{name}@acme.com"))
@@ -514,7 +516,7 @@ def test_a_failing_second_page_closes_nothing_and_loses_nothing(world: World) ->
     assert world.ledger("SELECT DISTINCT state FROM requests") == [("pending",)]
 
 
-def test_a_queue_that_does_not_honour_pages_closes_nothing(world: World) -> None:
+def test_a_queue_that_ignores_page_numbers_closes_nothing(world: World) -> None:
     for number in range(150):
         world.conveyor.ask(f"p{number}@acme.com", "x")
     world.conveyor.honors_page = False
@@ -579,7 +581,7 @@ def test_a_click_on_an_old_card_points_to_the_current_one(town: World) -> None:
         (UNA, "e-mail address of whoever decides"),
     ],
 )
-def test_who_may_not_is_told_privately(town: World, who: str, words: str) -> None:
+def test_people_who_may_not_decide_are_told_privately(town: World, who: str, words: str) -> None:
     card = posted(town)
     for button in ("approve", "reject"):
         town.slack.private.clear()
@@ -606,13 +608,13 @@ def test_a_modal_that_a_reviewer_opened_does_not_let_others_decide(town: World, 
 
 
 def suggested(world: World, who: str, **place: str) -> list[str]:
-    """The ids of the groups that somebody is offered as they begin to type."""
+    """Return the ids of the groups that somebody is offered as they begin to type."""
     answer = world.slack.suggest(who, "groups", "", **place)
     assert answer.status == 200
     return [option["value"] for option in answer.body["options"]]
 
 
-def test_groups_are_named_to_nobody_who_may_not_decide(town: World) -> None:
+def test_only_people_who_may_decide_are_shown_groups(town: World) -> None:
     ids = offered(town, "room-of-names", [f"Secret {number}" for number in range(11)])
     card = posted(town, dataroom_id="room-of-names")
     town.slack.click(ANN, card.ts, "options")
@@ -629,7 +631,7 @@ def test_groups_are_named_to_nobody_who_may_not_decide(town: World) -> None:
     town.slack.close(ANN)
 
 
-def test_groups_are_named_only_while_slack_says_who_somebody_is(world: World) -> None:
+def test_no_groups_are_shown_while_slack_does_not_say_who_somebody_is(world: World) -> None:
     for number in range(11):
         world.conveyor.add_group(f"Group {number}")
     world.start()
@@ -640,7 +642,7 @@ def test_groups_are_named_only_while_slack_says_who_somebody_is(world: World) ->
     assert len(suggested(world, ANN, ts=card.ts)) == 11
     asked = len(world.slack.calls("users.info"))
     assert len(suggested(world, ANN, ts=card.ts)) == 11
-    assert len(world.slack.calls("users.info")) == asked  # the answer is kept
+    assert len(world.slack.calls("users.info")) == asked  # Slack's answer is cached
 
 
 def test_an_empty_list_lets_full_members_decide_and_says_so(world: World) -> None:

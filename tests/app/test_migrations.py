@@ -1,4 +1,4 @@
-"""The ledger's tables: made, brought up to date as a whole or not at all, and never taken back."""
+"""The ledger's tables are made and upgraded as a whole or not at all, and never downgraded."""
 
 import shutil
 import sqlite3
@@ -38,7 +38,7 @@ def test_the_revisions_make_the_tables_that_the_app_uses(database_url: str) -> N
     database = Database(database_url)
     with closing(database):
         database.prepare()
-        database.prepare()  # nothing is left to be done
+        database.prepare()  # the second time there is nothing to do
         with database.read() as db:
             context = MigrationContext.configure(db, opts={"compare_type": True})
             assert compare_metadata(context, METADATA) == []
@@ -46,7 +46,7 @@ def test_the_revisions_make_the_tables_that_the_app_uses(database_url: str) -> N
 
 @pytest.fixture
 def next_version(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes a copy of the app with one more revision."""
+    """A function that makes a copy of the app with one more revision."""
 
     def make(revision: str) -> Path:
         made = tmp_path / "next"
@@ -59,7 +59,7 @@ def next_version(tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def test_a_next_version_takes_the_ledger_over_and_this_one_refuses_it_then(
+def test_a_newer_version_upgrades_the_ledger_and_this_version_refuses_it_then(
     world: World, next_version: Callable[[str], Path]
 ) -> None:
     world.start()
@@ -97,7 +97,7 @@ def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(
     world.shows(request_of(card), "Approved by")
 
 
-def test_a_failed_upgrade_leaves_either_database_as_it_was(
+def test_a_failed_upgrade_leaves_each_kind_of_database_as_it_was(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ledger import database as module
@@ -133,5 +133,6 @@ def test_a_ledger_without_a_version_is_refused_with_a_sentence(tmp_path: Path) -
 
 
 def schema(file: Path) -> list[tuple[str]]:
+    """Return the statements that made the tables of a ledger."""
     with closing(sqlite3.connect(file)) as db:
         return db.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()

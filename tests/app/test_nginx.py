@@ -1,4 +1,4 @@
-"""nginx in front: what the docs tell to install, with clicks through it."""
+"""Clicks through nginx, configured as the docs say."""
 
 import json
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ pytestmark = needs("nginx")
 
 @pytest.fixture(scope="module")
 def nginx(town: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """A running nginx in front of the shared app."""
     made = Nginx(tmp_path_factory.mktemp("nginx"), town.port)
     made.folder.chmod(0o755)
     made.install()
@@ -26,7 +27,7 @@ def nginx(town: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ngi
     made.stop()
 
 
-def test_a_signed_click_gets_through_and_leaves_no_word_of_it(nginx: Nginx, town: World) -> None:
+def test_a_signed_click_gets_through_and_its_words_are_nowhere_in_nginx(nginx: Nginx, town: World) -> None:
     card = posted(town, message="Confidential " + "é" * 3900)
     payload = town.slack.click_payload(ANN, card.ts, "approve")
     body = urlencode({"payload": json.dumps(payload)}).encode()
@@ -40,7 +41,7 @@ def test_a_signed_click_gets_through_and_leaves_no_word_of_it(nginx: Nginx, town
     assert nginx.bodies_on_disk() == []
 
 
-def test_what_is_not_signed_is_refused_by_the_app(nginx: Nginx) -> None:
+def test_an_unsigned_request_is_refused_by_the_app(nginx: Nginx) -> None:
     answer = nginx.post("/slack/events", b"payload={}", {})
     assert (answer.status_code, answer.text) == (401, "The signature is not Slack's.\n")
 
@@ -51,20 +52,20 @@ def test_the_webhook_reaches_the_app(nginx: Nginx) -> None:
     assert "nginx" not in answer.text
 
 
-def test_what_is_too_long_does_not_reach_the_app(nginx: Nginx) -> None:
+def test_a_body_that_is_too_long_does_not_reach_the_app(nginx: Nginx) -> None:
     answer = nginx.post("/slack/events", b"x" * 1_048_577, {})
     assert answer.status_code == 413
     assert "nginx" in answer.text
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/slack/events/", "/slack"])
-def test_nothing_else_is_served(nginx: Nginx, path: str) -> None:
+def test_no_other_path_is_served(nginx: Nginx, path: str) -> None:
     answer = nginx.post(path, b"", {})
     assert answer.status_code == 404
     assert "nginx" in answer.text
 
 
-def test_while_the_app_is_down_slack_hears_so_at_once(tmp_path: Path) -> None:
+def test_while_the_app_is_down_slack_gets_an_error_at_once(tmp_path: Path) -> None:
     down = Nginx(tmp_path, app_port=1)
     down.install()
     down.start()

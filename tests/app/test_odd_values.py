@@ -1,4 +1,4 @@
-"""One odd value, from Conveyor, on a card or in the ledger, stops nothing else."""
+"""One odd value from Conveyor, on a card or in the ledger affects no other request."""
 
 import logging
 import random
@@ -28,14 +28,14 @@ LONG = "x" * 10_000
 
 
 def letters(count: int) -> str:
-    """Letters in no order, which no database makes shorter."""
+    """Return so many random letters, which no database can compress."""
     return "".join(random.Random(count).choices(string.ascii_letters, k=count))
 
 
 # From Conveyor: addresses
 
 
-def test_an_address_of_any_length_gets_a_card_and_keeps_nobody_from_theirs(
+def test_a_request_with_an_endless_address_gets_a_card_and_so_do_the_others(
     world: World, database_url: str
 ) -> None:
     world.settings["DATABASE_URL"] = database_url.replace("+psycopg", "")
@@ -54,7 +54,7 @@ def test_an_address_of_any_length_gets_a_card_and_keeps_nobody_from_theirs(
 
 
 @needs("initdb")
-def test_a_request_that_the_database_does_not_take_keeps_no_other_out(
+def test_a_request_that_the_database_refuses_keeps_no_other_out(
     postgres: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:
     def asked(request_id: str, email: str = "jane@acme.com") -> AuthorizationRequest:
@@ -66,7 +66,7 @@ def test_a_request_that_the_database_does_not_take_keeps_no_other_out(
     assert ledger.decisions.find("one")
     assert ledger.decisions.find("other")
     assert ledger.decisions.find("odd") is None
-    # The same for what is known already, and becomes odd.
+    # The same goes for a request that is known already and becomes odd.
     changed = [asked("one", letters(3000)), asked("other", "joe@acme.com"), asked("new")]
     ledger.queue.record(changed, 11.0)
     emails = [found.email for name in ("one", "other", "new") if (found := ledger.decisions.find(name))]
@@ -94,7 +94,7 @@ def test_a_request_that_the_database_does_not_take_keeps_no_other_out(
     ],
     ids=lambda odd: next(iter(odd)),
 )
-def test_a_request_of_odd_length_keeps_nobody_from_a_card(town: World, odd: dict[str, Any]) -> None:
+def test_a_request_with_an_odd_length_keeps_no_other_from_its_card(town: World, odd: dict[str, Any]) -> None:
     before = town.conveyor.ask("jane@acme.com")
     asked = town.conveyor.ask(**{"email": "odd@acme.com", **odd})
     after = town.conveyor.ask("joe@acme.com")
@@ -109,7 +109,7 @@ def test_a_request_of_odd_length_keeps_nobody_from_a_card(town: World, odd: dict
     eventually(lambda: town.readiness()[0] == 200)
 
 
-def test_a_message_says_at_least_how_much_of_it_there_is(town: World) -> None:
+def test_a_huge_message_says_how_much_is_missing_at_least(town: World) -> None:
     shown = town.slack.text_of(posted(town, message="x" * 300_000))
     assert "At least 96,000 more characters: read them in Conveyor." in shown
 
@@ -173,7 +173,7 @@ def test_dates_beyond_the_calendar_break_no_card_and_no_answer(town: World, odd:
     assert f"jane@{name} asked before; revoked on" in town.slack.text_of(posted(town, f"joe@{name}"))
 
 
-def test_a_request_from_tomorrow_waits_since_now(town: World) -> None:
+def test_a_request_dated_tomorrow_has_been_waiting_since_now(town: World) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     posted(town, "jane@tomorrow.example", requested_at=tomorrow)
     said = town.slack.text_of(answer_to(town, SAM, "tomorrow.example"))
@@ -184,17 +184,19 @@ def test_a_request_from_tomorrow_waits_since_now(town: World) -> None:
 
 
 def payload(message: Message) -> Json:
+    """Return the payload of a card's metadata, to be changed."""
     assert message.metadata
     found: Json = message.metadata["event_payload"]
     return found
 
 
 def with_one_part(message: Message) -> None:
+    """Add a reason to a card whose text is missing."""
     part = {"type": "rich_text_section", "elements": [{"type": "text", "text": "Reason:"}]}
     message.blocks.append({"type": "rich_text", "block_id": "reason-1-1", "elements": [part]})
 
 
-# What became of a card since it was posted, or how another version of the app would post it.
+# What may have happened to a card since it was posted, or how another version of the app would post it.
 CHANGES: dict[str, Callable[[Message], object]] = {
     "round is a word": lambda message: payload(message).update(round="x"),
     "round below one": lambda message: payload(message).update(round=-1),
@@ -214,9 +216,7 @@ CHANGES: dict[str, Callable[[Message], object]] = {
 }
 
 
-def test_cards_of_another_shape_do_not_keep_a_lost_ledger_from_the_others(
-    world: World, database_url: str
-) -> None:
+def test_a_lost_ledger_adopts_the_good_cards_among_odd_ones(world: World, database_url: str) -> None:
     world.settings["DATABASE_URL"] = database_url.replace("+psycopg", "")
     channel = Channel(WebClient(world.slack.bot_token, world.slack.api_url), world.slack.channel_id)
 
@@ -238,13 +238,13 @@ def test_cards_of_another_shape_do_not_keep_a_lost_ledger_from_the_others(
     eventually(lambda: "channel=read cards=3" in world.log())
     for name, card in odd.items():
         assert f"card=unreadable ts='{card.ts}'" in world.log(), name
-        card.metadata = None  # for those who look for the new ones below
+        card.metadata = None  # so that the new card is found below
     for card in (first, last):
         assert clickable(world, request_of(card)) is card
         world.slack.click(ANN, card.ts, "approve")
         world.shows(request_of(card), "Approved by")
     assert world.ledger(f"SELECT state FROM requests WHERE card_ts = '{decided.ts}'") == [("closed",)]
-    # Whose card cannot be read gets another, and the old one is left as it is.
+    # A request whose card cannot be read gets another one, and the old card stays as it is.
     for name, request_id in ids.items():
         assert clickable(world, request_id) is not odd[name]
         assert odd[name].edited == 0
@@ -254,7 +254,7 @@ def test_cards_of_another_shape_do_not_keep_a_lost_ledger_from_the_others(
 
 
 @pytest.mark.parametrize("settled_at", ["1e300", "-1e300", "'abc'", "x'00'"])
-def test_a_damaged_row_spoils_no_answer_and_no_card(town: World, settled_at: str) -> None:
+def test_a_damaged_row_harms_no_answer_and_no_card(town: World, settled_at: str) -> None:
     name = f"damaged-{settled_at.encode().hex()}.example"
     decided, waiting = approved(town, f"ann@{name}"), posted(town, f"cat@{name}")
     edits = decided.edited, waiting.edited
@@ -280,7 +280,7 @@ def test_a_damaged_row_spoils_no_answer_and_no_card(town: World, settled_at: str
     assert f"cat@{name}" in town.slack.text_of(answer_to(town, SAM, ""))
     shown = town.slack.text_of(posted(town, f"new@{name}"))
     assert f"ann@{name} asked before; approved on" in shown
-    # And even that request can go on.
+    # Even the damaged requests can go on.
     town.slack.click(BOB, decided.ts, "more", value="revoke")
     town.shows(request_of(decided), "Revoked by <@U0BOB>")
     town.slack.click(ANN, waiting.ts, "approve")

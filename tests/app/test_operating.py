@@ -1,4 +1,4 @@
-"""What an operator asks: is everything as it should be, who let whom in, and what of the old bot?"""
+"""What operators use: check, the webhook, the audit trail, the log, and the settings of the original bot."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
 # check
 
 
-def test_a_sound_world_is_found_sound_and_left_as_it_is(world: World) -> None:
+def test_check_finds_no_problem_where_there_is_none_and_changes_nothing(world: World) -> None:
     world.slack.channels[world.slack.channel_id].is_private = True
     world.slack.user_groups["S0SEC"] = {"handle": "security", "users": [BOB]}
     reviewers = f"{ANN},bob@harbor.example,@harbor.example,S0SEC"
@@ -57,18 +57,22 @@ def test_a_sound_world_is_found_sound_and_left_as_it_is(world: World) -> None:
 
 
 def lock_out(world: World) -> None:
+    """Remove the app from the channel."""
     world.slack.channels[world.slack.channel_id].is_member = False
 
 
 def archive(world: World) -> None:
+    """Archive the channel."""
     world.slack.channels[world.slack.channel_id].is_archived = True
 
 
 def share(world: World) -> None:
+    """Share the channel with another company."""
     world.slack.channels[world.slack.channel_id].is_ext_shared = True
 
 
 def open_ledger(world: World) -> None:
+    """Make a ledger that other users can read."""
     world.start()
     assert stat.S_IMODE(world.database.stat().st_mode) == 0o600
     world.database.chmod(0o644)
@@ -102,7 +106,7 @@ def open_ledger(world: World) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_wrong_is_said_with_how_to_mend_it(
+def test_check_says_what_is_wrong_and_how_to_fix_it(
     world: World, change: Any, settings: dict[str, str], mark: str, words: str
 ) -> None:
     if change:
@@ -129,7 +133,7 @@ def test_a_ledger_that_others_can_read_is_made_private_at_the_start(world: World
 @pytest.mark.parametrize(
     ("off", "mark", "words"), [(3600, "✗", "every click is refused"), (60, "!", "s off Slack")]
 )
-def test_a_wrong_clock_is_seen(
+def test_check_notices_a_wrong_clock(
     world: World, monkeypatch: pytest.MonkeyPatch, off: int, mark: str, words: str
 ) -> None:
     def date(handler: QuietHandler, timestamp: float | None = None) -> str:
@@ -144,13 +148,13 @@ def test_check_knows_the_scopes_of_the_manifest() -> None:
     assert set(check.SCOPES) == set(manifest_scopes())
 
 
-def test_an_address_that_is_not_conveyors_is_not_found_sound(world: World) -> None:
+def test_check_notices_an_address_that_is_not_conveyors(world: World) -> None:
     status, said = run(world, "check", CONVEYOR_API_URL=world.conveyor.url + "/elsewhere")
     assert status == 1
     assert "✗ Conveyor: there is nothing to read the queue at CONVEYOR_API_URL." in said
 
 
-def test_a_password_in_a_wrong_place_is_not_repeated(world: World) -> None:
+def test_check_does_not_repeat_a_password_in_a_wrong_place(world: World) -> None:
     status, said = run(world, "check", DATABASE_URL="postgres://conveyor:secret-word/ledger")
     assert status == 1
     assert "DATABASE_URL must be" in said
@@ -162,7 +166,7 @@ def test_a_password_in_a_wrong_place_is_not_repeated(world: World) -> None:
 
 
 def hook(world: World, body: bytes = b'{"type": "access.requested"}', **changes: str) -> requests.Response:
-    """What Svix sends, with some headers changed."""
+    """Call the webhook as Svix does, with these headers changed; return the answer."""
     now = datetime.now(UTC)
     signature = Webhook(SECRET).sign("msg-1", now.replace(tzinfo=None), body.decode("latin-1"))
     headers = {
@@ -174,10 +178,10 @@ def hook(world: World, body: bytes = b'{"type": "access.requested"}', **changes:
     return requests.post(world.url + "/conveyor/webhook", data=body, headers=headers, timeout=5)
 
 
-def test_a_webhook_makes_the_worker_look_at_once(world: World) -> None:
+def test_a_webhook_makes_the_worker_poll_at_once(world: World) -> None:
     world.start(CONVEYOR_WEBHOOK_SECRET=SECRET, POLL_SECONDS="60")
     eventually(lambda: world.conveyor.calls("GET /exchange/authorization_request_queue"))
-    time.sleep(1.2)  # a look has just been made, and there is at most one a second
+    time.sleep(1.2)  # there has just been a poll, and there is at most one a second
     request_id = world.conveyor.ask("jane@acme.com", "x")
     started = time.monotonic()
     assert hook(world).status_code == 200
@@ -185,7 +189,7 @@ def test_a_webhook_makes_the_worker_look_at_once(world: World) -> None:
     assert time.monotonic() - started < 1.0
 
 
-def test_a_flood_of_webhooks_makes_one_look_a_second(world: World) -> None:
+def test_many_webhooks_make_one_poll_a_second(world: World) -> None:
     world.start(CONVEYOR_WEBHOOK_SECRET=SECRET, POLL_SECONDS="60")
     queue = "GET /exchange/authorization_request_queue"
     eventually(lambda: world.conveyor.calls(queue))
@@ -198,7 +202,7 @@ def test_a_flood_of_webhooks_makes_one_look_a_second(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def hearing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One running app that hears webhooks, for all that do nothing to it."""
+    """A running world with a webhook, shared by tests that do not change it."""
     made = World(tmp_path_factory.mktemp("hearing"))
     made.start(CONVEYOR_WEBHOOK_SECRET=SECRET)
     yield made
@@ -227,7 +231,7 @@ def test_a_bad_webhook_is_refused(
     assert "level=ERROR" not in hearing.log()
 
 
-def test_without_a_secret_nobody_is_heard(world: World) -> None:
+def test_without_a_secret_there_is_no_webhook(world: World) -> None:
     world.start()
     assert hook(world).status_code == 404
 
@@ -236,6 +240,7 @@ def test_without_a_secret_nobody_is_heard(world: World) -> None:
 
 
 def decide_some(world: World) -> tuple[str, str]:
+    """Approve one request and reject another; return their ids."""
     approved, rejected = posted(world, "jane@acme.com"), posted(world, "joe@rival.example")
     world.slack.click(ANN, approved.ts, "approve")
     world.slack.click(SAM, rejected.ts, "reject")
@@ -247,7 +252,7 @@ def decide_some(world: World) -> tuple[str, str]:
     return request_of(approved), request_of(rejected)
 
 
-def test_the_trail_is_exported_whole(world: World) -> None:
+def test_the_whole_trail_is_exported(world: World) -> None:
     world.start()
     approved, rejected = decide_some(world)
     status, said = run(world, "audit", "export", "--format", "json")
@@ -271,7 +276,7 @@ def test_the_trail_is_exported_whole(world: World) -> None:
     assert run(world, "audit", "export", "--since", "tomorrow")[0] == 2
 
 
-def test_nobody_changes_the_trail(world: World) -> None:
+def test_no_line_of_the_trail_can_be_changed_or_deleted(world: World) -> None:
     world.start()
     posted(world)
     for statement in ("UPDATE trail SET event = 'x'", "DELETE FROM trail"):
@@ -333,7 +338,7 @@ def test_access_to_another_trust_center_is_not_what_was_approved_here(world: Wor
     )
 
 
-def test_access_that_outlives_another_request_is_known(world: World) -> None:
+def test_access_of_an_earlier_round_is_no_difference(world: World) -> None:
     world.start()
     approved, rejected = decide_some(world)
     for request_id in (approved, rejected):
@@ -351,7 +356,7 @@ def test_access_that_outlives_another_request_is_known(world: World) -> None:
     assert ("approved", ANN) in trail
 
 
-def test_old_customers_are_forgotten_and_their_cards_left_alone(world: World) -> None:
+def test_old_customers_are_forgotten_and_their_cards_stay(world: World) -> None:
     world.start()
     approved, _ = decide_some(world)
     waiting = posted(world, "cat@wait.example")
@@ -365,7 +370,7 @@ def test_old_customers_are_forgotten_and_their_cards_left_alone(world: World) ->
     assert world.ledger("SELECT count(*) FROM trail WHERE event = 'forgotten'") != [(0,)]
     world.slack.click(ANN, waiting.ts, "approve")
     world.shows(request_of(waiting), "Approved by")
-    world.conveyor.ask_again(approved)  # and whoever asks again is known by what Conveyor says
+    world.conveyor.ask_again(approved)  # and a repeated request has its address from Conveyor
     world.shows(approved, "jane@acme.com", round=2)
 
 
@@ -373,7 +378,7 @@ def test_old_customers_are_forgotten_and_their_cards_left_alone(world: World) ->
 
 
 def test_the_settings_and_cards_of_the_original_bot_are_enough(world: World) -> None:
-    """Its four settings are all that it had; its cards carry no metadata."""
+    """It had only four settings, and its cards have no metadata."""
     client = WebClient(world.slack.bot_token, world.slack.api_url)
     ts = client.chat_postMessage(channel=world.slack.channel_id, text="jane@acme.com requested access")["ts"]
     old = world.slack.find(ts)
@@ -387,7 +392,7 @@ def test_the_settings_and_cards_of_the_original_bot_are_enough(world: World) -> 
     assert card.ts != old.ts
     assert old.edited == 0
     eventually(lambda: world.ledger("SELECT 1 FROM requests WHERE card_ts != ''"))
-    world.slack.click(SAM, card.ts, "approve")  # everybody may decide, as before
+    world.slack.click(SAM, card.ts, "approve")  # everybody may decide, as with the original bot
     world.shows(request_id, "Approved by <@U0SAM>")
 
 
@@ -395,10 +400,11 @@ def test_the_settings_and_cards_of_the_original_bot_are_enough(world: World) -> 
 
 
 def logged(world: World, wanted: re.Pattern[str]) -> bool:
+    """Return whether the log has this."""
     return bool(wanted.search(world.log()))
 
 
-def test_a_request_is_followed_through_the_log_without_its_customer(world: World) -> None:
+def test_the_log_has_every_step_of_a_request_and_not_the_customer(world: World) -> None:
     world.start()
     approved, rejected = decide_some(world)
     for request_id in (approved, rejected):

@@ -1,4 +1,4 @@
-"""What outsiders wrote goes through every message, window and sentence, and nowhere does it act."""
+"""Text from outsiders goes into every message, window and sentence, and has no effect in any of them."""
 
 import logging
 import re
@@ -42,7 +42,7 @@ OURS = {
 
 @pytest.fixture
 def evil(world: World) -> World:
-    """A world in which everybody is called something hostile, and the log is at its most talkative."""
+    """A running world in which people and groups have hostile names, and the log has everything."""
     world.conveyor.add_group(EVIL + FORGED, group_id="evil")
     world.slack.users[ANN].real_name = EVIL + FORGED
     world.slack.users[BOB].name = EVIL + FORGED
@@ -50,6 +50,7 @@ def evil(world: World) -> World:
 
 
 def parts_of(found: Any) -> Iterator[dict[str, Any]]:
+    """Yield every dictionary in blocks, however deep."""
     for inner in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
         yield from parts_of(inner)
     if isinstance(found, dict):
@@ -57,7 +58,7 @@ def parts_of(found: Any) -> Iterator[dict[str, Any]]:
 
 
 def check_sent(request: dict[str, Any], ours: set[str]) -> None:
-    """One call to Slack: markup is ours alone, and so is every mention and every link."""
+    """Check one call to Slack: all markup, mentions and links in it are the app's own."""
     assert not request.get("link_names")
     assert request.get("parse", "none") == "none"
     view = request.get("view") or {}
@@ -76,19 +77,19 @@ def check_sent(request: dict[str, Any], ours: set[str]) -> None:
             assert part["emoji"] is False
     if request.get("text"):
         assert not re.search(r"<(?!@U0ANN>|@U0BOB>|!date\^)", request["text"]), request["text"]
-        if not blocks:  # then this is what is shown
+        if not blocks:  # then Slack shows this text
             check_markup(request["text"])
 
 
 def check_markup(text: str) -> None:
-    """Outsiders' words stand in code, and nothing is left of them outside."""
+    """Check that outsiders' words are only in code, and that all mentions are the app's own."""
     outside = re.sub(r"`[^`]*`", "", text)
     assert "evil" not in outside, text
     assert "bold" not in outside, text
     assert not re.search(r"<(?!@U0ANN>|@U0BOB>|!date\^)", text), text
 
 
-def test_nothing_pings_links_or_formats(evil: World) -> None:
+def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
     address = f'"{EVIL}"@evil.example'
     evil.conveyor.fail(
         "POST /exchange/authorizations", status=422, body={"error": EVIL.replace("<", "") + FORGED}
@@ -98,14 +99,15 @@ def test_nothing_pings_links_or_formats(evil: World) -> None:
     ours = {evil.conveyor.requests[request_id]["_links"]["self"]["href"]}
     eventually(lambda: evil.ledger("SELECT 1 FROM requests WHERE card_ts != ''"))
 
-    evil.slack.click(BOB, card.ts, "reject")  # the window
+    evil.slack.click(BOB, card.ts, "reject")  # the window with the customer's address
     assert evil.slack.open_view(BOB)
-    evil.slack.click(ANN, card.ts, "approve", choose={"groups": ["evil"]})  # refused, with Conveyor's words
+    # Conveyor refuses this, and its words are quoted.
+    evil.slack.click(ANN, card.ts, "approve", choose={"groups": ["evil"]})
     reply = eventually(lambda: evil.slack.replies(card.ts))[0]
     assert "Conveyor said:" in evil.slack.text_of(reply)
     evil.shows(request_id, "asks for access")
 
-    strange = evil.slack.click_payload(SAM, card.ts, "approve")  # somebody who may not
+    strange = evil.slack.click_payload(SAM, card.ts, "approve")  # Sam may not decide
     evil.slack.send_payload(strange)
     evil.told(SAM, "not on the list")
     strange = evil.slack.click_payload(ANN, card.ts, "approve")  # a group that cannot be chosen
@@ -122,7 +124,8 @@ def test_nothing_pings_links_or_formats(evil: World) -> None:
     check_sent(answer.body, ours)
     evil.slack.close(BOB)
 
-    asked = evil.conveyor.ask("joe@rival.example", "Hi")  # a reason in a card and in the text for searching
+    # A reason goes into the card, and into the text that search finds.
+    asked = evil.conveyor.ask("joe@rival.example", "Hi")
     card = evil.shows(asked, "asks for access")
     eventually(lambda: not evil.ledger("SELECT 1 FROM requests WHERE card_ts = ''"))
     ours.add(evil.conveyor.requests[asked]["_links"]["self"]["href"])
@@ -138,7 +141,7 @@ def test_nothing_pings_links_or_formats(evil: World) -> None:
         check_sent(call.request, ours)
     assert evil.slack.problems == []
 
-    for line in evil.log().splitlines():  # which splits at more than newlines
+    for line in evil.log().splitlines():  # splitlines knows more line ends than newlines
         assert re.match(r"\d{4}-\d\d-\d\d \S+ level=\w+ at=|\[\d{4}-", line), line
         assert not line.startswith("2026-01-01")
         assert "evil.example" not in line
@@ -146,7 +149,7 @@ def test_nothing_pings_links_or_formats(evil: World) -> None:
         assert all(char.isprintable() for char in line)
 
 
-def test_a_record_is_one_line_of_visible_characters() -> None:
+def test_a_log_record_is_one_line_of_visible_characters() -> None:
     record = logging.makeLogRecord({"msg": "%s", "args": (EVIL + FORGED,), "levelname": "INFO"})
     line = OneLine("%(levelname)s %(message)s").format(record)
     assert line.splitlines() == [line]

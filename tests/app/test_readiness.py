@@ -1,4 +1,4 @@
-"""What /readyz says: each reason is provoked, and is in the table of docs/operating.md."""
+"""Every reason that /readyz gives is in the tables of docs/operating.md, and every row can be provoked."""
 
 import re
 
@@ -13,7 +13,7 @@ ROWS: list[str] = re.findall(r"^\| `([A-Z][\w ]+(?::| …| is) [^`]*)` \|", OPER
 
 
 def row_of(sentence: str) -> str:
-    """The first row of the tables that this sentence is explained by."""
+    """Return the row of the tables that explains this sentence."""
     for row in ROWS:
         if re.fullmatch(re.escape(row).replace("…", ".+"), sentence):
             return row
@@ -21,11 +21,11 @@ def row_of(sentence: str) -> str:
 
 
 @pytest.mark.long
-def test_every_reason_is_explained_and_no_other(world: World) -> None:
+def test_every_reason_is_explained_and_every_explained_reason_occurs(world: World) -> None:
     seen: set[str] = set()
 
     def says(words: str) -> None:
-        def look() -> bool:
+        def is_said() -> bool:
             try:
                 found = world.readiness()[1]
             except requests.RequestException:
@@ -34,7 +34,7 @@ def test_every_reason_is_explained_and_no_other(world: World) -> None:
             seen.update(map(row_of, sentences))
             return any(words in sentence for sentence in sentences)
 
-        eventually(look, 40, f"{words}\n{world.log()}")
+        eventually(is_said, 40, f"{words}\n{world.log()}")
 
     def no_longer_says(words: str) -> None:
         eventually(lambda: words not in str(world.readiness()[1]), 40, words)

@@ -1,4 +1,4 @@
-"""Who may decide, by the setting and by what Slack says of a person."""
+"""Who may decide, by the setting REVIEWERS and by what Slack says about a person."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +20,8 @@ def slack() -> Iterator[SlackStandIn]:
 
 
 class Clock:
+    """A clock that the test moves."""
+
     now = 1000.0
 
     def __call__(self) -> float:
@@ -32,6 +34,7 @@ def reviewers(slack: SlackStandIn, *allowed: str, clock: Clock | None = None) ->
 
 
 def verdict(who: Reviewers, user_id: str, team_id: str = "T0SANDBOX") -> type[MayNot] | str:
+    """Return the address of somebody who may decide, or why they may not."""
     try:
         return who.check(user_id, team_id).email
     except MayNot as error:
@@ -67,12 +70,12 @@ def test_who_may_decide(
     assert verdict(reviewers(slack, *allowed), user_id) == expected
 
 
-def test_people_of_another_workspace_may_not(slack: SlackStandIn) -> None:
+def test_people_of_another_workspace_may_not_decide(slack: SlackStandIn) -> None:
     assert verdict(reviewers(slack, ANN), ANN, "T0OTHER") is NotAMember
     assert verdict(reviewers(slack, ANN), ANN, "") is NotAMember
 
 
-def test_an_address_with_two_ats_belongs_to_the_last_domain(slack: SlackStandIn) -> None:
+def test_only_the_part_after_the_last_at_is_the_domain(slack: SlackStandIn) -> None:
     slack.users[ANN].email = '"x@harbor.example"@evil.example'
     assert verdict(reviewers(slack, "@harbor.example"), ANN) is NotListed
 
@@ -103,12 +106,14 @@ def test_an_answer_is_kept_for_a_minute_at_most(slack: SlackStandIn) -> None:
     ],
     ids=str,
 )
-def test_when_slack_does_not_say_nobody_may(slack: SlackStandIn, fault: dict[str, Any]) -> None:
+def test_nobody_may_decide_if_slack_does_not_say_who_they_are(
+    slack: SlackStandIn, fault: dict[str, Any]
+) -> None:
     slack.fail("users.info", **fault)
     assert verdict(reviewers(slack), ANN) in (Unknown, NotAMember)
 
 
-def test_a_group_counts_while_its_members_were_read_a_minute_ago(slack: SlackStandIn) -> None:
+def test_a_user_group_counts_only_if_its_members_were_read_within_a_minute(slack: SlackStandIn) -> None:
     slack.user_groups["S0SEC"] = {"handle": "security", "users": [SAM]}
     clock = Clock()
     who = reviewers(slack, "S0SEC", clock=clock)
@@ -122,8 +127,8 @@ def test_a_group_counts_while_its_members_were_read_a_minute_ago(slack: SlackSta
     assert verdict(who, SAM) is Unknown
 
 
-def test_letters_that_fold_into_others_are_others(slack: SlackStandIn) -> None:
+def test_letters_that_fold_into_other_letters_are_not_the_same(slack: SlackStandIn) -> None:
     slack.users[ANN].email = "ann@gro\u00df.example"
     assert verdict(reviewers(slack, "@gross.example", "ann@gross.example"), ANN) is NotListed
-    slack.users[ANN].email = "an\u212a@harbor.example"  # the sign for kelvin
+    slack.users[ANN].email = "an\u212a@harbor.example"  # the Kelvin sign
     assert verdict(reviewers(slack, "ank@harbor.example"), ANN) is NotListed

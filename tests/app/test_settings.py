@@ -1,4 +1,4 @@
-"""Settings: all mistakes at once, in sentences, before anything starts."""
+"""Settings are checked before anything starts, and all mistakes are listed at once, in sentences."""
 
 import os
 import re
@@ -15,6 +15,7 @@ NO_FILE = {"ENV_FILE": os.devnull}
 
 
 def problems(**settings: str) -> list[str]:
+    """Return the mistakes in these settings, added to good ones."""
     with pytest.raises(SettingsError) as caught:
         load({**GOOD, **settings})
     return caught.value.problems
@@ -94,7 +95,7 @@ def test_reviewers_may_be_separated_by_commas_or_spaces() -> None:
         " ,U0ANN,; @corp.example ;\n ann@corp.example\tS0GROUP , ",
     ],
 )
-def test_every_genuine_form_of_a_reviewer_is_accepted(value: str) -> None:
+def test_every_valid_form_of_a_reviewer_is_accepted(value: str) -> None:
     assert set(load({**GOOD, "REVIEWERS": value}).reviewers) == set(re.findall(r"[^\s,;]+", value))
 
 
@@ -129,7 +130,7 @@ def test_a_list_of_reviewers_that_names_nobody_does_not_let_everybody_decide(val
         ("ann@corp.example@corp.example", "write an email address, an @domain"),
     ],
 )
-def test_what_is_no_reviewer_is_told_with_what_to_write(value: str, advice: str) -> None:
+def test_an_invalid_reviewer_is_explained_with_what_to_write_instead(value: str, advice: str) -> None:
     first, second = problems(REVIEWERS=f"{value},bob@corp.example {value}")
     assert first == second
     assert first.startswith(f"REVIEWERS has “{value}”: {advice}")
@@ -167,7 +168,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     [["app.py"], ["-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]],
     ids=["python app.py", "gunicorn"],
 )
-def test_a_wrong_start_ends_at_once_with_every_mistake(command: list[str]) -> None:
+def test_a_start_with_mistakes_ends_at_once_and_lists_them(command: list[str]) -> None:
     ended = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
@@ -188,7 +189,7 @@ def test_a_wrong_start_ends_at_once_with_every_mistake(command: list[str]) -> No
     assert "Traceback" not in ended.stderr
 
 
-def test_reviewers_that_name_nobody_end_the_start(tmp_path: Path) -> None:
+def test_a_start_with_reviewers_that_name_nobody_ends_at_once(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,
@@ -203,7 +204,7 @@ def test_reviewers_that_name_nobody_end_the_start(tmp_path: Path) -> None:
     assert not (tmp_path / "ledger.db").exists()
 
 
-def test_a_ledger_that_cannot_be_made_ends_the_start(tmp_path: Path) -> None:
+def test_a_start_with_a_ledger_that_cannot_be_made_ends_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ended = subprocess.run(
         [sys.executable, "app.py"],

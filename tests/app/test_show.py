@@ -1,4 +1,4 @@
-"""The pictures of a card, one after another, with the time in our hands."""
+"""The order in which a card's pictures are drawn, with a clock that we move."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ PATIENCE = 2.0
 
 
 class Scene:
-    """A card that waits for a decision, and the loop that draws it."""
+    """One card that waits for a decision, and the loop that draws cards, on a clock that the test moves."""
 
     def __init__(self, slack: SlackStandIn, folder: Path) -> None:
         self.now = 1_000_000.0
@@ -38,6 +38,7 @@ class Scene:
         assert self.slack.cards()
 
     def start(self) -> Show:
+        """Return the loop, as after a start of the app."""
         client = SlackClient(self.slack.bot_token, self.slack.api_url, seconds=PATIENCE)
         channel = Channel(client, self.slack.channel_id)
         eventually(channel.refresh_identity)
@@ -45,7 +46,7 @@ class Scene:
         return Show(channel, self.ledger, Companies(nobody), lambda: True, lambda: self.now)
 
     def move(self) -> None:
-        """Start again with another channel."""
+        """Start the loop again with another channel."""
         members = self.slack.channels[self.slack.channel_id].members
         self.slack.channel_id = "C0OTHER"
         self.slack.channels["C0OTHER"] = SlackChannel("C0OTHER", "other", members)
@@ -59,10 +60,11 @@ class Scene:
 
     @property
     def shown(self) -> str:
+        """The text of the card."""
         return self.slack.text_of(self.slack.cards()[0])
 
     def draw(self, seconds: float = 2.0) -> None:
-        """Let some time pass, and draw what is due."""
+        """Let so many seconds pass, and draw what is due."""
         self.now += seconds
         self.show.round()
 
@@ -77,7 +79,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     slack.stop()
 
 
-def test_an_older_picture_that_arrives_late_does_not_stay(scene: Scene) -> None:
+def test_an_older_picture_that_arrives_late_is_replaced(scene: Scene) -> None:
     assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now)
     late = scene.slack.fail("chat.update", delay=2 * PATIENCE)
     scene.draw()
@@ -91,7 +93,7 @@ def test_an_older_picture_that_arrives_late_does_not_stay(scene: Scene) -> None:
     assert scene.row.show_at is None
 
 
-def test_a_new_picture_does_not_wait_because_an_older_one_may_be_late(scene: Scene) -> None:
+def test_a_new_picture_does_not_wait_for_an_older_one_that_may_be_late(scene: Scene) -> None:
     assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now)
     scene.slack.fail("chat.update", drop="after")
     scene.draw()
@@ -103,7 +105,7 @@ def test_a_new_picture_does_not_wait_because_an_older_one_may_be_late(scene: Sce
     assert "Approved" in scene.shown
 
 
-def test_cards_of_a_former_channel_stay_while_they_can_and_move_when_it_is_archived(scene: Scene) -> None:
+def test_cards_of_a_former_channel_move_when_it_is_archived_and_not_before(scene: Scene) -> None:
     former = scene.slack.channels[scene.slack.channel_id]
     old = scene.slack.cards()[0]
     scene.move()

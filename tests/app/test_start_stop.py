@@ -1,6 +1,6 @@
-"""The process itself: it starts with what there is, stops in order, dies at a bad moment and goes on.
+"""The app starts without Slack and Conveyor, stops in order, and goes on after it was killed.
 
-By HTTP it is `python app.py` as it is; over a socket it is started quickly, with shorter waits.
+By HTTP it is `python app.py` with its own waits; over a socket it is started quickly, with shorter waits.
 """
 
 import os
@@ -19,6 +19,7 @@ from tests.support.world import COMMAND, MODES, World, eventually
 
 @pytest.fixture(params=MODES)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A world of its own for one test, once by HTTP and once over a socket."""
     made = World(tmp_path, by_socket=request.param == "socket")
     if request.param == "http":
         made.command = COMMAND
@@ -45,7 +46,7 @@ def test_a_restart_finishes_what_was_half_done(world: World) -> None:
 
 
 @pytest.mark.long
-def test_a_kill_between_post_and_its_record_posts_no_second_card(world: World) -> None:
+def test_a_kill_between_a_post_and_its_record_posts_no_second_card(world: World) -> None:
     world.slack.fail("chat.postMessage", delay_after=5)
     world.start()
     request_id = world.conveyor.ask("jane@acme.com", "x")
@@ -65,7 +66,8 @@ def test_a_kill_between_post_and_its_record_posts_no_second_card(world: World) -
 
 @pytest.mark.long
 def test_a_lost_ledger_adopts_what_the_channel_shows(world: World) -> None:
-    world.command = []  # or the reviewer is asked to decide again after three minutes
+    # With the app's own waits the reviewer would be asked to decide again after three minutes.
+    world.command = []
     world.start()
     waiting, decided, stuck, landed = (
         request_of(posted(world, f"{name}@acme.com")) for name in ("waiting", "decided", "stuck", "landed")
@@ -123,7 +125,7 @@ def test_the_app_starts_while_slack_and_conveyor_are_down(world: World) -> None:
     world.shows(request_of(card), "Approved by")
 
 
-def test_clicks_before_slack_has_answered_are_told_to_wait(world: World) -> None:
+def test_people_who_click_before_slack_has_answered_are_told_to_wait(world: World) -> None:
     world.start()
     card = posted(world)
     world.stop()
@@ -150,14 +152,14 @@ def test_sigterm_finishes_a_running_decision_and_hands_over(world: World) -> Non
     started = time.monotonic()
     world.start()
     world.shows(request_of(card), "Approved by")
-    assert time.monotonic() - started < 10  # no waiting for the lease of a process that has stopped
+    assert time.monotonic() - started < 10  # a process that has stopped holds no lease
 
 
-def test_an_impatient_ctrl_c_ends_it_in_order(world: World) -> None:
+def test_many_ctrl_c_end_the_app_in_order(world: World) -> None:
     world.start()
     assert world.process
     for _ in range(50):
-        os.killpg(world.process.pid, signal.SIGINT)  # the terminal tells both processes
+        os.killpg(world.process.pid, signal.SIGINT)  # a terminal sends it to both processes
         time.sleep(0.002)
     world.process.wait(timeout=10)
     assert world.ledger("SELECT owner FROM lease") == [("",)]

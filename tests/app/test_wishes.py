@@ -1,4 +1,4 @@
-"""What reviewers and sales reps wish: options, memory, revocation, /rooms, being told, reminders."""
+"""What reviewers and sales reps ask for: options, past requests, revoking, /rooms, "tell me", reminders."""
 
 from itertools import pairwise
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_wrong_day_is_refused_in_place(town: World, values: dict[str, str], bl
     assert writes(town, request_of(card)) == [("POST", True)]
 
 
-def test_a_note_that_nobody_can_read_is_none(town: World) -> None:
+def test_a_note_of_invisible_characters_is_no_note(town: World) -> None:
     card = posted(town)
     town.slack.click(ANN, card.ts, "options")
     town.slack.submit(ANN, values={"reason": "\u200b \u2800\ufe0f"})
@@ -47,7 +47,7 @@ def test_a_note_that_nobody_can_read_is_none(town: World) -> None:
     assert town.ledger(f"SELECT reason FROM requests WHERE id = '{request_of(card)}'") == [("",)]
 
 
-def test_an_end_that_does_not_arrive_is_no_endless_access(town: World) -> None:
+def test_an_approval_without_an_end_is_refused(town: World) -> None:
     card = posted(town)
     town.slack.click(ANN, card.ts, "options")
     payload = town.slack.submit_payload(ANN)
@@ -71,7 +71,7 @@ def test_many_groups_are_found_by_typing_in_the_window(town: World) -> None:
 
 
 @pytest.mark.parametrize("who", [SAM, GUS, EVE])
-def test_the_window_with_options_lets_nobody_else_decide(town: World, who: str) -> None:
+def test_nobody_else_can_decide_in_the_window_with_options(town: World, who: str) -> None:
     card = posted(town)
     town.slack.click(who, card.ts, "options")
     town.told(who, "Nothing was changed" if who != SAM else "nothing was changed")
@@ -84,10 +84,10 @@ def test_the_window_with_options_lets_nobody_else_decide(town: World, who: str) 
     town.slack.close(ANN)
 
 
-# A card that remembers
+# Past requests on a card
 
 
-def test_a_card_tells_of_the_company_and_of_what_was_asked_before(world: World) -> None:
+def test_a_card_shows_the_company_and_its_past_requests(world: World) -> None:
     world.start(POLL_SECONDS="0.5")
     group = world.conveyor.add_group("Reports")
     eventually(lambda: world.ledger("SELECT 1 FROM access_groups"))
@@ -131,17 +131,17 @@ def test_a_card_counts_who_has_access_and_links_to_the_crm(town: World) -> None:
     assert "https://crm.example/accounts/1" in str(card.blocks)
 
 
-def test_a_personal_mail_provider_is_named_and_not_asked_about(town: World) -> None:
+def test_a_personal_email_provider_is_named_and_not_treated_as_a_company(town: World) -> None:
     one, other = posted(town, "someone@gmail.com"), posted(town, "other@gmail.com")
     for card in (one, other):
         assert "gmail.com is a personal mail provider." in town.slack.text_of(card)
-    assert "asked before" not in town.slack.text_of(other)  # strangers at the same provider
+    assert "asked before" not in town.slack.text_of(other)  # they only share a provider
     asked = [call.request["domain"] for call in town.conveyor.calls("GET /exchange/connections")]
     assert "gmail.com" not in asked
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"delay": 30.0}, {"status": 200, "body": []}], ids=str)
-def test_a_card_does_not_wait_for_what_is_only_good_to_know(world: World, fault: dict[str, Any]) -> None:
+def test_a_card_does_not_wait_for_details_of_the_company(world: World, fault: dict[str, Any]) -> None:
     world.start()
     world.conveyor.fail("GET /exchange/connections", times=None, **fault)
     started = world.slack.now()
@@ -149,14 +149,14 @@ def test_a_card_does_not_wait_for_what_is_only_good_to_know(world: World, fault:
     assert float(card.ts) - started < 4
     assert "had access" not in world.slack.text_of(card)
     posted(world, "joe@other.example")
-    assert len(world.conveyor.calls("GET /exchange/connections")) == 1  # and the next card asks no more
+    assert len(world.conveyor.calls("GET /exchange/connections")) == 1  # and the next card does not ask again
     world.conveyor.clear_faults()
 
 
 # Revoke
 
 
-def test_access_is_revoked_once_and_the_card_says_by_whom(town: World) -> None:
+def test_access_is_revoked_once_and_the_card_says_who_revoked_it(town: World) -> None:
     card = approved(town, "rita@revoked.example")
     menu = next(block for block in card.blocks if block.get("accessory"))["accessory"]
     assert "Conveyor does not tell the customer." in menu["confirm"]["text"]["text"]
@@ -178,7 +178,7 @@ def test_access_is_revoked_once_and_the_card_says_by_whom(town: World) -> None:
 
 
 @pytest.mark.parametrize("who", [SAM, GUS, EVE])
-def test_only_reviewers_revoke(town: World, who: str) -> None:
+def test_only_reviewers_can_revoke(town: World, who: str) -> None:
     card = approved(town, "kept@revoked.example")
     town.slack.private.clear()
     town.slack.click(who, card.ts, "more", value="revoke")
@@ -201,7 +201,7 @@ def test_a_refused_revocation_leaves_the_access_and_says_so(town: World) -> None
     assert any(block.get("accessory") for block in card.blocks)
 
 
-def test_a_revocation_that_conveyor_made_before_is_told(town: World) -> None:
+def test_the_card_says_that_access_was_revoked_in_conveyor_before(town: World) -> None:
     card = approved(town, "gone@revoked.example")
     grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "gone@revoked.example")
     town.conveyor.revoke_here(grant["id"])
@@ -214,7 +214,7 @@ def test_a_revocation_that_conveyor_made_before_is_told(town: World) -> None:
     )
 
 
-def test_who_revoked_elsewhere_is_nobody_here(town: World) -> None:
+def test_nobody_is_named_for_a_revocation_in_conveyor(town: World) -> None:
     card = approved(town, "first@nobody.example")
     grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "first@nobody.example")
     late = town.slack.click_payload(ANN, card.ts, "more", value="revoke")
@@ -229,7 +229,7 @@ def test_who_revoked_elsewhere_is_nobody_here(town: World) -> None:
     assert "by <@U0ANN>" not in shown
 
 
-def test_a_letter_to_the_customer_leaves_the_reason_out(town: World) -> None:
+def test_an_email_to_the_customer_leaves_the_reason_out(town: World) -> None:
     card = posted(town, "o'neil+x@acme.com")
     town.slack.click(BOB, card.ts, "reject")
     town.slack.submit(BOB, values={"reason": "internal secret"})
@@ -249,7 +249,7 @@ def test_a_letter_to_the_customer_leaves_the_reason_out(town: World) -> None:
 # /rooms
 
 
-def test_rooms_tells_how_it_stands_when_it_is_asked_again(town: World) -> None:
+def test_rooms_tells_the_access_of_a_customer_who_asked_again(town: World) -> None:
     card = approved(town, "ann@again.example")
     town.conveyor.ask_again(request_of(card))
     town.shows(request_of(card), "asks for access", round=2)
@@ -272,13 +272,13 @@ def test_rooms_tells_how_it_stands_when_it_is_asked_again(town: World) -> None:
         "Web.example.",
     ],
 )
-def test_a_web_address_stands_for_its_company(town: World, typed: str) -> None:
+def test_a_web_address_is_taken_for_its_company(town: World, typed: str) -> None:
     if not town.ledger("SELECT 1 FROM requests WHERE domain = 'web.example'"):
         posted(town, "jane@web.example")
     assert "jane@web.example asked" in town.slack.text_of(answer_to(town, SAM, typed))
 
 
-def test_whoever_got_access_without_this_app_is_asked_about_in_conveyor(town: World) -> None:
+def test_rooms_finds_access_that_was_given_in_conveyor(town: World) -> None:
     town.conveyor.approve_here(town.conveyor.ask("old@before.example", status="approved"))
     said = town.slack.text_of(answer_to(town, SAM, "old@before.example"))
     assert (
@@ -289,7 +289,7 @@ def test_whoever_got_access_without_this_app_is_asked_about_in_conveyor(town: Wo
     )
 
 
-def test_rooms_alone_lists_what_waits_oldest_first(world: World) -> None:
+def test_rooms_without_words_lists_waiting_requests_oldest_first(world: World) -> None:
     world.start()
     for number in (3, 1, 2):
         posted(world, f"p{number}@acme.com", requested_at=f"2026-01-0{number}T00:00:00Z")
@@ -301,7 +301,7 @@ def test_rooms_alone_lists_what_waits_oldest_first(world: World) -> None:
 @pytest.mark.parametrize(
     "typed", ["help", "what?", "payload", "acme", "<!channel> *x*", "a@b@c d", "acme.com,a.example"]
 )
-def test_what_is_not_understood_gets_help(town: World, typed: str) -> None:
+def test_words_that_are_not_understood_get_help(town: World, typed: str) -> None:
     said = town.slack.text_of(answer_to(town, SAM, typed))
     assert "/rooms acme.com" in said
     assert ("I did not understand" in said) == (typed != "help")
@@ -316,7 +316,7 @@ def test_a_long_answer_says_how_many_more_there_are(town: World) -> None:
     assert "2 more, which are older." in said
 
 
-def test_conveyor_being_down_costs_one_line(town: World) -> None:
+def test_while_conveyor_is_down_only_the_line_about_access_is_missing(town: World) -> None:
     approved(town, "down@down.example")
     town.conveyor.fail("GET /exchange/authorizations", times=None, status=503)
     said = town.slack.text_of(answer_to(town, SAM, "down.example"))
@@ -342,7 +342,7 @@ def test_only_members_of_the_channel_are_answered(world: World) -> None:
 
 
 def sam_watches(world: World) -> Message:
-    """A card of which Sam wants to be told."""
+    """Let Sam ask to be told how a new request ends; return its card."""
     card = posted(world, "jane@acme.com")
     answer = answer_to(world, SAM, "acme.com")
     world.slack.click(SAM, answer.ts, "tell_me", via=answer)
@@ -351,10 +351,11 @@ def sam_watches(world: World) -> Message:
 
 
 def told_directly(world: World) -> list[Message]:
+    """Return the direct messages to Sam."""
     return [said for said in world.slack.messages if said.channel == f"D{SAM[1:]}"]
 
 
-def test_a_watcher_is_told_of_the_decision_even_after_a_restart(world: World) -> None:
+def test_a_watcher_is_told_of_the_decision_also_after_a_restart(world: World) -> None:
     world.start()
     card = posted(world, "jane@acme.com")
     answer = answer_to(world, SAM, "acme.com")
@@ -395,7 +396,7 @@ def test_a_kill_forgets_no_watcher_and_tells_at_most_twice(world: World) -> None
     card = sam_watches(world)
     world.kill()
     world.start()
-    # Slack has said it, and the app dies before it knows.
+    # Slack posts the message, and the app dies before it gets the answer.
     world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: request.get("channel") == SAM)
     world.slack.click(ANN, card.ts, "approve")
     eventually(lambda: told_directly(world))
@@ -405,7 +406,7 @@ def test_a_kill_forgets_no_watcher_and_tells_at_most_twice(world: World) -> None
     assert 1 <= len(told_directly(world)) <= 2
 
 
-def test_a_watcher_is_told_however_long_slack_is_silent(world: World) -> None:
+def test_a_watcher_is_told_however_long_slack_fails(world: World) -> None:
     world.waits["worker.back_off.LONGEST_PAUSE"] = 0.05
     world.start()
     card = sam_watches(world)
@@ -418,7 +419,7 @@ def test_a_watcher_is_told_however_long_slack_is_silent(world: World) -> None:
     assert eventually(lambda: told_directly(world))[0].text.startswith("Approved: jane@acme.com")
 
 
-def test_a_late_message_tells_how_it_was_decided_although_it_is_asked_again(world: World) -> None:
+def test_a_late_message_tells_the_outcome_although_the_request_was_repeated(world: World) -> None:
     world.start(POLL_SECONDS="0.1")
     card = sam_watches(world)
     world.slack.fail("chat.postMessage", status=429, headers={"Retry-After": "3"})
@@ -434,7 +435,7 @@ def test_a_late_message_tells_how_it_was_decided_although_it_is_asked_again(worl
     assert "waiting" not in said
 
 
-def test_who_stops_in_the_last_moment_is_not_told(world: World) -> None:
+def test_a_watcher_who_stops_in_the_last_moment_is_not_told(world: World) -> None:
     world.start()
     card = sam_watches(world)
     listed = answer_to(world, SAM, "watching")
@@ -443,15 +444,15 @@ def test_who_stops_in_the_last_moment_is_not_told(world: World) -> None:
     eventually(lambda: fault.used)
     world.slack.click(SAM, listed.ts, "stop_telling", via=listed)
     world.told(SAM, "I will not tell you")
-    posted(world, "joe@acme.com")  # which comes after all that was to be told
+    posted(world, "joe@acme.com")  # whose card is posted after whatever Sam was to be told
     assert told_directly(world) == []
 
 
-# Nothing waits unseen
+# Reminders
 
 
 @pytest.mark.long
-def test_a_waiting_card_is_reminded_of_three_times(world: World) -> None:
+def test_a_waiting_card_gets_three_reminders(world: World) -> None:
     world.start(REMIND_AFTER_HOURS=str(1.5 / 3600))
     card = posted(world)
     replies = eventually(lambda: len(found := world.slack.replies(card.ts)) == 3 and found, seconds=20)
@@ -459,13 +460,13 @@ def test_a_waiting_card_is_reminded_of_three_times(world: World) -> None:
     at = [float(reply.ts) for reply in replies]
     assert all(later - earlier >= 1.4 for earlier, later in pairwise(at))
     queue = "GET /exchange/authorization_request_queue"
-    looks = len(world.conveyor.calls(queue))
-    eventually(lambda: len(world.conveyor.calls(queue)) > looks + 12, seconds=20)
+    polls = len(world.conveyor.calls(queue))
+    eventually(lambda: len(world.conveyor.calls(queue)) > polls + 12, seconds=20)
     assert len(world.slack.replies(card.ts)) == 3
 
 
 @pytest.mark.long
-def test_a_kill_makes_at_most_one_reminder_more(world: World) -> None:
+def test_after_a_kill_there_is_at_most_one_reminder_more(world: World) -> None:
     reminding = {"REMIND_AFTER_HOURS": str(2 / 3600)}
     world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: bool(request.get("thread_ts")))
     world.start(**reminding)

@@ -1,7 +1,7 @@
-"""Random schedules: customers, reviewers, faults of both services, deaths of the app. A seed is a schedule.
+"""Random schedules of customers, reviewers, faults of both services and deaths of the app, one for each seed.
 
-python -m tests.proofs.chaos 1-200      these schedules, several at once
-python -m tests.proofs.chaos 17         this one
+python -m tests.proofs.chaos 1-200      tries these schedules, several at once
+python -m tests.proofs.chaos 17         tries this one
 """
 
 import os
@@ -35,10 +35,10 @@ LULL_SECONDS = 4.0
 PATIENCE = 3.0  # how long somebody waits for buttons to click
 PEOPLE = (ANN, BOB, SAM)  # Sam may not decide
 DECISIONS = ("approve", "reject", "approve with options", "reject")
-LONGEST_LIFE = 120  # commits and calls until an appointed death
+LONGEST_LIFE = 120  # commits and calls until a planned death, at most
 
 HTML = "<!doctype html><title>Sign in</title>"
-# Stalls are longer than the app waits, and shorter than its second look at what it could not confirm.
+# Delays are longer than the app waits, and shorter than it takes to read again what it could not confirm.
 FAULTS: tuple[dict[str, Any], ...] = (
     {"status": 500},
     {"status": 503, "after": True},
@@ -62,7 +62,7 @@ WRITE_FAULTS: tuple[dict[str, Any], ...] = (
     {"status": 403, "body": ""},
 )
 NOBODYS: dict[str, Any] = {"id": "x-1", "email": "mallory@evil.example", "dataroom_id": "room-1"}
-# Answers that look well and are not about what was asked, with the work done and not done.
+# Answers that look good and are about something else; the work is done or not done.
 LIES: dict[str, tuple[dict[str, Any], ...]] = {
     "POST /exchange/authorizations": (NOBODYS | {"status": "gated"}, NOBODYS | {"status": "revoked"}, {}),
     "PATCH /exchange/authorization_requests/*": (NOBODYS | {"status": "ignored"}, {}),
@@ -91,7 +91,7 @@ CONVEYOR_WRITES = (
     "PATCH /exchange/authorization_requests/*",
     "PATCH /exchange/authorizations/*",
 )
-# Not chat.postEphemeral: it is the last way to tell somebody something.
+# Not chat.postEphemeral, which is the last way to tell somebody something.
 SLACK_CALLS = (
     "chat.postMessage",
     "chat.update",
@@ -103,7 +103,7 @@ SLACK_CALLS = (
     "response_url",
 )
 
-# Every change of a row's state, as the database itself saw it.
+# A trigger that notes every change of a row's state in the database itself.
 WITNESS = (
     "CREATE TABLE IF NOT EXISTS witness (id TEXT, old_round INT, old TEXT, new_round INT, new TEXT)",
     "CREATE TRIGGER IF NOT EXISTS witness_state AFTER UPDATE OF state, round ON requests"
@@ -123,7 +123,7 @@ SETTLED = ("approved", "rejected", "revoked", *ELSEWHERE)
 
 @dataclass(frozen=True)
 class Step:
-    """Something happens; `numbers` choose to whom and how, among what there is at that time."""
+    """Something that happens; `numbers` choose to what and how, among what exists at that time."""
 
     name: str
     pause: float
@@ -134,6 +134,8 @@ class Step:
 
 
 class Chaos(MortalWorld):
+    """A world that lives through a schedule."""
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.waits |= {
@@ -146,18 +148,18 @@ class Chaos(MortalWorld):
         self.people = ThreadPoolExecutor(12)
         self.busy: list[Future[None]] = []
         self.witnessed = False
-        self.appointed = False
+        self.planned_death = False
         watch_each_step(self, self.found)
         watch_what_is_told(self, self.found)
         for name in ("Penetration test", "Source code"):
             self.conveyor.add_group(name)
 
     def live(self, steps: list[Step]) -> None:
-        """Let it all happen, then end all faults and wait for rest."""
+        """Let every step happen, then end all faults and wait until everything is at rest."""
         self.begin()
         for step in steps:
             time.sleep(step.pause)
-            DEEDS[step.name][1](self, *step.numbers)
+            EVENTS[step.name][1](self, *step.numbers)
             self.witness()
         for future in self.busy:
             future.result()
@@ -168,22 +170,23 @@ class Chaos(MortalWorld):
         if self.is_dead():
             self.begin()
         self.rest()
-        if self.appointed:
-            self.kill()  # so that no death is left for later
+        if self.planned_death:
+            self.kill()  # so that no planned death is left
             self.begin()
             self.rest()
         assert not self.is_dead(), "the app ended by itself"
 
     def witness(self) -> None:
+        """Set the trigger that notes every change of a state, if it is not set yet."""
         if self.witnessed:
             return
-        with suppress(OperationalError):  # there is no ledger yet, or it is busy
+        with suppress(OperationalError):  # the ledger does not exist yet, or it is busy
             for statement in WITNESS:
                 self.ledger(statement)
             self.witnessed = True
 
-    def turns(self) -> list[str]:
-        """What a row became that it could not become from what it was."""
+    def forbidden_changes(self) -> list[str]:
+        """Return the changes of a row's state that the life of a request does not have."""
         return [
             f"{row_id} became {new} (round {new_round}) from {old} (round {old_round})"
             for row_id, old_round, old, new_round, new in self.ledger("SELECT * FROM witness")
@@ -194,19 +197,23 @@ class Chaos(MortalWorld):
         ]
 
     def has_buttons(self, request_id: str) -> bool:
+        """Return whether the newest card of a request can be clicked."""
         cards = self.cards(request_id)
         return bool(cards) and any(block["type"] == "actions" for block in cards[-1].blocks)
 
     def requests_that_are(self, *statuses: str) -> list[str]:
+        """Return the requests that have one of these statuses in Conveyor."""
         with self.conveyor.lock:
             return [key for key, item in self.conveyor.requests.items() if item["status"] in statuses]
 
 
 def ask(chaos: Chaos, number: int, _: int, __: int) -> None:
+    """A customer asks for access."""
     chaos.conveyor.ask(f"p{number}@acme.com", f"Hello <{number}>")
 
 
 def ask_again(chaos: Chaos, which: int, _: int, __: int) -> None:
+    """A customer repeats a request that was decided."""
     if closed := chaos.requests_that_are("approved", "ignored"):
         request_id = closed[which % len(closed)]
         chaos.asked_again.append((request_id, time.time()))
@@ -214,6 +221,7 @@ def ask_again(chaos: Chaos, which: int, _: int, __: int) -> None:
 
 
 def handle_here(chaos: Chaos, which: int, how: int, group: int) -> None:
+    """Somebody approves, ignores or removes an open request in Conveyor itself."""
     with chaos.conveyor.lock:
         waiting = chaos.requests_that_are(*OPEN)
         if not waiting:
@@ -231,6 +239,7 @@ def handle_here(chaos: Chaos, which: int, how: int, group: int) -> None:
 
 
 def change_groups(chaos: Chaos, which: int, how: int, number: int) -> None:
+    """Somebody adds, renames or deletes an access group in Conveyor."""
     groups = sorted(chaos.conveyor.groups)
     if how % 3 == 0 or not groups:
         chaos.conveyor.add_group(f"Group {number}")
@@ -241,7 +250,7 @@ def change_groups(chaos: Chaos, which: int, how: int, number: int) -> None:
 
 
 def click(chaos: Chaos, which: int, who: int, what: int) -> None:
-    """Somebody waits for the buttons of a request, often one of the newest, and decides it."""
+    """Somebody waits for the buttons of one of the newest requests, and decides it."""
     waiting = (chaos.requests_that_are(*OPEN) or list(chaos.conveyor.requests))[-3:]
     request_id, person = waiting[which % len(waiting)], PEOPLE[who % 3]
     action = DECISIONS[what % len(DECISIONS)]
@@ -257,7 +266,7 @@ def click(chaos: Chaos, which: int, who: int, what: int) -> None:
 
 
 def rush(chaos: Chaos, which: int, who: int, what: int) -> None:
-    """Several people do so at the same moment."""
+    """Several people decide at the same moment."""
     for more in range(3):
         click(chaos, which, who + more, what // (1 + more))
 
@@ -271,7 +280,7 @@ def take_back(chaos: Chaos, which: int, who: int, _: int) -> None:
 
 
 def ask_about(chaos: Chaos, which: int, how: int, _: int) -> None:
-    """Sam asks to be told how a request ends, often one of the newest; now and then, to be told no more."""
+    """Sam asks to be told how one of the newest requests ends, or sometimes not to be told anymore."""
     watched = [deed.request_id for deed in list(chaos.deeds) if deed.what == TELL_ME]
     act, among = (stop_watching, watched) if how % 4 == 0 else (watch, list(chaos.conveyor.requests))
     if among := among[-3:]:
@@ -279,11 +288,13 @@ def ask_about(chaos: Chaos, which: int, how: int, _: int) -> None:
 
 
 def delete_card(chaos: Chaos, which: int, _: int, __: int) -> None:
+    """Somebody deletes a card in Slack."""
     if cards := chaos.slack.cards():
         chaos.slack.delete(cards[which % len(cards)].ts)
 
 
 def break_conveyor(chaos: Chaos, which: int, how: int, times: int) -> None:
+    """The next calls of one kind to Conveyor go wrong."""
     if which % 3 == 0:
         call, faults = CONVEYOR_READS[which // 3 % len(CONVEYOR_READS)], FAULTS
     else:
@@ -293,20 +304,22 @@ def break_conveyor(chaos: Chaos, which: int, how: int, times: int) -> None:
 
 
 def lies(call: str) -> tuple[dict[str, Any], ...]:
+    """Return the faults in which this call is answered with something else."""
     told = LIES.get(call, ())
     return tuple({"status": 200, "body": body, "after": after} for body in told for after in (False, True))
 
 
 def break_slack(chaos: Chaos, which: int, how: int, times: int) -> None:
+    """The next calls of one kind to Slack go wrong."""
     call, faults = SLACK_CALLS[which % len(SLACK_CALLS)], FAULTS
-    if call == "response_url":  # where any 200 is all that Slack says
+    if call == "response_url":  # to which Slack answers nothing but the status
         faults = tuple(fault for fault in FAULTS if fault.get("body") != HTML)
     faults += lies(call)
     chaos.slack.fail(call, 1 + times % 3, **faults[how % len(faults)])
 
 
 def lag_behind(chaos: Chaos, much: int, how_long: int, _: int) -> None:
-    """For a while what can be read in Conveyor is behind what was written there."""
+    """For a while, reads from Conveyor are behind what was written there."""
 
     def catch_up() -> None:
         time.sleep(how_long % 300 / 100)
@@ -317,7 +330,7 @@ def lag_behind(chaos: Chaos, much: int, how_long: int, _: int) -> None:
 
 
 def change_address(chaos: Chaos, which: int, how: int, number: int) -> None:
-    """A request turns into somebody else's, or is for another Trust Center, or is only spelled otherwise."""
+    """A request gets another address or another Trust Center, or its address in other case."""
     with chaos.conveyor.lock:
         waiting = chaos.requests_that_are(*OPEN)[-3:]
         if not waiting:
@@ -333,7 +346,7 @@ def change_address(chaos: Chaos, which: int, how: int, number: int) -> None:
 
 
 def look_up_slowly(chaos: Chaos, much: int, how_long: int, _: int) -> None:
-    """For a while the names of both services take long to be looked up, perhaps too long for any call."""
+    """For a while, looking up the names of both services takes long, perhaps too long for any call."""
     begun = time.time()
 
     def end() -> None:
@@ -346,7 +359,7 @@ def look_up_slowly(chaos: Chaos, much: int, how_long: int, _: int) -> None:
 
 
 def stop_service(chaos: Chaos, which: int, how_long: int, _: int) -> None:
-    """Nothing listens there for a moment."""
+    """One service is down for a moment."""
     stand_in: StandIn = (chaos.slack, chaos.conveyor)[which % 2]
     begun = time.time()
     stand_in.stop()
@@ -355,40 +368,43 @@ def stop_service(chaos: Chaos, which: int, how_long: int, _: int) -> None:
     chaos.outages.append((stand_in, begun, time.time()))
 
 
-def die(chaos: Chaos, appointed: int, number: int, when: int) -> None:
-    """The app is killed now and started again, perhaps with an appointment to die once more."""
+def die(chaos: Chaos, planned_death: int, number: int, when: int) -> None:
+    """The app is killed now and started again, perhaps with another death planned."""
     chaos.kill()
-    kill = Kill("", 1 + number % LONGEST_LIFE, "before" if when % 2 else "after") if appointed % 2 else None
-    chaos.appointed = kill is not None
+    kill = (
+        Kill("", 1 + number % LONGEST_LIFE, "before" if when % 2 else "after") if planned_death % 2 else None
+    )
+    chaos.planned_death = kill is not None
     chaos.begin(kill)
 
 
 def stop(chaos: Chaos, _: int, __: int, ___: int) -> None:
-    """SIGTERM, and a new start."""
+    """The app is stopped by SIGTERM and started again."""
     process = chaos.process
     if process and not chaos.is_dead():
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
         eventually(chaos.is_dead, 40, "the app stops")
-        chaos.appointed = False
+        chaos.planned_death = False
         chaos.begin()
 
 
 def lull(chaos: Chaos, _: int, __: int, ___: int) -> None:
-    """Nothing new happens for a while, so that the app gets on with its work."""
+    """Nothing new happens for a while, so that the app can finish its work."""
     revive(chaos, 0, 0, 0)
     with suppress(AssertionError):
-        eventually(lambda: not chaos.unrest(), LULL_SECONDS)
+        eventually(lambda: not chaos.unfinished(), LULL_SECONDS)
 
 
 def revive(chaos: Chaos, _: int, __: int, ___: int) -> None:
+    """The app is started again if it is dead."""
     if chaos.is_dead():
-        chaos.appointed = False
+        chaos.planned_death = False
         chaos.begin()
 
 
-# How often each happens, and what it does.
-DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
+# How often each kind of step happens, and what it does.
+EVENTS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "ask": (5, ask),
     "ask again": (3, ask_again),
     "handle here": (2, handle_here),
@@ -412,8 +428,9 @@ DEEDS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
 
 
 def schedule(seed: int) -> list[Step]:
+    """Return the steps of this schedule."""
     random = Random(seed)
-    names, weights = list(DEEDS), [weight for weight, _ in DEEDS.values()]
+    names, weights = list(EVENTS), [weight for weight, _ in EVENTS.values()]
     return [Step("ask", 0.0, (0, 0, 0)), Step("ask", 0.0, (1, 0, 0)), Step("lull", 0.0, (0, 0, 0))] + [
         Step(
             random.choices(names, weights)[0],
@@ -425,11 +442,11 @@ def schedule(seed: int) -> list[Step]:
 
 
 def perform(seed: int, folder: Path) -> list[str]:
-    """What was broken by this schedule."""
+    """Live through a schedule; return what was broken."""
     chaos = Chaos(folder)
     try:
         chaos.live(schedule(seed))
-        found = chaos.found + broken(chaos) + promises_broken(chaos) + chaos.turns()
+        found = chaos.found + broken(chaos) + promises_broken(chaos) + chaos.forbidden_changes()
     except AssertionError as error:
         found = [*chaos.found, str(error)]
     finally:
@@ -441,7 +458,7 @@ def perform(seed: int, folder: Path) -> list[str]:
 
 
 def seeds(wanted: str) -> list[int]:
-    """The numbers in, for instance, “1-20,77”."""
+    """Return the numbers in a text such as “1-20,77”."""
     found: list[int] = []
     for part in wanted.split(","):
         first, _, last = part.partition("-")

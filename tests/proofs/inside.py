@@ -1,4 +1,4 @@
-"""The app inside the test's own process: real signed bytes in, real HTTP to the stand-ins."""
+"""The app inside the test's own process: signed bytes go in, and real HTTP goes to the stand-ins."""
 
 import logging
 import sqlite3
@@ -24,7 +24,7 @@ from tests.support.world import REVIEWERS, eventually
 
 
 class Inside:
-    """The app with two cards whose background has stopped, so that nothing changes but by what is sent."""
+    """The app with two cards. Its background is stopped, so that only what is sent changes anything."""
 
     def __init__(self, folder: Path) -> None:
         self.slack, self.conveyor = SlackStandIn(), ConveyorStandIn()
@@ -63,7 +63,7 @@ class Inside:
         self._rows = sqlite3.connect(database)
 
     def close(self) -> None:
-        """Everything that was to be told is told, and nothing else."""
+        """Stop the app, which still sends what people are to be told, and the stand-ins."""
         self.parts.stop()
         self._rows.close()
         logging.getLogger().removeHandler(self.log)
@@ -71,47 +71,49 @@ class Inside:
         self.conveyor.stop()
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> TestResponse:
-        """What the real route answers."""
+        """Send a body to the route that Slack calls; return the answer."""
         return self.client.post("/slack/events", data=body, headers=dict(headers))
 
     def rows(self) -> list[Row]:
+        """Return both requests as the ledger has them."""
         return [row for each in self.ids if (row := self.ledger.decisions.find(each))]
 
     def cards(self) -> list[Message]:
+        """Return both cards."""
         return [card for row in self.rows() if (card := self.slack.find(row.card_ts))]
 
     def state(self) -> list[object]:
-        """All that a request may have changed: the ledger, the channel, windows, Conveyor."""
+        """Return all that a body could change: the ledger, the channel, windows and Conveyor."""
         count = "SELECT (SELECT count(*) FROM trail), (SELECT count(*) FROM notes)"
         shown = [(message.ts, message.edited) for message in self.slack.messages]
         windows, told = len(self.slack.views), len(self.conveyor.decisions)
         return [self.rows(), self._rows.execute(count).fetchall(), shown, windows, told]
 
     def calm_state(self) -> list[object]:
-        """The same, once all that was asked is answered."""
+        """Return the same as `state`, after every private answer is sent."""
         wait(self.telling.begun)
         self.telling.begun.clear()
         return self.state()
 
     def asked(self) -> list[str]:
-        """What was asked of Slack and Conveyor, but for private sentences, which take their time."""
+        """Return the calls to Slack and Conveyor, without private answers, which may come later."""
         calls = [exchange.call for exchange in [*self.slack.exchanges, *self.conveyor.exchanges]]
         return [call for call in calls if call not in ("response_url", "chat.postEphemeral")]
 
     def open_again(self) -> None:
-        """Take back what was decided, for the next one."""
+        """Open both requests again, for the next body."""
         self.slack.exchanges.clear()
         for row in self.rows():
             if row.state != State.PENDING:
                 self.ledger.decisions.give_back(row, time.time(), "refused")
 
     def told_twice(self) -> list[str]:
-        """The clicks that were answered more than once."""
+        """Return the clicks that were answered more than once."""
         return [secret for secret, target in self.slack.response_urls.items() if target.uses > 1]
 
 
 class Pool(ThreadPoolExecutor):
-    """Remembers what it was given to do."""
+    """A thread pool that remembers what it was given to do."""
 
     def __init__(self) -> None:
         super().__init__(8)
@@ -123,7 +125,7 @@ class Pool(ThreadPoolExecutor):
 
 
 class Kept(logging.Handler):
-    """Every record that was logged, as it stands in the log."""
+    """Keeps the errors that are logged, and the secrets in any record, as they would be in the log."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What must be true: at the end, when everything is at rest, and at every step on the way there."""
+"""What must be true when everything is at rest, and at every step on the way there."""
 
 import json
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ from tests.proofs.mortal import DECISIONS, STOP_TELLING, TELL_ME, Deed, MortalWo
 from tests.support.launcher import SHORT
 from tests.support.world import eventually
 
-# The life of a request, as the trail tells it: what may follow what. An empty word is its beginning.
+# The life of a request in the trail: which events may come before each event. "" is the beginning.
 DECIDED = ("approved", "rejected", "revoked", "approved elsewhere", "ignored elsewhere", "gone")
 WAITING = ("asked", "adopted as pending", "asked again", "given back")
 ANYWHERE = (*WAITING, "approving", "rejecting", "adopted as approving", "adopted as rejecting")
@@ -45,10 +45,10 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
 CLAIMS = ("approving", "rejecting", "revoking")
 BESIDE = ("refused", "opened", "reminder", "watching", "not watching", "changed in Conveyor")
 TOO_LATE = "too late to watch"
-# What has ended, for which it is too late; what is adopted as revoking was approved, and may be so again.
+# After these events it is too late to watch. What is adopted as revoking was approved, and may be again.
 ENDED = (*DECIDED, "adopted as closed", "adopted as revoking")
 
-# What Conveyor must say of a request whose row is in this state; nothing: that it is not there.
+# The statuses that Conveyor may have for a request whose row is in this state; None: it does not exist.
 STATUS_OF = {
     "pending": OPEN,
     "approved": ("approved",),
@@ -64,12 +64,12 @@ VERB_OF = {"approved": "POST", "rejected": "PATCH"}
 CLEAR_REFUSALS = range(400, 500)
 NOT_CLEAR = (408, 425, 429)
 UNANSWERED = 503  # Slack shows a warning beside the button
-# The two ways in which a click is answered, the second when the first has failed.
+# The two ways in which a click is answered; the second is used if the first fails.
 WAYS = ("response_url", "chat.postEphemeral")
 
 
 def broken(world: MortalWorld) -> list[str]:
-    """Every promise that is broken in a world at rest, a sentence each."""
+    """Return every invariant that is broken in a world at rest, each as a sentence."""
     ledger = Ledger(world.settings["DATABASE_URL"])
     try:
         rows = {
@@ -92,7 +92,7 @@ def broken(world: MortalWorld) -> list[str]:
 
 
 def _after_a_while(check: Callable[[], list[str]]) -> list[str]:
-    """What is still found when private sentences had time to arrive."""
+    """Return what a check still finds when private answers have had time to arrive."""
     try:
         eventually(lambda: not check(), 5)
     except AssertionError:
@@ -101,10 +101,12 @@ def _after_a_while(check: Callable[[], list[str]]) -> list[str]:
 
 
 def payload_of(card: Message) -> dict[str, Any]:
+    """Return the payload of a card's metadata, or an empty dictionary."""
     return dict((card.metadata or {}).get("event_payload") or {})
 
 
 def one_card_each(world: MortalWorld) -> list[str]:
+    """Every round of a request has at most one card, and every open request has one."""
     cards = Counter(
         (payload_of(card).get("id"), payload_of(card).get("round")) for card in world.slack.cards()
     )
@@ -118,12 +120,12 @@ def one_card_each(world: MortalWorld) -> list[str]:
 
 
 def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
-    """Ledger, Conveyor and card say the same, and the card is the picture of its row."""
+    """The ledger, Conveyor and the card say the same, and the card shows exactly its row."""
     name = f"{row.id}, round {row.round}"
     item = world.conveyor.requests.get(row.id)
     status = item["status"] if item else None
     found = []
-    # A request that was opened and closed again between two looks leaves the row as it was.
+    # A request that was opened and closed again between two polls leaves the row as it was.
     unseen = status not in OPEN and any(world.closings(row.id, was) for was in STATUS_OF.get(row.state, ()))
     if status not in STATUS_OF.get(row.state, ()) and not (
         unseen and row.id in [asked for asked, _ in world.asked_again]
@@ -131,7 +133,7 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
         found.append(f"{name} is {row.state} in the ledger, {status} in Conveyor")
     card = world.slack.find(row.card_ts)
     if card is None:
-        # A card that somebody deleted is posted again only while its request is open.
+        # A deleted card is posted again only while its request is open.
         return [*found, f"{name} has no card"] if row.state == State.PENDING or not row.card_ts else found
     if row.state == State.CLOSED:
         return found
@@ -140,7 +142,7 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     offered = ledger.polls.access_groups(row.dataroom_id) if row.state == State.PENDING else []
     picture = blocks.card(row, offered)
     shown, drawn = world.slack.text_of(card), blocks_text(picture["blocks"])
-    # What others asked before is as it was when the card was drawn.
+    # The past requests of others are as they were when the card was drawn.
     if (card.text, _without_past(shown)) != (picture["text"], drawn):
         found.append(f"{name}: the card is not the picture of its row")
     if row.state in OUTCOME_OF:
@@ -153,7 +155,7 @@ def _without_past(text: str) -> str:
 
 
 def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
-    """The one who is said to have decided did so, with these groups or this reason, in full."""
+    """Whoever is named has decided, for this customer, with these groups or this whole reason."""
     found = []
     deeds = [deed for deed in world.deeds if (deed.user, deed.request_id) == (row.reviewer.id, row.id)]
     if row.reviewer.id not in deciders(world.deeds, row.id):
@@ -169,7 +171,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     grants = [grant for grant in world.conveyor.authorizations.values() if grant["email"] == row.email]
     if row.state == "revoked":
         revokers = {deed.user for deed in world.deeds if (deed.what, deed.request_id) == ("revoke", row.id)}
-        # Nobody is named when Conveyor refused, and then says that it is revoked.
+        # Nobody is named if Conveyor refused and then says that the access is revoked.
         if row.revoker.id and row.revoker.id not in revokers:
             found.append(f"{row.id} was revoked by {row.revoker.id}, who did nothing of the kind")
         if any(grant["status"] != "revoked" for grant in grants):
@@ -177,7 +179,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     if row.state == "approved":
         if grants and all(grant["status"] == "revoked" for grant in grants):
             found.append(f"{row.id} is approved in the ledger, and revoked in Conveyor")
-        # Asked again and approved in Conveyor between two looks: a later grant is not of this decision.
+        # Only grants until then count: the request may have been repeated and approved in Conveyor since.
         then = datetime.fromtimestamp(row.settled_at or 0.0, UTC)
         by_then = [grant for grant in grants if datetime.fromisoformat(grant["created_at"]) <= then]
         granted = {group["id"] for group in by_then[-1]["_embedded"]["access_groups"]} if by_then else None
@@ -189,7 +191,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
 
 
 def writes_are_earned(world: MortalWorld) -> list[str]:
-    """Each write follows a read that said “open”; after a doubtful write two of them, some time apart."""
+    """Each write follows a read that said “open”; after a doubtful write, two such reads some time apart."""
     found = []
     with world.conveyor.lock:
         exchanges = list(world.conveyor.exchanges)
@@ -238,18 +240,18 @@ def _read_as_open(exchange: Exchange) -> list[str]:
 
 
 def _decisions(world: MortalWorld) -> list[Decision]:
-    """What was decided of requests; a revocation names neither request nor reviewer."""
+    """Return the decisions on requests; a revocation names neither a request nor a reviewer."""
     every = list(world.conveyor.decisions)
     return [decision for decision in every if not decision.call.startswith("PATCH /exchange/authorizations/")]
 
 
 def life_cycle(world: MortalWorld) -> list[str]:
-    """The trail has only steps that a request's life knows, and no write without a claim."""
+    """The trail has only steps that a request may take, and there is no write without a claim."""
     found = []
     last: dict[str, str] = defaultdict(str)
     claims: set[tuple[str, str]] = set()
     ended: set[str] = set()
-    # The rest of the trail is about clicks, questions, reminders and starts.
+    # The other events are about clicks, questions, reminders and starts.
     of_life = f"request_id != '' AND event NOT IN ({', '.join(map(repr, BESIDE))})"
     query = f"SELECT event, request_id, person_email FROM trail WHERE {of_life} ORDER BY number"
     for event, request_id, email in world.ledger(query):
@@ -274,7 +276,7 @@ def life_cycle(world: MortalWorld) -> list[str]:
 
 
 def clicks_are_answered(world: MortalWorld) -> list[str]:
-    """Every click ended in something that its person could see."""
+    """After every click its person could see something."""
     found = []
     trail = {
         str(trigger): (str(event), int(str(number)))
@@ -289,7 +291,7 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
         answer = deed.answer
         assert answer
         if answer.status is None:
-            # When an answer is late, Slack tells the person itself.
+            # If an answer is late, Slack itself shows a warning.
             if answer.seconds < ACK_SECONDS and not world.was_down(deed.begun, deed.ended):
                 found.append(f"{name} was not answered ({answer.error}, {answer.seconds:.1f} s)")
             continue
@@ -297,16 +299,17 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
         if answer.status == UNANSWERED and _reached_nobody(world, deed):
             if event in CLAIMS:
                 found.append(f"{name} was answered {answer.status} and counts: “{event}”")
-            answers += [said.ts for said in world.said_about(deed)]  # so it is no answer to another click
+            # So that it is not taken for an answer to another click.
+            answers += [said.ts for said in world.said_about(deed)]
             continue
         if answer.status != 200:
             found.append(f"{name} was answered {answer.status}: {answer.body}")
             continue
         if deed.seen or deed.said or deed.begun < world.ledger_lost_at:
-            continue  # a modal or an answer says it; and with a lost ledger the card does, see `agreement`
+            continue  # a window or an answer shows it; after a lost ledger the card does, see `agreement`
         if event in CLAIMS:
             continue  # the card shows it, see `agreement` and `life_cycle`
-        if not world.was_down(deed.begun, deed.ended, starting=0.0):  # it serves, since it answered
+        if not world.was_down(deed.begun, deed.ended, starting=0.0):  # the app serves, since it answered
             silent[deed.user] += 1
     told = Counter(private.user for private in world.slack.private if private.ts not in answers)
     for user, number in silent.items():
@@ -316,9 +319,9 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
 
 
 def _reached_nobody(world: MortalWorld, deed: Deed) -> bool:
-    """Whether Slack took what there was to say of this click in neither way, as far as the app can know."""
+    """Return whether Slack accepted the answer to this click in neither way, as far as the app can know."""
     if deed.what in (TELL_ME, STOP_TELLING) or deed.sent.get("type") != "block_actions":
-        return False  # questions are answered later, and modals by the answer itself
+        return False  # commands are answered later, and windows in the answer itself
     with world.slack.lock:
         during = [each for each in world.slack.exchanges if deed.begun <= each.at <= deed.ended]
     mine = [each for each in during if each.call in WAYS and each.request.get("user", deed.user) == deed.user]
@@ -330,14 +333,14 @@ def _reached_nobody(world: MortalWorld, deed: Deed) -> bool:
 
 
 def _is_taken(exchange: Exchange) -> bool:
-    """Whether the app certainly got Slack's answer, and it was a good one."""
+    """Return whether the app certainly got an answer of Slack's that says that it worked."""
     words = exchange.response if isinstance(exchange.response, dict) else {}
     good = exchange.call == "response_url" or words.get("ok") is True
     return exchange.status == 200 and good and "trickle" not in exchange.fault
 
 
 def reviewers_are_told(world: MortalWorld) -> list[str]:
-    """Whoever's decision was given back is named in the thread of the card."""
+    """A reviewer whose decision was given back is named in the thread of the card."""
     query = "SELECT request_id, person_id FROM trail WHERE event = 'given back' AND person_id != ''"
     given_back = Counter((str(request_id), str(person)) for request_id, person in world.ledger(query))
     with world.slack.lock:
@@ -357,10 +360,10 @@ def reviewers_are_told(world: MortalWorld) -> list[str]:
 
 
 def watch_each_step(world: MortalWorld, found: list[str]) -> None:
-    """Look at every message about a card as it is sent: what it says must be true already."""
+    """Check every message about a card as it is sent: what it says must be true already."""
     shown: dict[tuple[str, str], set[int]] = defaultdict(set)
 
-    def look(exchange: Exchange) -> None:
+    def check(exchange: Exchange) -> None:
         if exchange.call not in ("chat.postMessage", "chat.update") or not isinstance(exchange.request, dict):
             return
         metadata = exchange.request.get("metadata")
@@ -378,9 +381,9 @@ def watch_each_step(world: MortalWorld, found: list[str]) -> None:
         if reviewer and state != "pending" and reviewer not in deciders(world.deeds, request_id):
             found.append(f"a card of {request_id} says {state} by {reviewer}, who did not click")
 
-    world.slack.on_exchange.append(look)
+    world.slack.on_exchange.append(check)
 
 
 def deciders(deeds: list[Deed], request_id: str) -> set[str]:
-    """Who tried to decide this request."""
+    """Return the people who tried to decide this request."""
     return {deed.user for deed in list(deeds) if deed.request_id == request_id and deed.what in DECISIONS}

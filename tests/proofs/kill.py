@@ -1,7 +1,7 @@
 """Kill the app at every commit and outgoing call of a scenario, before and after it, and start it again.
 
-python -m tests.proofs.kill                 every point of every scenario, with the ledger kept and lost
-python -m tests.proofs.kill approve:lost    every point of one of them
+python -m tests.proofs.kill                 every moment of every scenario, with the ledger kept and lost
+python -m tests.proofs.kill approve:lost    every moment of one scenario, with the ledger lost
 """
 
 import sys
@@ -31,9 +31,9 @@ AT_ONCE = 4
 HIT_SECONDS = 4.0
 PATIENCE = 5  # on a loaded machine somebody may be told to click again
 
-MISSED = "the moment to die did not come"  # the looks at Conveyor come as often as the time they are given
+MISSED = "the moment to die did not come"  # how many polls there are depends on the time
 
-# Who does what with the card, all at the same moment.
+# Who does what with the card; all of them do it at the same moment.
 SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "post": [],
     "approve": [(ANN, "approve")],
@@ -53,7 +53,7 @@ LEDGERS = ("kept", "lost")
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment: a scenario, what becomes of the ledger while the app is dead, and when it dies."""
+    """One run: a scenario, whether the ledger is kept or lost after the kill, and when the app dies."""
 
     scenario: str
     ledger: str
@@ -64,7 +64,7 @@ class Run:
 
 
 class Stage(MortalWorld):
-    """One open request, and two that were decided before: their cards are their only record."""
+    """A world with one open request, and two decided ones that are known only from their cards."""
 
     def __init__(self, folder: Path, scenario: str) -> None:
         super().__init__(folder)
@@ -85,15 +85,15 @@ class Stage(MortalWorld):
         self.request_id = self.conveyor.ask("jane@acme.com", "Hello")
 
     def is_clickable(self) -> bool:
-        """Whether the request has a card that the ledger knows as well."""
+        """Return whether the ledger knows the request's card, so that a click on it counts."""
         try:
             query = f"SELECT card_ts FROM requests WHERE id = '{self.request_id}' AND state = 'pending'"
             return any(card_ts for (card_ts,) in self.ledger(query))
         except Exception:
-            return False  # there is no ledger yet
+            return False  # the ledger does not exist yet
 
     def play(self) -> None:
-        """Let the people click as soon as they can, and again if they are told to, until all is done."""
+        """Let people click as soon as they can, and again if they are told to, until it is decided."""
         for _ in range(PATIENCE):
             eventually(lambda: self.is_dead() or self.is_clickable(), REST_SECONDS, "a card to click")
             with ThreadPoolExecutor(3) as pool:
@@ -105,10 +105,11 @@ class Stage(MortalWorld):
                 return
 
     def broken(self) -> list[str]:
-        """Whatever is wrong, at rest."""
+        """Return whatever is wrong, at rest."""
         return self.found + broken(self) + promises_broken(self) + self.untouched()
 
     def untouched(self) -> list[str]:
+        """The cards of the requests that were decided before have not been changed."""
         now = [(card.ts, card.text, card.edited) for card in self.slack.cards() if card.ts in self._old()]
         return [] if now == self.decided else [f"decided cards were touched: {self.decided} → {now}"]
 
@@ -117,7 +118,7 @@ class Stage(MortalWorld):
 
 
 def perform(run: Run, folder: Path) -> list[str]:
-    """What was broken in this run."""
+    """Do one run; return what was broken."""
     stage = Stage(folder, run.scenario)
     try:
         stage.begin(run.kill)
@@ -132,7 +133,7 @@ def perform(run: Run, folder: Path) -> list[str]:
         stage.begin()
         stage.rest()
         found = stage.broken()
-        # Whoever sees buttons still, or again, clicks again: what was left open can be concluded.
+        # Whoever still sees buttons clicks again: a request that was left open can still be decided.
         if not found and stage.people and stage.is_clickable():
             stage.play()
             found = stage.broken()
@@ -148,7 +149,7 @@ def perform(run: Run, folder: Path) -> list[str]:
 
 
 def moments(scenario: str, folder: Path) -> list[Kill]:
-    """The moments at which the app may die in this scenario: each commit and call of a quiet run."""
+    """Return when the app may die in this scenario: at every commit and call of a run without kills."""
     stage = Stage(folder, scenario)
     try:
         stage.begin()
@@ -167,6 +168,7 @@ def moments(scenario: str, folder: Path) -> list[Kill]:
 
 
 def runs(wanted: str, folder: Path) -> Iterator[Run]:
+    """Yield the runs of a scenario such as “approve” or “approve:lost”, or of all."""
     scenario, _, ledger = wanted.partition(":")
     for name in [scenario] if scenario else SCENARIOS:
         own = folder / name.replace(" ", "-")

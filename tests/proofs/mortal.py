@@ -1,4 +1,4 @@
-"""A world whose app is killed and started again, and people who click in it and remember what came of it."""
+"""A world whose app is killed and started again, with a list of what people did and what came of it."""
 
 import json
 import threading
@@ -24,9 +24,9 @@ from worker.upkeep import REMINDERS
 
 POLL_SECONDS = "0.2"
 STARTING_SECONDS = 10.0  # on a loaded machine
-REST_SECONDS = 60.0  # the same
-HEARING_SECONDS = 6.0  # until an answer to a question has come, if it comes
-LAG_SECONDS = 2.0  # longer than the app waits before a second write, shorter than it waits to give back
+REST_SECONDS = 60.0  # also on a loaded machine
+HEARING_SECONDS = 6.0  # how long somebody waits for the answer to a question
+LAG_SECONDS = 2.0  # longer than the app waits before a second write, and shorter than until it gives back
 ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
 DECISIONS = ("approve", "reject", "revoke")
@@ -35,7 +35,7 @@ REMINDER = str(blocks.note("reminder", "", "")["text"])
 
 @dataclass
 class Deed:
-    """What somebody did with a card, and how the app answered; `seen` is what the answer itself showed."""
+    """One thing that somebody did in Slack, and how the app answered; `seen` is what the answer showed."""
 
     user: str
     request_id: str
@@ -46,12 +46,12 @@ class Deed:
     answer: Answer | None = None
     seen: str = ""
     about: str = ""  # the customer's address
-    shown: frozenset[str] = frozenset()  # the address on the card, right before and right after a click
-    said: list[Private] = field(default_factory=list)  # by the address that Slack sent for answers
+    shown: frozenset[str] = frozenset()  # the addresses on the card, right before and right after a click
+    said: list[Private] = field(default_factory=list)  # what was posted to its response_url
 
     @property
     def sent(self) -> dict[str, Any]:
-        """What Slack sent for it."""
+        """What Slack sent to the app for it."""
         assert self.answer
         body, _ = self.answer.sent
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
@@ -63,7 +63,7 @@ class Deed:
 
 
 class MortalWorld(World):
-    """Starts the app by the launcher, so that it can die at a chosen moment."""
+    """A World whose app can be killed at a chosen moment, with a list of what people did in it."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -80,17 +80,18 @@ class MortalWorld(World):
         self._dying = threading.Lock()
 
     def begin(self, kill: Kill | None = None) -> None:
-        """Start the app; returns at once."""
+        """Start the app, perhaps to be killed at some moment; return at once."""
         self.starts.append(time.time())
         self.events_file = self.folder / f"events-{len(self.starts)}"
         self.launch(kill)
 
     def events(self) -> list[str]:
-        """The names of the commits and outgoing calls since the last start."""
+        """Return the names of the commits and outgoing calls since the last start."""
         assert self.events_file
         return self.events_file.read_text().splitlines() if self.events_file.exists() else []
 
     def is_dead(self) -> bool:
+        """Return whether the app is dead; its end is noted when that is first seen."""
         with self._dying:
             if self.process and self.process.poll() is None:
                 return False
@@ -105,14 +106,14 @@ class MortalWorld(World):
             self.is_dead()
 
     def lose_ledger(self) -> None:
-        """Delete it, as an operator might between two starts."""
+        """Delete the ledger, as an operator might do between two starts."""
         if self.database.parent.exists():
             for file in self.database.parent.iterdir():
                 file.unlink()
         self.ledger_lost_at = time.time()
 
     def closings(self, request_id: str, status: str | None) -> int:
-        """How often a request was closed like this, by the app or by people in Conveyor."""
+        """Return how often a request got this status, from the app or from people in Conveyor."""
         verb = {"approved": "POST", "ignored": "PATCH"}.get(status or "", "-")
         with self.conveyor.lock:
             ours = [
@@ -123,12 +124,12 @@ class MortalWorld(World):
         return len(ours) + self.closed_here.count((request_id, status))
 
     def every_start(self) -> list[float]:
-        """Also of processes with which the app replaced one that could not raise its lease in time."""
+        """Return all starts, also of processes that replaced one which could not renew its lease in time."""
         own = self.ledger("SELECT at FROM trail WHERE event = 'start'")
         return [*self.starts, *(float(str(at)) for (at,) in own)]
 
     def was_down(self, begun: float, ended: float, starting: float = STARTING_SECONDS) -> bool:
-        """Whether the app was dead or starting then, or a service was out, or shortly before or after."""
+        """Return whether the app was dead or starting, or a service was out, about then."""
         again = {end: min((at for at in self.starts if at > end), default=ended) for end in self.ends}
         died = any(end <= ended + 1.5 and begun - 0.5 <= start for end, start in again.items())
         began = any(begun - starting <= start <= ended + 1.5 for start in self.every_start())
@@ -140,13 +141,13 @@ class MortalWorld(World):
         return any(asked == request_id and after < at < before for asked, at in self.asked_again)
 
     def is_slow(self, at: float) -> bool:
-        """Whether a service was out then, or a look-up slow, so that an answer may have come too late."""
+        """Return whether a service was out or a look-up slow then, so that an answer may have come late."""
         return any(out <= at <= end + LAG_SECONDS for _, out, end in self.outages)
 
     # Waiting
 
-    def unrest(self) -> str:
-        """What is still to be done; empty when everything is at rest."""
+    def unfinished(self) -> str:
+        """Return what the app still has to do, or "" if everything is at rest."""
         if self.is_dead():
             return "the app is dead"
         try:
@@ -156,7 +157,7 @@ class MortalWorld(World):
         except (OperationalError, ValueError):
             return "there is no ledger yet"
         if lease[0] is None or lease[1] is None or lease[2]:
-            return f"no complete look: {lease}"
+            return f"no complete poll: {lease}"
         if due := [row for row in rows if row[2] is not None or row[3] is not None]:
             return f"due: {due}"
         if notes:
@@ -169,49 +170,49 @@ class MortalWorld(World):
         return "" if waiting == is_open else f"open in Conveyor: {is_open}, waiting here: {waiting}"
 
     def rest(self, seconds: float = REST_SECONDS) -> None:
-        """Wait until everything is at rest, and still is after another look at Conveyor."""
-        looked: set[object] = set()
+        """Wait until everything is at rest, and still is after another poll."""
+        polls: set[object] = set()
 
         def calm() -> bool:
-            if self.unrest():
-                looked.clear()
+            if self.unfinished():
+                polls.clear()
             else:
-                looked.add(self.ledger("SELECT polled_at FROM lease")[0][0])
-            return len(looked) == 2 or self.is_dead()
+                polls.add(self.ledger("SELECT polled_at FROM lease")[0][0])
+            return len(polls) == 2 or self.is_dead()
 
         try:
             eventually(calm, seconds)
         except AssertionError:
-            raise AssertionError(f"no rest in {seconds} s: {self.unrest()}") from None
+            raise AssertionError(f"no rest in {seconds} s: {self.unfinished()}") from None
 
     # What people do
 
     def does(self, user: str, request_id: str, what: str) -> None:
-        """Somebody does something with the newest card of a request, if it lets them."""
+        """Let somebody do something with the newest card of a request, if there is one."""
         if cards := self.cards(request_id):
             ACTIONS[what](self, user, request_id, cards[-1].ts)
 
     def attempt(self, deed: Deed, act: Callable[[], Answer], ts: str = "") -> None:
-        """Do it, with the card `ts` if it is about one."""
+        """Let somebody do something, with the card `ts` if it is about a card, and note it."""
         self.deeds.append(deed)
         deed.shown |= self.address_on(ts)
         try:
             deed.answer = act()
         except Refused:
-            self.deeds.remove(deed)  # the button is not there any more, and they see that
+            self.deeds.remove(deed)  # the button is gone, and they see that
         deed.shown |= self.address_on(ts)
         deed.ended = time.time()
         if deed.answer and deed.answer.status is None:
             with suppress(AssertionError):
-                eventually(self.is_dead, 0.5)  # so that its end is written down now
+                eventually(self.is_dead, 0.5)  # so that its end is noted now
 
     def address_on(self, ts: str) -> frozenset[str]:
-        """The customer's address on a card, if the card is there."""
+        """Return the customer's address on a card, or nothing if there is no such card."""
         card = self.slack.find(ts)
         return frozenset([(card.metadata or {})["event_payload"]["email"]]) if card else frozenset()
 
     def ask(self, deed: Deed, act: Callable[[], Answer]) -> Private | None:
-        """What the app says when somebody asks it, if it says something."""
+        """Let somebody use a command or its buttons; return the app's answer, or None."""
         self.attempt(deed, act)
         if deed.answer is None or deed.answer.status != 200:
             return None
@@ -222,35 +223,38 @@ class MortalWorld(World):
         return deed.said[0] if deed.said else None
 
     def said_about(self, deed: Deed) -> list[Private]:
-        """What was said by the address that Slack sent for answers; it grows."""
+        """Return what was posted to the response_url so far; the list goes on growing."""
         return self.slack.response_urls[deed.sent["response_url"].rpartition("/")[2]].ephemerals
 
 
 def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve, with the first group if the card offers it."""
     groups = sorted(world.conveyor.groups)[:1]
 
     def act() -> Answer:
         try:
             return world.slack.click(user, ts, "approve", choose={"groups": groups})
-        except Refused:  # the card does not offer these
+        except Refused:  # the card does not offer this group
             return world.slack.click(user, ts, "approve")
 
     world.attempt(Deed(user, request_id, "approve"), act, ts)
 
 
 def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Reject, for a reason that nobody else gives."""
     reason = f"{user} says no to {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
     deed = Deed(user, request_id, "reject", reason.strip())
     _in_a_window(world, deed, ts, "reject", {"reason": reason})
 
 
 def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve in the window with options."""
     values = {"nda": ["nda"], "ends": "90", "reason": f"{user} says yes & <so on>"}
     _in_a_window(world, Deed(user, request_id, "approve"), ts, "options", values)
 
 
 def _in_a_window(world: MortalWorld, deed: Deed, ts: str, button: str, values: dict[str, Any]) -> None:
-    """Click a button, and submit the window that it opens, if it does."""
+    """Click a button, and submit the window that it opens, if it opens one."""
     asked = Deed(deed.user, deed.request_id, ASKED)
     world.attempt(asked, lambda: world.slack.click(deed.user, ts, button), ts)
     deed.shown = asked.shown
@@ -265,18 +269,19 @@ def _in_a_window(world: MortalWorld, deed: Deed, ts: str, button: str, values: d
     deed.seen = "problem" if view.problem else "errors" if view.errors else ""
     if deed.answer and deed.answer.body:
         deed.seen = world.slack.text_of(view)
-    with suppress(Refused):  # it has closed by itself
+    with suppress(Refused):  # it is closed already
         world.slack.close(deed.user, view.id)
 
 
 def revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Revoke the access."""
     world.attempt(
         Deed(user, request_id, "revoke"), lambda: world.slack.click(user, ts, "more", value="revoke")
     )
 
 
 def approve_and_revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Approve, and take it back as soon as the card lets one."""
+    """Approve, and revoke as soon as the card offers it."""
     approve(world, user, request_id, ts)
 
     def can_be_revoked() -> bool:
@@ -289,20 +294,21 @@ def approve_and_revoke(world: MortalWorld, user: str, request_id: str, ts: str) 
 
 
 def watch(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
-    """Ask how it stands, and to be told when it is decided."""
+    """Use the command, and ask to be told when the request is decided."""
     _ask_and_click(world, user, request_id, blocks.TELL_ME, TELL_ME)
 
 
 def stop_watching(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
+    """Use the command, and ask not to be told anymore."""
     _ask_and_click(world, user, request_id, blocks.STOP_TELLING, STOP_TELLING)
 
 
 def _ask_and_click(world: MortalWorld, user: str, request_id: str, button: str, what: str) -> None:
-    """Use the command, and click the button for this request in its answer, if it is there."""
+    """Use the command, and click the button for this request in its answer, if there is one."""
     item = world.conveyor.requests.get(request_id)
     if item is None:
         return
-    with world.asking:  # one question after another: it is known what each answer belongs to
+    with world.asking:  # one at a time, so that it is known which question is answered
         email = str(item["email"])
         typed = "watching" if what == STOP_TELLING else email
         asked = Deed(user, request_id, QUESTION)
@@ -321,7 +327,7 @@ def _ask_and_click(world: MortalWorld, user: str, request_id: str, button: str, 
 
 
 def reject_watched(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Reject what one person wants to be told of, and another does not any more."""
+    """Reject a request that one person watches and another one does not watch anymore."""
     watch(world, SAM, request_id)
     watch(world, ANN, request_id)
     stop_watching(world, ANN, request_id)
@@ -329,7 +335,7 @@ def reject_watched(world: MortalWorld, user: str, request_id: str, ts: str) -> N
 
 
 def approve_changed(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Approve while the request turns into somebody else's in Conveyor, which it does once."""
+    """Approve while the request gets another address in Conveyor; that happens only once."""
     email = str(world.conveyor.requests[request_id]["email"])
     if not email.endswith(".example"):
         world.conveyor.change_here(request_id, email=f"{email}.evil.example")
@@ -337,14 +343,14 @@ def approve_changed(world: MortalWorld, user: str, request_id: str, ts: str) -> 
 
 
 def approve_unheard(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Approve while Conveyor's answer is lost, and what it lets one read is behind what was written."""
+    """Approve while Conveyor's answer is lost, and reads are behind what was written."""
     world.conveyor.lag = LAG_SECONDS
     world.conveyor.fail("POST /exchange/authorizations", drop="after")
     approve(world, user, request_id, ts)
 
 
 def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Approve when everybody was reminded for the last time."""
+    """Approve after the last reminder."""
 
     def reminded() -> bool:
         replies = [reply for reply in world.slack.replies(ts) if reply.text == REMINDER]

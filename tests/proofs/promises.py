@@ -1,4 +1,4 @@
-"""What people were promised: who asked is told how a request ends, and reminders of a card come to an end."""
+"""What people were promised: whoever asked is told how a request ends, and a card gets few reminders."""
 
 import json
 import re
@@ -15,20 +15,20 @@ from worker.upkeep import REMINDERS
 from workspace.block_kit import cut, one_line
 
 PROMISES = ("I will tell you when", "I was going to tell you already")
-SENDING_SECONDS = 3.0  # what is being sent is sent, whoever stops or decides meanwhile
-DECIDING_SECONDS = 0.5  # the same for a reminder, which asks nobody before
+SENDING_SECONDS = 3.0  # a message that is being sent cannot be stopped anymore
+DECIDING_SECONDS = 0.5  # the same for a reminder
 STATUSES_OF = {word: STATUS_OF[str(state)] for state, (word, _) in blocks.DECIDED.items()}
 
 
 def promises_broken(world: MortalWorld) -> list[str]:
-    """Every promise that is broken in a world at rest, a sentence each."""
+    """Return every promise that is broken in a world at rest, each as a sentence."""
     return [*watchers_are_told(world), *reminders_are_few(world)]
 
 
 def watchers_are_told(world: MortalWorld) -> list[str]:
-    """Whoever was promised it is told the outcome: once, or again after a death or a lost answer.
+    """Whoever was promised the outcome is told it once, or again after a death or a lost answer.
 
-    A lost ledger has forgotten who watches: what was promised before is not claimed.
+    A lost ledger has forgotten who watches, so promises from before it was lost do not count.
     """
     found = []
     trail = {
@@ -67,7 +67,7 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
 
 
 def _watchers(world: MortalWorld) -> dict[tuple[str, str], list[Deed]]:
-    """For each person and request: when they asked to be told of it, or to be told no more."""
+    """Return, for each person and request, when they asked to be told of it, or not to be told anymore."""
     found: dict[tuple[str, str], list[Deed]] = defaultdict(list)
     for deed in list(world.deeds):
         if deed.what in (TELL_ME, STOP_TELLING):
@@ -76,22 +76,24 @@ def _watchers(world: MortalWorld) -> dict[tuple[str, str], list[Deed]]:
 
 
 def _direct_messages(world: MortalWorld, user: str) -> list[tuple[float, str]]:
+    """Return when somebody got direct messages, and their texts."""
     with world.slack.lock:
         mine = [message for message in world.slack.messages if message.channel == f"D{user[1:]}"]
     return [(float(message.ts), message.text) for message in mine]
 
 
 def _names(text: str, deed: Deed) -> bool:
-    """Whether the text is about this customer, however the address is spelled."""
+    """Return whether the text names this customer, in whatever case."""
     return deed.about.casefold() in text.casefold()
 
 
 def _heard(deed: Deed, *words: str) -> bool:
+    """Return whether the answer had one of these texts."""
     return any(each in said.text for said in deed.said for each in words)
 
 
 def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str], words: str) -> int:
-    """How many messages may be repetitions: the app died after one, or its answer went wrong."""
+    """Return how many messages may be sent again: those after which the app died or whose answer was bad."""
     starts = world.every_start()
     deaths = sum(any(one < start < other for start in starts) for one, other in pairwise(sent))
     posts = [post for post in world.slack.calls("chat.postMessage") if _place(post) in places]
@@ -100,19 +102,20 @@ def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str],
 
 
 def _place(post: Exchange) -> str:
-    """The thread of a post, or its channel."""
+    """Return the thread of a post, or its channel."""
     return str(post.request.get("thread_ts") or post.request["channel"])
 
 
 def reminders_are_few(world: MortalWorld) -> list[str]:
-    """In the thread of a card that waits, as often as promised, or again after a death or a lost answer.
+    """A card gets as many reminders as promised, only while it waits, and again only after a death.
 
-    A lost ledger has forgotten how often it reminded, and begins anew.
+    A lost answer counts as a death. A lost ledger has forgotten how many reminders it sent, and starts over.
     """
     with world.slack.lock:
         messages = list(world.slack.messages)
     posts = [post for post in world.slack.calls("chat.postMessage") if post.request["text"] == REMINDER]
-    cards: dict[tuple[str, int], list[str]] = defaultdict(list)  # somebody may have deleted one of them
+    # A round has several cards if somebody deleted one.
+    cards: dict[tuple[str, int], list[str]] = defaultdict(list)
     for message in messages:
         if card := payload_of(message):
             cards[card["id"], card["round"]].append(message.ts)
@@ -131,7 +134,7 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
         for at in [post.at for post in posts if _place(post) in threads]:
             before = [str(event) for then, event in steps if float(str(then)) <= at]
             since = [str(event) for then, event in steps if at - DECIDING_SECONDS <= float(str(then)) <= at]
-            # What is given back after a revocation is approved.
+            # A request whose revocation was given back is approved.
             still = before[-1 - len(since) :]
             if before and (set(WAITING).isdisjoint(still) or "revoking" in before[-2:][0]):
                 found.append(f"{name}: a reminder after “{before[-1]}”")
@@ -139,9 +142,9 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
 
 
 def watch_what_is_told(world: MortalWorld, found: list[str]) -> None:
-    """Look at every direct message as it is sent: to whom, and whether it is true already."""
+    """Check every direct message as it is sent: its person asked for it, and it is true already."""
 
-    def look(exchange: Exchange) -> None:
+    def check(exchange: Exchange) -> None:
         if exchange.call != "chat.postMessage" or exchange.request.get("channel") not in world.slack.users:
             return
         user, text = exchange.request["channel"], exchange.request["text"]
@@ -164,8 +167,9 @@ def watch_what_is_told(world: MortalWorld, found: list[str]) -> None:
         if word == "Rejected" and not any(_reason_in(said, reason) for reason in reasons):
             found.append(f"{user} is told a reason that nobody gave: {said}")
 
-    world.slack.on_exchange.append(look)
+    world.slack.on_exchange.append(check)
 
 
 def _reason_in(said: str, reason: str) -> bool:
+    """Return whether a message shows this reason, cut as messages cut it."""
     return cut(one_line(reason), blocks.PAST_CHARS) in said

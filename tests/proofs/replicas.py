@@ -1,4 +1,4 @@
-"""Several processes of the app on one ledger, behind one address."""
+"""Replicas: several processes of the app on one ledger, behind one address."""
 
 import copy
 import os
@@ -17,7 +17,7 @@ from tests.support.world import World, eventually, free_port
 
 
 class RoundRobin(socketserver.ThreadingTCPServer):
-    """Gives each connection to the next process; one that takes none is passed over."""
+    """Gives each connection to the next process that accepts it."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -42,16 +42,17 @@ class RoundRobin(socketserver.ThreadingTCPServer):
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
+    """Send on whatever comes, until one side ends."""
     try:
         while data := source.recv(65536):
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
     except OSError:
-        pass  # one of them was killed: the other one finds out
+        pass  # one side was killed, and the other side will notice
 
 
 class Replicas:
-    """Processes that share the stand-ins and the ledger of a world; `callers` says who asked Conveyor."""
+    """Processes that share a world's stand-ins and ledger. `callers` has who made each call to Conveyor."""
 
     def __init__(self, folder: Path, database_url: str, count: int, waits: Mapping[str, float]) -> None:
         self.world = World(folder)
@@ -71,19 +72,19 @@ class Replicas:
             eventually(replica.serves, 40, replica.log_file.stem)
 
     def owner(self) -> World | None:
-        """The process that holds the lease, as the ledger says."""
+        """Return the process that holds the lease, or None."""
         ((owner,),) = self.world.ledger("SELECT owner FROM lease")
         taken = f"lease=taken owner={owner}\n"
         return next((replica for replica in self.each if replica.process and taken in replica.log()), None)
 
     def stop_at(self, what: str) -> None:
-        """Let the next process that comes to this request or statement stop itself."""
+        """Make the next process that comes to this request or statement suspend itself."""
         written = self.stop_file.with_suffix(".new")
         written.write_text(what)
-        written.rename(self.stop_file)  # in one step: a file that is still empty would stop at anything
+        written.rename(self.stop_file)  # in one step, since an empty file would match anything
 
     def wake(self) -> None:
-        """Let every stopped process go on."""
+        """Let every suspended process go on."""
         for replica in self.each:
             if replica.process:
                 os.killpg(replica.process.pid, signal.SIGCONT)
@@ -108,7 +109,7 @@ class Replicas:
             **replica.settings,
             "PORT": str(replica.port),
             "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{replica.port}",
-            # The name comes along with every call as HTTP's own user name.
+            # The process's name is sent with every call, as the user name of HTTP.
             "CONVEYOR_API_URL": replica.conveyor.api_url.replace("//", f"//{name}:x@"),
         }
         return replica

@@ -18,7 +18,7 @@ from sandbox import limits
 from text import is_readable
 from workspace import block_kit as elements
 
-# Text as outsiders write it: anything, and often what means something to Slack.
+# Text as outsiders may write it: anything, and often something that has a meaning in Slack.
 NASTY = st.sampled_from(
     [
         "<!channel>",
@@ -119,6 +119,7 @@ def rows(draw: st.DrawFn) -> Row:
 
 
 def check_message(message: elements.Message) -> None:
+    """Check that Slack accepts a message, that its SDK reads it, and that no outsider's markup is in it."""
     assert limits.message_problems(message["text"], message["blocks"]) == []
     assert limits.block_text_length(message["blocks"]) <= limits.BLOCK_TEXT_BUDGET
     assert 0 < len(message["text"]) <= limits.TEXT_BUDGET
@@ -132,6 +133,7 @@ def check_message(message: elements.Message) -> None:
 
 
 def mrkdwn_texts(found: Any) -> list[str]:
+    """Return every text in these blocks that Slack reads as markup."""
     if isinstance(found, list):
         return [text for item in found for text in mrkdwn_texts(item)]
     if isinstance(found, dict):
@@ -141,7 +143,7 @@ def mrkdwn_texts(found: Any) -> list[str]:
 
 
 def no_raw_markup(text: str) -> None:
-    """Nothing of an outsider's that Slack would read as markup; our own mentions and dates are known."""
+    """Check that the only markup in a text is our own mentions, dates and links."""
     ours = re.sub(r"<@U0ANN>|<!date\^\d+\^[^|<>]*\|[^<>]*>|<https://ours\.example/[^|<>]*\|here>", "", text)
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", ours), text
 
@@ -255,7 +257,7 @@ UNREADABLE = list(
 
 
 @pytest.mark.parametrize("unseen", UNREADABLE, ids=ascii)
-def test_what_nobody_sees_is_not_readable(unseen: str) -> None:
+def test_text_of_invisible_characters_is_not_readable(unseen: str) -> None:
     assert not is_readable(unseen)
     assert not is_readable(f" {unseen}\n\t{unseen}\xa0")
     assert not is_readable(" ".join(UNREADABLE))
@@ -265,11 +267,11 @@ def test_what_nobody_sees_is_not_readable(unseen: str) -> None:
 @pytest.mark.parametrize(
     "text", [".", "7", "€", "不行", "لا", "ᄒ", "न", "👍🏽", "❤\ufe0f", "\U0001fae9", "🇩🇪"]
 )
-def test_what_people_write_is_readable(text: str) -> None:
+def test_text_that_people_write_is_readable(text: str) -> None:
     assert is_readable(text)
 
 
-def test_the_text_of_a_decision_holds_what_people_search_for() -> None:
+def test_the_text_of_a_decided_card_has_what_people_search_for() -> None:
     row = Row(
         "r",
         1,

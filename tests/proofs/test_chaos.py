@@ -1,4 +1,4 @@
-"""A few of the random schedules; `make chaos SEEDS=1-200` tries more."""
+"""Two of the random schedules; `make chaos SEEDS=1-200` tries more."""
 
 from contextlib import closing
 from pathlib import Path

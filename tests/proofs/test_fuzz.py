@@ -1,4 +1,4 @@
-"""Thousands of odd bodies for the one route that Slack calls. FUZZ_BODIES says how many; see `make fuzz`."""
+"""Odd bodies for the one route that Slack calls; FUZZ_BODIES says how many, and `make fuzz` sends 10,000."""
 
 import json
 import os
@@ -17,11 +17,12 @@ from tests.support.world import REVIEWERS
 
 BODIES = int(os.environ.get("FUZZ_BODIES", "500"))
 FINE = (200, 400, 401, 404, 413)
-UNANSWERED = 503  # a click that was refused, of somebody who cannot be told
+UNANSWERED = 503  # the answer to a click that decided nothing, if the person cannot be told
 Path = tuple[Any, ...]
 
 
 def fuzz(share: float) -> settings:
+    """Return Hypothesis's settings for this share of the bodies."""
     bodies = int(BODIES * share)
     return settings(max_examples=bodies, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -30,7 +31,7 @@ def fuzz(share: float) -> settings:
 def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
     made = Inside(tmp_path_factory.mktemp("inside"))
     payload = made.slack.click_payload(ANN, made.cards()[0].ts, "reject")
-    made.slack.app_url = ""  # whatever is sent goes by `post`
+    made.slack.app_url = ""  # only `post` sends anything
     body = urlencode({"payload": json.dumps(payload)}).encode()
     assert made.post(body, made.slack.sign(body)).status_code == 200
     yield made
@@ -41,7 +42,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
 
 
 def real(inside: Inside, kind: str, user_id: str) -> dict[str, Any]:
-    """What Slack sends, in each of its shapes."""
+    """Return a payload of this kind, as Slack sends it."""
     slack = inside.slack
     first, second = inside.cards()
     if kind == "submit":
@@ -97,7 +98,7 @@ PLACES = st.integers(0, 999)
 
 
 def paths(found: Any, path: Path = ()) -> Iterator[Path]:
-    """The way to every value within."""
+    """Yield the path to every value inside."""
     inner = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
     for key, value in inner:
         yield (*path, key)
@@ -105,7 +106,7 @@ def paths(found: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def mutated(payload: Any, data: st.DataObject) -> Any:
-    """A copy in which one value is another, or gone, or somewhere else as well."""
+    """Return a copy in which one value is replaced, removed or put somewhere else."""
     payload = json.loads(json.dumps(payload))
     ways = list(paths(payload))
     if not ways:
@@ -134,7 +135,7 @@ def mutated(payload: Any, data: st.DataObject) -> Any:
 
 
 def check_decisions(inside: Inside, payload: Any) -> None:
-    """Whatever was decided was decided by a reviewer, on that request's own card, with groups of its room."""
+    """Check that a reviewer decided what was decided, on the request's own card, with groups of its room."""
     for row in inside.rows():
         if row.state != State.PENDING:
             assert row.reviewer.id == payload["user"]["id"]
@@ -146,7 +147,7 @@ def check_decisions(inside: Inside, payload: Any) -> None:
 
 @fuzz(0.8)
 @given(st.data())
-def test_real_shapes_with_something_odd_in_them(inside: Inside, data: st.DataObject) -> None:
+def test_real_payloads_with_something_odd_in_them(inside: Inside, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(KINDS))
     payload: Any = real(inside, kind, data.draw(st.sampled_from([ANN, BOB, SAM, GUS, EVE])))
     answer_at = payload.get("response_url")
@@ -185,7 +186,7 @@ def test_real_shapes_with_something_odd_in_them(inside: Inside, data: st.DataObj
 
 @fuzz(0.2)
 @given(st.data())
-def test_anything_at_all(inside: Inside, data: st.DataObject) -> None:
+def test_bodies_of_any_kind(inside: Inside, data: st.DataObject) -> None:
     words = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
     body = data.draw(
         st.one_of(

@@ -1,4 +1,4 @@
-"""The random schedules must know what is broken, and what is only unlucky."""
+"""The invariants find what is broken, and accept what may happen."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.world import eventually
 
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[MortalWorld]:
-    """A running app at rest, with a card that waits."""
+    """A running app at rest, with one card that waits for a decision."""
     with closing(MortalWorld(tmp_path)) as made:
         made.conveyor.ask("jane@acme.com", "Hello")
         made.begin()
@@ -25,7 +25,7 @@ def mortal(tmp_path: Path) -> Iterator[MortalWorld]:
         yield made
 
 
-def test_a_wish_to_be_told_may_come_when_it_is_decided(mortal: MortalWorld) -> None:
+def test_somebody_may_ask_to_be_told_when_it_is_decided_already(mortal: MortalWorld) -> None:
     (request_id,) = mortal.conveyor.requests
     question = Deed(SAM, request_id, QUESTION)
     told = mortal.ask(question, lambda: mortal.slack.command(SAM, "jane@acme.com"))
@@ -46,7 +46,7 @@ def test_a_wish_to_be_told_may_come_when_it_is_decided(mortal: MortalWorld) -> N
 
 
 def refused(mortal: MortalWorld) -> Deed:
-    """Sam's click, which nobody could be told of."""
+    """Let Sam click while he cannot be answered; return what he did."""
     (card,) = mortal.slack.cards()
     (request_id,) = mortal.conveyor.requests
     deed = Deed(SAM, request_id, "approve")
@@ -67,7 +67,7 @@ def test_a_click_may_fail_when_both_ways_to_answer_it_do(mortal: MortalWorld) ->
     assert "was answered 503: Slack took no answer" in found
 
 
-def test_a_click_that_fails_may_not_count(mortal: MortalWorld) -> None:
+def test_a_click_that_fails_must_not_count(mortal: MortalWorld) -> None:
     for way in WAYS:
         mortal.slack.fail(way, drop="before")
     deed = refused(mortal)

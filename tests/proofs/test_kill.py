@@ -1,6 +1,6 @@
-"""The app dies at any moment and is started again: nothing is lost, nothing done twice, nothing untrue shown.
+"""The app may die at any moment: nothing is lost, nothing is done twice, and no card says anything untrue.
 
-Here are the worst moments of every scenario; `make kill` tries every moment.
+These are the worst moments of every scenario; `make kill` tries every moment.
 """
 
 from pathlib import Path

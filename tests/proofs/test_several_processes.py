@@ -1,4 +1,4 @@
-"""Several processes on one ledger: one works, all answer clicks, and any of them may die or fall asleep."""
+"""Several processes on one ledger: one works, all answer clicks, and any may die or be suspended."""
 
 import random
 import time
@@ -36,6 +36,7 @@ Make = Callable[..., Replicas]
 
 @pytest.fixture
 def several(tmp_path: Path) -> Iterator[Make]:
+    """A function that starts several processes on one ledger."""
     made: list[Replicas] = []
 
     def make(database_url: str, count: int, waits: Mapping[str, float]) -> Replicas:
@@ -49,13 +50,13 @@ def several(tmp_path: Path) -> Iterator[Make]:
 
 
 def quiet(world: World) -> None:
-    """Wait until nothing is left to be drawn or decided."""
+    """Wait until no card is left to be drawn and no decision to be carried out."""
     work = "SELECT 1 FROM requests WHERE show_at IS NOT NULL OR decide_at IS NOT NULL"
     eventually(lambda: not world.ledger(work), 60, "all is done")
 
 
 def agree(world: World) -> None:
-    """Every request has one card, one write took effect for each decision, and all three say the same."""
+    """Check that each request has one card, that each decision took effect once, and that all agree."""
     words = {"approved": "Approved by", "rejected": "Rejected by", "pending": "asks for access"}
     statuses = {"approved": "approved", "rejected": "ignored", "pending": "requested"}
     states = {
@@ -71,7 +72,7 @@ def agree(world: World) -> None:
 
 
 def decide(world: World, request_id: str, person: str) -> None:
-    """Somebody decides a request as soon as it has a card, and clicks again until it shows that."""
+    """Decide a request as soon as it has a card, and click again until the card shows a decision."""
 
     def decided() -> bool:
         card = world.card(request_id)
@@ -91,7 +92,7 @@ def decide(world: World, request_id: str, person: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
-def test_one_of_three_killed_at_random(several: Make, database_url: str, seed: int) -> None:
+def test_processes_may_be_killed_at_random(several: Make, database_url: str, seed: int) -> None:
     replicas = several(database_url, 3, QUICK)
     world, chance = replicas.world, random.Random(seed)
 
@@ -106,7 +107,7 @@ def test_one_of_three_killed_at_random(several: Make, database_url: str, seed: i
         killing = pool.submit(kill)
         while not killing.done():
             asked = [world.conveyor.ask("jane@acme.com", f"message {number}") for number in range(3)]
-            # Two people at work on each of them.
+            # Two people decide each of them.
             list(pool.map(lambda work: decide(world, *work), product(asked, (ANN, BOB))))
         killing.result()
     quiet(world)
@@ -116,7 +117,7 @@ def test_one_of_three_killed_at_random(several: Make, database_url: str, seed: i
 
 @needs("initdb")
 def test_one_works_and_another_takes_over_within_two_leases(several: Make, postgres: Postgres) -> None:
-    """The real app with its real lease of 20 seconds."""
+    """This uses the real lease of 20 seconds."""
     url = postgres.new_database().replace("postgresql", "postgres")
     replicas = several(url, 3, {})
     world = replicas.world
@@ -124,12 +125,12 @@ def test_one_works_and_another_takes_over_within_two_leases(several: Make, postg
     first = eventually(replicas.owner)
     first.kill()
     killed_at = time.monotonic()
-    # A click that still reaches the dying process fails, as Slack tells its person, who clicks again.
+    # A click that still reaches the dying process fails; Slack says so, and the person clicks again.
     eventually(lambda: world.slack.click(ANN, card.ts, "approve").status == 200)
     world.shows(request_of(card), "Approved by", seconds=40)
     assert time.monotonic() - killed_at < 40
     posted(world)
-    assert len(list(groupby(replicas.callers))) == 2  # one process, and then one other
+    assert len(list(groupby(replicas.callers))) == 2  # one process called, and then another
     first.start()
     assert replicas.owner() is not first
     quiet(world)
@@ -147,7 +148,7 @@ def test_one_works_and_another_takes_over_within_two_leases(several: Make, postg
     ],
 )
 @needs("initdb")
-def test_stopped_before_a_call_and_woken_up_it_writes_nothing(
+def test_a_process_that_is_suspended_before_a_call_does_not_make_it_later(
     several: Make, postgres: Postgres, moment: str, click: str
 ) -> None:
     replicas = several(postgres.new_database(), 2, QUICK)
@@ -170,7 +171,7 @@ def test_stopped_before_a_call_and_woken_up_it_writes_nothing(
     calls = replicas.callers.count(first.log_file.stem)
     replicas.wake()
     eventually(lambda: "SIGALRM" in first.log(), what="it has ended")
-    eventually(first.serves)  # and begins anew
+    eventually(first.serves)  # and it starts again
     agree(world)
     assert (len(world.slack.calls("chat.*")), len(world.conveyor.decisions)) == before
     assert replicas.callers.count(first.log_file.stem) == calls
@@ -178,18 +179,18 @@ def test_stopped_before_a_call_and_woken_up_it_writes_nothing(
 
 @needs("initdb")
 @pytest.mark.parametrize("statement", ["UPDATE lease", "UPDATE requests"])
-def test_stopped_within_a_transaction_it_holds_up_nobody(
+def test_a_process_that_is_suspended_in_a_transaction_holds_up_nobody(
     several: Make, postgres: Postgres, statement: str
 ) -> None:
     replicas = several(postgres.new_database(), 2, QUICK)
     world = replicas.world
     card = posted(world)
     replicas.stop_at(statement)
-    if statement == "UPDATE lease":  # the other one comes with the click
+    if statement == "UPDATE lease":  # the other statement runs only after a click
         eventually(lambda: not replicas.stop_file.exists())
 
     def decided() -> bool:
-        with suppress(Refused):  # the button is gone when a click before has counted
+        with suppress(Refused):  # the button is gone if an earlier click counted
             world.slack.click(ANN, card.ts, "approve")
         return bool(writes(world, request_of(card)))
 

@@ -1,4 +1,4 @@
-"""The stand-in for Conveyor keeps to what is known of Conveyor's API, seen over real sockets."""
+"""The stand-in for Conveyor behaves like Conveyor's API, as far as that is known, over real sockets."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,12 +28,14 @@ def conveyor() -> Iterator[ConveyorStandIn]:
 
 
 def call(conveyor: ConveyorStandIn, method: str, path: str, **more: Any) -> requests.Response:
+    """Call the API with the right key; return the answer."""
     headers = {"X-API-KEY": conveyor.api_key}
     url = conveyor.api_url + path
     return requests.request(method, url, headers=headers, timeout=5, allow_redirects=False, **more)
 
 
 def get(conveyor: ConveyorStandIn, path: str, **params: Any) -> Json:
+    """Read something that must be there."""
     response = call(conveyor, "GET", path, params=params)
     assert response.status_code == 200
     answer: Json = response.json()
@@ -41,6 +43,7 @@ def get(conveyor: ConveyorStandIn, path: str, **params: Any) -> Json:
 
 
 def approve(conveyor: ConveyorStandIn, request_id: str, /, *groups: str, **more: Any) -> requests.Response:
+    """Approve a request with these groups; return the answer."""
     body = {
         "request_id": request_id,
         "access_group_ids": list(groups),
@@ -51,15 +54,17 @@ def approve(conveyor: ConveyorStandIn, request_id: str, /, *groups: str, **more:
 
 
 def ignore(conveyor: ConveyorStandIn, request_id: str) -> requests.Response:
+    """Reject a request; return the answer."""
     body = {"status": "ignored", "reviewer_email": REVIEWER}
     return call(conveyor, "PATCH", f"{REQUESTS}/{request_id}", json=body)
 
 
 def effects(conveyor: ConveyorStandIn) -> list[tuple[str, bool]]:
+    """Return each decision's request, and whether the decision took effect."""
     return [(decision.request_id, decision.effective) for decision in conveyor.decisions]
 
 
-def test_a_request_waits_in_the_queue_in_conveyors_shape(conveyor: ConveyorStandIn) -> None:
+def test_the_queue_has_requests_as_conveyor_writes_them(conveyor: ConveyorStandIn) -> None:
     conveyor.now = lambda: 1_700_000_000.0
     request_id = conveyor.ask("jane@acme.com", "Hello", request_id="req/1")
     answer = get(conveyor, QUEUE)
@@ -100,7 +105,7 @@ def test_lists_are_paged(conveyor: ConveyorStandIn, per_page: int) -> None:
     assert seen == ids
 
 
-def test_pages_can_be_ignored_and_must_be_numbers(conveyor: ConveyorStandIn) -> None:
+def test_page_numbers_are_checked_and_can_be_ignored(conveyor: ConveyorStandIn) -> None:
     conveyor.ask("jane@acme.com")
     conveyor.ask("john@acme.com")
     for params in ({"page": "x"}, {"page": 0}, {"per_page": 101}):
@@ -121,21 +126,21 @@ def test_lists_can_be_filtered(conveyor: ConveyorStandIn) -> None:
     assert get(conveyor, QUEUE)["authorization_requests"] == []
 
 
-def test_what_was_begun_waits_too_and_a_group_may_be_of_every_room(conveyor: ConveyorStandIn) -> None:
+def test_a_begun_request_waits_too_and_a_group_may_be_for_every_data_room(conveyor: ConveyorStandIn) -> None:
     begun = conveyor.ask("jane@acme.com", status="initial")
     assert [request["id"] for request in get(conveyor, QUEUE)["authorization_requests"]] == [begun]
     everywhere = [conveyor.add_group("A", "", "grp-a"), conveyor.add_group("B", "room-1", "grp-b")]
     assert approve(conveyor, begun, *everywhere).status_code == 200
 
 
-def test_the_access_may_end_today_and_not_before(conveyor: ConveyorStandIn) -> None:
+def test_access_may_end_today_and_not_earlier(conveyor: ConveyorStandIn) -> None:
     conveyor.now = lambda: 1_700_000_000.0  # 2023-11-14, 22:13 UTC
     request_id = conveyor.ask("jane@acme.com")
     assert approve(conveyor, request_id, expires_at="2023-11-13").status_code == 422
     assert approve(conveyor, request_id, expires_at="2023-11-14").status_code == 200
 
 
-def test_each_change_is_dated_and_a_revocation_counted(conveyor: ConveyorStandIn) -> None:
+def test_each_change_is_dated_and_a_revocation_is_counted_once(conveyor: ConveyorStandIn) -> None:
     clock = 1_700_000_000.0
     conveyor.now = lambda: clock
     request_id = conveyor.ask("jane@acme.com")
@@ -157,7 +162,7 @@ def test_each_change_is_dated_and_a_revocation_counted(conveyor: ConveyorStandIn
     assert get(conveyor, f"{GRANTS}/{grant}")["updated_at"][11:19] == "22:15:20"
 
 
-def test_groups_may_be_spelled_as_a_form_does(conveyor: ConveyorStandIn) -> None:
+def test_groups_may_be_sent_as_in_a_form(conveyor: ConveyorStandIn) -> None:
     request_id, group = conveyor.ask("jane@acme.com"), conveyor.add_group("SOC 2")
     body = {"request_id": request_id, "access_group_ids[]": [group]}
     granted = call(conveyor, "POST", GRANTS, data=body).json()
@@ -183,7 +188,7 @@ def test_an_approval_grants_the_groups(conveyor: ConveyorStandIn, send_as: str) 
     assert (decision.groups, decision.reviewer_email, decision.effective) == (groups, REVIEWER, True)
 
 
-def test_the_ways_to_approve(conveyor: ConveyorStandIn) -> None:
+def test_an_approval_may_have_options_or_name_only_an_address(conveyor: ConveyorStandIn) -> None:
     request_id = conveyor.ask("jane@acme.com")
     conveyor.approve_returns_groups = False
     granted = approve(conveyor, request_id, nda_bypass=True, expires_at="2999-12-31").json()
@@ -198,7 +203,7 @@ def test_the_ways_to_approve(conveyor: ConveyorStandIn) -> None:
     assert [decision.effective for decision in conveyor.decisions] == [True] * 3
 
 
-def test_a_rejection(conveyor: ConveyorStandIn) -> None:
+def test_a_rejection_ignores_the_request(conveyor: ConveyorStandIn) -> None:
     request_id = conveyor.ask("jane@acme.com")
     assert ignore(conveyor, request_id).json()["status"] == "ignored"
     assert effects(conveyor) == [(request_id, True)]
@@ -240,7 +245,7 @@ def test_an_approval_is_refused(
 @pytest.mark.parametrize(
     "content", [{"status": "ignored"}, {"status": "approved", "reviewer_email": REVIEWER}]
 )
-def test_a_rejection_needs_a_reviewer_and_is_no_approval(conveyor: ConveyorStandIn, content: Json) -> None:
+def test_a_rejection_needs_a_reviewer_and_cannot_approve(conveyor: ConveyorStandIn, content: Json) -> None:
     request_id = conveyor.ask("jane@acme.com")
     response = call(conveyor, "PATCH", f"{REQUESTS}/{request_id}", json=content)
     assert response.status_code == 422
@@ -249,7 +254,7 @@ def test_a_rejection_needs_a_reviewer_and_is_no_approval(conveyor: ConveyorStand
 
 
 @pytest.mark.parametrize("status", [200, 409, 422])
-def test_the_answer_for_a_handled_request_can_be_chosen(conveyor: ConveyorStandIn, status: int) -> None:
+def test_the_answer_for_a_decided_request_can_be_chosen(conveyor: ConveyorStandIn, status: int) -> None:
     conveyor.already_decided_status = status
     request_id = conveyor.ask("jane@acme.com")
     assert approve(conveyor, request_id).status_code == 200
@@ -259,7 +264,7 @@ def test_the_answer_for_a_handled_request_can_be_chosen(conveyor: ConveyorStandI
     assert [effective for _, effective in effects(conveyor)] == [True, False, False]
 
 
-def test_of_many_decisions_at_once_one_takes_effect(conveyor: ConveyorStandIn) -> None:
+def test_only_one_of_many_decisions_at_once_takes_effect(conveyor: ConveyorStandIn) -> None:
     request_id = conveyor.ask("jane@acme.com")
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda number: (approve, ignore)[number % 2](conveyor, request_id), range(16)))
@@ -281,7 +286,7 @@ def test_a_grant_can_be_edited_and_revoked(conveyor: ConveyorStandIn) -> None:
     assert [decision.effective for decision in conveyor.decisions[1:]] == [True, False, False, True]
 
 
-def test_groups_come_and_go(conveyor: ConveyorStandIn) -> None:
+def test_groups_can_be_added_renamed_and_deleted(conveyor: ConveyorStandIn) -> None:
     group = conveyor.add_group("SOC 2")
     grant = conveyor.approve_here(conveyor.ask("jane@acme.com"), [group])
     conveyor.rename_group(group, "SOC 2 report")
@@ -293,7 +298,7 @@ def test_groups_come_and_go(conveyor: ConveyorStandIn) -> None:
     assert get(conveyor, f"{GRANTS}/{grant}")["status"] == "revoked"
 
 
-def test_connections_and_what_customers_did(conveyor: ConveyorStandIn) -> None:
+def test_a_connection_counts_access_and_lists_what_customers_did(conveyor: ConveyorStandIn) -> None:
     conveyor.approve_here(conveyor.ask("jane@acme.com"))
     conveyor.approve_here(conveyor.ask("john@ACME.com"))
     conveyor.approve_here(conveyor.ask("jim@other.com"))
@@ -308,7 +313,7 @@ def test_connections_and_what_customers_did(conveyor: ConveyorStandIn) -> None:
     assert call(conveyor, "GET", "/interactions/connections/conn-x").status_code == 404
 
 
-def test_what_is_removed_or_unknown_is_not_found(conveyor: ConveyorStandIn) -> None:
+def test_a_removed_or_unknown_request_is_not_found(conveyor: ConveyorStandIn) -> None:
     request_id = conveyor.ask("jane@acme.com")
     conveyor.remove(request_id)
     paths = (f"{REQUESTS}/{request_id}", f"{GRANTS}/auth-x", "/exchange/nothing", "/../v1/x")
@@ -316,7 +321,7 @@ def test_what_is_removed_or_unknown_is_not_found(conveyor: ConveyorStandIn) -> N
     assert requests.get(conveyor.url, headers={"X-API-KEY": conveyor.api_key}, timeout=5).status_code == 404
 
 
-def test_a_bad_key_gets_403_with_nothing_in_it(conveyor: ConveyorStandIn) -> None:
+def test_a_bad_key_gets_an_empty_403(conveyor: ConveyorStandIn) -> None:
     for headers in ({}, {"X-API-KEY": "wrong"}, {"Authorization": f"Bearer {conveyor.api_key}"}):
         response = requests.get(conveyor.api_url + QUEUE, headers=headers, timeout=5)
         assert (response.status_code, response.content) == (403, b"")
@@ -325,7 +330,7 @@ def test_a_bad_key_gets_403_with_nothing_in_it(conveyor: ConveyorStandIn) -> Non
     assert (response.status_code, response.content) == (403, b"")
 
 
-def test_a_key_may_do_less_than_everything(conveyor: ConveyorStandIn) -> None:
+def test_a_key_can_be_forbidden_some_calls(conveyor: ConveyorStandIn) -> None:
     conveyor.key_forbids = {f"POST {GRANTS}", f"PATCH {REQUESTS}/*"}
     request_id = conveyor.ask("jane@acme.com")
     for response in (approve(conveyor, request_id), ignore(conveyor, request_id)):
@@ -335,7 +340,7 @@ def test_a_key_may_do_less_than_everything(conveyor: ConveyorStandIn) -> None:
     assert get(conveyor, QUEUE)["authorization_requests"]
 
 
-def test_a_write_can_land_though_its_answer_is_lost(conveyor: ConveyorStandIn) -> None:
+def test_a_write_can_take_effect_although_its_answer_is_lost(conveyor: ConveyorStandIn) -> None:
     request_id = conveyor.ask("jane@acme.com")
     conveyor.fail(f"POST {GRANTS}", drop="after")
     with pytest.raises(requests.ConnectionError):
@@ -348,7 +353,7 @@ def test_a_write_can_land_though_its_answer_is_lost(conveyor: ConveyorStandIn) -
     assert effects(conveyor) == [(request_id, True)]
 
 
-def test_the_log_names_calls_and_holds_no_key(conveyor: ConveyorStandIn) -> None:
+def test_the_log_names_calls_and_has_no_key(conveyor: ConveyorStandIn) -> None:
     request_id = conveyor.ask(f"{conveyor.api_key}@acme.com")
     get(conveyor, f"{REQUESTS}/{request_id}")
     [exchange] = conveyor.calls(f"GET {REQUESTS}/*")

@@ -1,4 +1,4 @@
-"""The numbers of Block Kit: what is at the limit is taken, what is one over is refused."""
+"""The limits of Block Kit: what is exactly at a limit is accepted, and what is one over it is a problem."""
 
 from typing import Any
 
@@ -281,7 +281,7 @@ BLOCKS: dict[str, tuple[Json, Json]] = {
 
 
 @pytest.mark.parametrize(("taken", "refused"), BLOCKS.values(), ids=BLOCKS)
-def test_a_block_is_taken_up_to_the_limit(taken: Json, refused: Json) -> None:
+def test_a_block_is_accepted_up_to_the_limit(taken: Json, refused: Json) -> None:
     assert message_problems("text", [taken]) == []
     problems = message_problems("text", [refused])
     assert problems
@@ -312,7 +312,7 @@ MESSAGES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize(("taken", "refused"), MESSAGES.values(), ids=MESSAGES)
-def test_a_message_is_taken_up_to_the_limit(taken: tuple[Any, ...], refused: tuple[Any, ...]) -> None:
+def test_a_message_is_accepted_up_to_the_limit(taken: tuple[Any, ...], refused: tuple[Any, ...]) -> None:
     assert message_problems(*taken) == []
     assert message_problems(*refused)
 
@@ -338,20 +338,20 @@ VIEWS: dict[str, tuple[Json, Json]] = {
 
 
 @pytest.mark.parametrize(("taken", "refused"), VIEWS.values(), ids=VIEWS)
-def test_a_modal_is_taken_up_to_the_limit(taken: Json, refused: Json) -> None:
+def test_a_modal_is_accepted_up_to_the_limit(taken: Json, refused: Json) -> None:
     assert view_problems(taken) == []
     assert all(problem.startswith(("view", "blocks")) for problem in view_problems(refused))
     assert view_problems(refused)
 
 
 @pytest.mark.parametrize("nonsense", [None, [], "x", 1])
-def test_nonsense_is_a_problem_and_no_crash(nonsense: object) -> None:
+def test_nonsense_is_a_problem_and_does_not_crash(nonsense: object) -> None:
     assert view_problems(nonsense)
     assert message_problems("x", [nonsense])
     assert option_problems(nonsense)
 
 
-def test_suggestions_are_at_most_100_and_may_be_none() -> None:
+def test_there_may_be_up_to_100_suggestions_or_none() -> None:
     assert option_problems({"options": options(100)}) == []
     assert option_problems({"options": []}) == []
     assert option_problems({"options": options(101)})
@@ -363,7 +363,7 @@ def test_suggestions_are_at_most_100_and_may_be_none() -> None:
     ("event_type", "kept"),
     [("access_card_1", True), ("access.card", False), ("access-card", False), ("", False)],
 )
-def test_metadata_is_lost_for_a_bad_event_type(event_type: str, kept: bool) -> None:
+def test_metadata_with_a_bad_event_type_is_dropped(event_type: str, kept: bool) -> None:
     assert metadata_is_kept({"event_type": event_type, "event_payload": {}}) is kept
 
 
@@ -377,7 +377,7 @@ def test_all_text_counts_except_that_of_options() -> None:
     assert block_text_length(texts(BLOCK_TEXT_BUDGET)) == BLOCK_TEXT_BUDGET
 
 
-def test_text_reads_as_on_the_screen() -> None:
+def test_blocks_are_read_as_they_are_on_the_screen() -> None:
     blocks = [
         rich(
             {"type": "text", "text": "By "},

@@ -1,4 +1,4 @@
-"""The stand-in for Slack keeps to what is known of Slack, seen through Slack's own SDK over real sockets."""
+"""The stand-in for Slack behaves like Slack, as far as that is known, for Slack's own SDK."""
 
 import base64
 import http.client
@@ -28,7 +28,7 @@ CHANNEL = "C0REQUESTS"
 
 
 class App(StandIn):
-    """An app that answers whatever it is told to."""
+    """An app that gives the answer that a test sets."""
 
     def __init__(self) -> None:
         super().__init__([])
@@ -78,6 +78,7 @@ def button(action_id: str = "approve", block_id: str = "buttons") -> Json:
 
 
 def ticks(block_id: str, *initial: str, names: tuple[str, ...] = ("one", "two")) -> Json:
+    """Return an input with checkboxes, of which the initial ones are ticked."""
     element: Json = {"type": "checkboxes", "action_id": "groups", "options": [option(name) for name in names]}
     if initial:
         element["initial_options"] = [option(name) for name in initial]
@@ -111,41 +112,47 @@ def post(client: WebClient, text: str = "hello", **more: Any) -> str:
 
 
 def error_of(call: Callable[[], Any]) -> str:
+    """Make a call that Slack refuses; return Slack's error."""
     with pytest.raises(SlackApiError) as caught:
         call()
     return str(caught.value.response["error"])
 
 
 def payload_of(answer: Answer) -> Json:
-    """What was sent to get this answer."""
+    """Return the payload that was sent to the app to get this answer."""
     payload: Json = json.loads(parse_qs(answer.sent[0].decode())["payload"][0])
     return payload
 
 
 def selected(payload: Json, block_id: str) -> list[str]:
+    """Return the values that are chosen in an input of a payload."""
     options = payload["state"]["values"][block_id]["groups"]["selected_options"]
     return [option["value"] for option in options]
 
 
-# Errors of the Web API. Each entry: the error, a change of the workspace, the call.
+# Errors of the Web API. Each entry has the error, a change of the workspace, and the call that then fails.
 
 Change = Callable[[SlackStandIn], Any]
 Call = Callable[[WebClient], Any]
 
 
 def shut(**changes: Any) -> Change:
+    """Return a change of the channel."""
     return lambda slack: vars(slack.channels[CHANNEL]).update(changes)
 
 
 def without(scope: str) -> Change:
+    """Return the change that takes a scope away from the app."""
     return lambda slack: slack.scopes.discard(scope)
 
 
 def unchanged(slack: SlackStandIn) -> None:
+    """Change nothing."""
     pass
 
 
 def history(client: WebClient, **more: Any) -> list[Json]:
+    """Return the channel's messages, newest first."""
     found: list[Json] = client.conversations_history(channel=CHANNEL, **more)["messages"]
     return found
 
@@ -216,7 +223,7 @@ ERRORS: list[tuple[str, Change, Call]] = [
     ),
     ("invalid_ts_oldest", unchanged, lambda client: history(client, oldest="monday")),
     ("invalid_trigger_id", unchanged, lambda client: client.views_open(trigger_id="1.2.3", view=modal())),
-    # Slack reads JSON bodies only in the methods that write.
+    # Slack reads JSON bodies only in methods that write.
     (
         "channel_not_found",
         unchanged,
@@ -333,12 +340,12 @@ PEOPLE: dict[str, Json] = {
 
 
 @pytest.mark.parametrize(("user_id", "expected"), PEOPLE.items())
-def test_people_are_who_they_are(client: WebClient, user_id: str, expected: Json) -> None:
+def test_each_person_has_the_fields_of_their_kind(client: WebClient, user_id: str, expected: Json) -> None:
     user = client.users_info(user=user_id)["user"]
     assert {key: user[key] for key in expected} == expected
 
 
-def test_addresses_show_only_with_the_scope(slack: SlackStandIn, client: WebClient) -> None:
+def test_email_addresses_are_shown_only_with_the_scope(slack: SlackStandIn, client: WebClient) -> None:
     def profile(user_id: str) -> Json:
         found: Json = client.users_info(user=user_id)["user"]["profile"]
         return found
@@ -357,7 +364,7 @@ def test_user_groups_have_members(slack: SlackStandIn, client: WebClient) -> Non
     assert client.usergroups_list()["usergroups"][0]["handle"] == "security"
 
 
-def test_private_messages(slack: SlackStandIn, client: WebClient) -> None:
+def test_private_and_direct_messages_are_sent_to_one_person(slack: SlackStandIn, client: WebClient) -> None:
     client.chat_postEphemeral(channel=CHANNEL, user=ANN, text="psst")
     assert [(private.user, private.text) for private in slack.private] == [(ANN, "psst")]
     direct = client.chat_postMessage(channel=SAM, text="you")["channel"]
@@ -413,12 +420,12 @@ def test_other_calls_are_limited_by_the_minute(
     call(slack, client)
 
 
-def test_timestamps_differ_even_when_the_clock_stands(slack: SlackStandIn, client: WebClient) -> None:
+def test_timestamps_differ_even_if_the_clock_stands_still(slack: SlackStandIn, client: WebClient) -> None:
     slack.now = lambda: 1_700_000_000.000123
     assert [post(client) for _ in range(2)] == ["1700000000.000123", "1700000000.000124"]
 
 
-def test_the_log_holds_no_secret(slack: SlackStandIn, client: WebClient) -> None:
+def test_the_log_has_no_secret(slack: SlackStandIn, client: WebClient) -> None:
     ts = post(client, f"my token is {slack.bot_token}", blocks=[button()])
     answer = slack.click(ANN, ts, "approve")
     requests.post(payload_of(answer)["response_url"], json={"text": "x"}, timeout=5)
@@ -436,7 +443,7 @@ def test_the_log_holds_no_secret(slack: SlackStandIn, client: WebClient) -> None
 # Clicks
 
 
-def test_a_click_arrives_signed_in_the_shape_of_slack(slack: SlackStandIn, client: WebClient) -> None:
+def test_a_click_is_signed_and_written_as_slack_does(slack: SlackStandIn, client: WebClient) -> None:
     ts = post(client, blocks=[ticks("groups.1"), button()], metadata=note("1"))
     answer = slack.click(ANN, ts, "approve", choose={"groups": ["two"]})
     body, headers = answer.sent
@@ -463,8 +470,8 @@ ONE, TWO = option("one"), option("two")
 CHOICE = {"options": [ONE, TWO]}
 MENU = {**CHOICE, "placeholder": plain("Choose")}
 TYPING = {"placeholder": plain("Type"), "min_query_length": 1}
-# Each kind of input: what it needs, its initial value; its key in the state, what that holds untouched, and
-# when it is empty.
+# Each kind of input: what it needs; its initial value; its key in the state; and the value of that key
+# while the input is untouched, and when it is empty.
 INPUTS: dict[str, tuple[Json, Json, str, Any, Any]] = {
     "checkboxes": (CHOICE, {"initial_options": [TWO]}, "selected_options", [TWO], []),
     "radio_buttons": (CHOICE, {"initial_option": TWO}, "selected_option", TWO, None),
@@ -508,9 +515,7 @@ def test_untouched_inputs_arrive_with_their_initial_values(
     assert stale["set"]["in"][key] == empty, "the same ids again: Slack leaves initial values out"
 
 
-def test_choices_are_forgotten_by_a_window_that_is_loaded_anew(
-    slack: SlackStandIn, client: WebClient
-) -> None:
+def test_choices_are_forgotten_after_a_reload(slack: SlackStandIn, client: WebClient) -> None:
     ts = post(client, blocks=[ticks("a", "one"), button()])
     chosen = slack.click_payload(ANN, ts, "approve", choose={"groups": ["two"]})
     assert selected(chosen, "a") == ["two"]
@@ -520,7 +525,9 @@ def test_choices_are_forgotten_by_a_window_that_is_loaded_anew(
     assert selected(slack.click_payload(ANN, ts, "approve"), "a") == ["one"]
 
 
-def test_a_block_drawn_again_under_its_old_id_is_stale(slack: SlackStandIn, client: WebClient) -> None:
+def test_a_block_that_is_drawn_again_under_its_old_id_is_stale(
+    slack: SlackStandIn, client: WebClient
+) -> None:
     ts = post(client, blocks=[ticks("same", "one"), button()])
     slack.select(ANN, ts, "groups", ["two"])
     new = ticks("same", "three", names=("two", "three"))
@@ -549,7 +556,7 @@ def test_what_is_not_on_the_screen_cannot_be_clicked(slack: SlackStandIn, client
         slack.click(ANN, ts, "approve")
 
 
-def test_menus_act_by_themselves(slack: SlackStandIn, client: WebClient) -> None:
+def test_choosing_from_a_menu_is_a_click(slack: SlackStandIn, client: WebClient) -> None:
     overflow = {"type": "overflow", "action_id": "menu", "options": [option("one"), option("two")]}
     section = {"type": "section", "block_id": "s", "text": plain("x"), "accessory": overflow}
     ts = post(client, blocks=[section])
@@ -557,7 +564,7 @@ def test_menus_act_by_themselves(slack: SlackStandIn, client: WebClient) -> None
     assert (action["type"], action["selected_option"]) == ("overflow", option("two"))
 
 
-def test_a_button_in_a_private_message(slack: SlackStandIn, client: WebClient) -> None:
+def test_a_button_in_a_private_message_can_be_clicked(slack: SlackStandIn, client: WebClient) -> None:
     client.chat_postEphemeral(channel=CHANNEL, user=ANN, text="x", blocks=[button()])
     payload = slack.click_payload(ANN, "", "approve", via=slack.private[0])
     assert payload["container"]["is_ephemeral"] is True
@@ -566,7 +573,9 @@ def test_a_button_in_a_private_message(slack: SlackStandIn, client: WebClient) -
     assert slack.private == []
 
 
-def test_a_late_screen_sends_the_blocks_that_it_shows(slack: SlackStandIn, client: WebClient) -> None:
+def test_a_click_on_a_late_screen_has_the_blocks_of_that_screen(
+    slack: SlackStandIn, client: WebClient
+) -> None:
     parent = post(client)
     ts = post(client, thread_ts=parent, blocks=[button()])
     client.chat_update(channel=CHANNEL, ts=ts, text="x", blocks=[button("other")])
@@ -630,7 +639,7 @@ def test_an_app_that_is_slow_or_down_has_no_status(
 # Modals
 
 
-def test_a_trigger_lives_three_seconds_and_works_once(slack: SlackStandIn, client: WebClient) -> None:
+def test_a_trigger_works_once_and_for_three_seconds(slack: SlackStandIn, client: WebClient) -> None:
     clock = 1_700_000_000.0
     slack.now = lambda: clock
     ts = post(client, blocks=[button()])
@@ -648,13 +657,13 @@ def test_a_trigger_lives_three_seconds_and_works_once(slack: SlackStandIn, clien
 
 @pytest.fixture
 def opened(slack: SlackStandIn, client: WebClient) -> str:
-    """A modal in front of Ann; its id."""
+    """The id of a modal that Ann has open."""
     ts = post(client, blocks=[button()])
     trigger_id = slack.click_payload(ANN, ts, "approve")["trigger_id"]
     return str(client.views_open(trigger_id=trigger_id, view=modal())["view"]["id"])
 
 
-def test_a_submission_carries_what_was_entered_and_closes(slack: SlackStandIn, opened: str) -> None:
+def test_a_submission_has_what_was_entered_and_closes_the_modal(slack: SlackStandIn, opened: str) -> None:
     payload = payload_of(slack.submit(ANN, values={"reason": "too vague"}))
     view = payload["view"]
     assert (payload["type"], view["id"], view["private_metadata"]) == ("view_submission", opened, "request 1")
@@ -684,7 +693,7 @@ def test_the_client_checks_before_it_sends(slack: SlackStandIn, opened: str) -> 
         (ticks("t") | {"optional": True}, None, []),
     ],
 )
-def test_what_the_client_checks(
+def test_the_client_checks_lengths_and_required_inputs(
     slack: SlackStandIn, client: WebClient, block: Json, refused: Any, allowed: Any
 ) -> None:
     trigger_id = slack.click_payload(ANN, post(client, blocks=[button()]), "approve")["trigger_id"]
@@ -706,7 +715,7 @@ def test_no_more_are_selected_than_the_menu_allows(slack: SlackStandIn, client: 
     assert slack.submit(ANN, values={"menu": ["two"]}).status == 200
 
 
-def test_three_modals_are_stacked_at_most(app: App, slack: SlackStandIn, opened: str) -> None:
+def test_at_most_three_modals_are_stacked(app: App, slack: SlackStandIn, opened: str) -> None:
     app.reply = Reply({"response_action": "push", "view": modal()})
     for _ in range(3):
         slack.submit(ANN, values={"reason": "x"})
@@ -715,11 +724,11 @@ def test_three_modals_are_stacked_at_most(app: App, slack: SlackStandIn, opened:
     assert {view.trigger_id for view in slack.views.values()} == {slack.views[opened].trigger_id}
 
 
-def test_white_space_is_text_to_the_client(slack: SlackStandIn, opened: str) -> None:
+def test_the_client_takes_white_space_for_text(slack: SlackStandIn, opened: str) -> None:
     assert slack.submit(ANN, values={"reason": "  "}).status == 200
 
 
-def test_a_modal_obeys_the_answer(app: App, slack: SlackStandIn, opened: str) -> None:
+def test_a_modal_does_what_the_answer_says(app: App, slack: SlackStandIn, opened: str) -> None:
     def submit(answer: Any, status: int = 200) -> None:
         app.reply = Reply(answer, status)
         slack.submit(ANN, values={"reason": "x"})
@@ -744,7 +753,7 @@ def test_a_modal_obeys_the_answer(app: App, slack: SlackStandIn, opened: str) ->
     assert slack.views == {}
 
 
-def test_an_app_that_wants_to_know_hears_of_a_closed_modal(
+def test_an_app_with_notify_on_close_is_told_of_a_closed_modal(
     app: App, slack: SlackStandIn, opened: str
 ) -> None:
     app.reply = Reply({"response_action": "update", "view": modal(notify_on_close=True)})
@@ -842,7 +851,7 @@ def test_an_answer_can_be_lost_after_the_work(slack: SlackStandIn, client: WebCl
     assert len(slack.messages) == 2
 
 
-def test_a_fault_may_look_at_the_request_and_be_cleared(slack: SlackStandIn, client: WebClient) -> None:
+def test_a_fault_may_depend_on_the_request_and_be_cleared(slack: SlackStandIn, client: WebClient) -> None:
     slack.fail(times=None, status=500, when=lambda arguments: arguments.get("text") == "bad")
     post(client, "good")
     for _ in range(3):
@@ -853,7 +862,7 @@ def test_a_fault_may_look_at_the_request_and_be_cleared(slack: SlackStandIn, cli
 
 
 def test_delays_come_before_or_after_the_work(slack: SlackStandIn, client: WebClient) -> None:
-    # The SDK's type wants whole seconds; urllib, which gets the number, takes fractions.
+    # The SDK's annotation asks for whole seconds, but urllib, which uses the number, accepts fractions.
     slow = WebClient(client.token, client.base_url, timeout=0.05, retry_handlers=[])  # type: ignore[arg-type]
     slack.fail("chat.postMessage", delay=0.4)
     with pytest.raises(TimeoutError):
@@ -869,13 +878,13 @@ def test_delays_come_before_or_after_the_work(slack: SlackStandIn, client: WebCl
 def test_an_answer_can_drip(slack: SlackStandIn) -> None:
     slack.fail("api.test", trickle=0.01)
     started = time.monotonic()
-    # Each read is quick enough, the whole is not.
+    # Each single read is quick enough for the timeout, and the whole answer is not.
     response = requests.post(slack.api_url + "api.test", timeout=1.0)
     assert response.json() == {"ok": True, "args": {}}
     assert time.monotonic() - started > 0.01 * len(response.content)
 
 
-def test_a_redirect(slack: SlackStandIn) -> None:
+def test_a_fault_can_be_a_redirect(slack: SlackStandIn) -> None:
     slack.fail(status=302, headers={"Location": "http://127.0.0.1:9/"})
     response = requests.post(slack.api_url + "auth.test", timeout=5, allow_redirects=False)
     assert (response.status_code, response.headers["Location"]) == (302, "http://127.0.0.1:9/")
@@ -903,9 +912,7 @@ def test_slack_can_be_down_and_come_back(slack: SlackStandIn, client: WebClient)
     assert client.auth_test()["ok"]
 
 
-def test_observers_hear_of_each_exchange_and_waiting_ends_with_it(
-    slack: SlackStandIn, client: WebClient
-) -> None:
+def test_observers_see_each_exchange_and_waiting_ends_with_it(slack: SlackStandIn, client: WebClient) -> None:
     heard: list[Exchange] = []
     slack.on_exchange.append(heard.append)
     threading.Thread(target=post, args=(client, "hello")).start()
@@ -918,7 +925,7 @@ def test_observers_hear_of_each_exchange_and_waiting_ends_with_it(
         slack.wait_for(lambda: slack.search("never"), seconds=0.01)
 
 
-def test_cursors_are_opaque_as_slack_makes_them(slack: SlackStandIn, client: WebClient) -> None:
+def test_cursors_are_base64_as_slack_makes_them(slack: SlackStandIn, client: WebClient) -> None:
     for _ in range(2):
         post(client)
     cursor = client.conversations_history(channel=CHANNEL, limit=1)["response_metadata"]["next_cursor"]

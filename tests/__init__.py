@@ -9,13 +9,13 @@ world       A fixture: a World of its own for one test, whose app the test start
 town        A fixture: a running World that the tests of a module share.
 Scene       One part of the app inside the test's own process, with a clock that the test moves.
 launcher    Starts the app quickly, by a fork, with shorter waits, and kills or stops it where a test says so.
-waits       The app's constants that are other ones in a test, by their dotted names, such as timeouts.
+waits       Constants of the app that a test replaces, such as timeouts, by their dotted names.
 step        What many tests do with a World: `posted`, `clickable`, `approved` … in `support/steps.py`.
 fault       What a stand-in does wrong when a test says so: an error, a delay, a lost answer.
 to land     A write lands when it takes effect in Conveyor, whether or not the app gets an answer.
 picture     What a card shows at one time: its text and its blocks.
 Kill        The commit or outgoing call before or after which the launcher kills the app.
-MortalWorld A World whose app is killed and started again, with a list of what people did in Slack.
+MortalWorld A World whose app is killed and started again, and which keeps a list of what people did.
 Deed        One thing that a person did in a MortalWorld, and how the app answered.
 at rest     Nothing is left for the app to do: no card to draw, no decision to carry out, no note to send.
 invariant   What must be true of a MortalWorld at rest, and of every call on the way there.

@@ -1,4 +1,4 @@
-"""Options, past requests, revoking, /rooms, "tell me" and reminders, as people use them in a browser."""
+"""The features beside the main job, in a browser: options, past requests, revoking, /rooms, reminders."""
 
 import re
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What reviewers and sales reps ask for: options, past requests, revoking, /rooms, "tell me", reminders."""
+"""The features beside the main job: options, past requests, revoking, /rooms, "tell me" and reminders."""
 
 from itertools import pairwise
 from typing import Any

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -31,6 +32,7 @@ from listeners.decisions import Listeners
 from listeners.intake import NOT_SLACKS, Intake, make_bolt
 from listeners.rooms import Rooms
 from listeners.sockets import Sockets
+from listeners.unheard import Unheard
 from operations import health
 from settings import Settings, load
 from worker.companies import Companies
@@ -84,7 +86,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     answers = Answers(ledger, channel, for_slack, settings.slack_api_url, time.time)
     Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, time.time).register(bolt)
     Rooms(ledger, channel, conveyor, answers, time.time).register(bolt)
-    intake = Intake(bolt, channel, clicks)
+    unheard = Unheard()
+    intake = Intake(bolt, channel, clicks, unheard)
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
 
     # The background
@@ -94,7 +97,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         clicks.let_pass,
         lease,
         calls,
-        Refresh(channel, reviewers),
+        Refresh(channel, reviewers, unheard.tell),
         Watch(
             conveyor,
             ledger.queue,
@@ -118,29 +121,30 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    made = Parts(settings, ledger, channel, answers, calls, worker, sockets)
+    made = Parts(settings, ledger, channel, answers, calls, worker, sockets, unheard)
     app.extensions["conveyor_for_slack"] = made
     app.add_url_rule("/healthz", view_func=lambda: _health(worker), endpoint="healthz")
     app.add_url_rule("/readyz", view_func=lambda: _readiness(made), endpoint="readyz")
     if settings.slack_signing_secret:
         verifier = SignatureVerifier(settings.slack_signing_secret)
-        app.post("/slack/events", endpoint="slack_events")(lambda: _slack_events(verifier, intake))
+        app.post("/slack/events", endpoint="slack_events")(lambda: _slack_events(verifier, intake, unheard))
     if settings.conveyor_webhook_secret:
         webhook = Webhook(settings.conveyor_webhook_secret)
-        app.post("/conveyor/webhook", endpoint="webhook")(lambda: _webhook(webhook, ledger))
+        app.post("/conveyor/webhook", endpoint="webhook")(lambda: _webhook(webhook, ledger, unheard))
     return app
 
 
 # The routes
 
 
-def _slack_events(verifier: SignatureVerifier, intake: Intake) -> Response:
+def _slack_events(verifier: SignatureVerifier, intake: Intake, unheard: Unheard) -> Response:
     """Hand on what Slack signed to Bolt; everything else ends here, without a trace of its content."""
     try:
         text = request.get_data(cache=False).decode("utf-8")
     except UnicodeDecodeError:
         return _plainly(400, NOT_SLACKS)
-    if not _is_signed(verifier, text):
+    if problem := _signature_problem(verifier, text):
+        unheard.refuse(problem)
         return _plainly(401, "The signature is not Slack's.")
     try:
         form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
@@ -153,15 +157,19 @@ def _slack_events(verifier: SignatureVerifier, intake: Intake) -> Response:
     return Response(answer.body, answer.status, {name: values[0] for name, values in answer.headers.items()})
 
 
-def _is_signed(verifier: SignatureVerifier, text: str) -> bool:
+def _signature_problem(verifier: SignatureVerifier, text: str) -> str:
+    """Return what is wrong with the signature, in the words of Unheard; empty if it is Slack's."""
     timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
     signature = request.headers.get("X-Slack-Signature", "")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12 and signature.isascii()):
-        return False
-    return verifier.is_valid(text, timestamp, signature)
+        return "unsigned"
+    if verifier.is_valid(text, timestamp, signature):
+        return ""
+    expected = verifier.generate_signature(timestamp=timestamp, body=text) or ""
+    return "outdated" if compare_digest(expected, signature) else "unsigned"
 
 
-def _webhook(webhook: Webhook, ledger: Ledger) -> Response:
+def _webhook(webhook: Webhook, ledger: Ledger, unheard: Unheard) -> Response:
     """Let Conveyor be polled soon. Nothing else that is in a webhook is used."""
     headers = {
         name: request.headers.get(svix) or request.headers.get(name) or ""
@@ -171,6 +179,7 @@ def _webhook(webhook: Webhook, ledger: Ledger) -> Response:
         # It is not even parsed: whatever it says, the queue itself is read.
         webhook.verify(request.get_data(cache=False), headers, json_parse=False)
     except WebhookVerificationError:
+        unheard.refuse("webhook_unsigned")
         return _plainly(401, "The signature is not Conveyor's.")
     except (ValueError, TypeError, OverflowError, RequestEntityTooLarge):
         return _plainly(400, "This is not what Conveyor sends.")
@@ -194,6 +203,7 @@ def _readiness(made: "Parts") -> Response:
     """For alarms and people: what is wrong, in sentences?"""
     socket_problem = made.sockets.problem if made.sockets else ""
     found = health.readiness(made.settings, made.ledger, made.channel, socket_problem, made.calls)
+    found.notes.extend(made.unheard.notes())
     response = jsonify(ready=not found.reasons, reasons=found.reasons, notes=found.notes)
     response.status_code = 503 if found.reasons else 200
     return response
@@ -217,6 +227,7 @@ class Parts:
     calls: Sequence[Calls]
     worker: Worker
     sockets: Sockets | None
+    unheard: Unheard
 
     def start(self) -> None:
         if not self.settings.reviewers:

@@ -278,11 +278,11 @@ class _Adapter(HTTPAdapter):
     """Makes the connections above. All of them share the trusted certificates: to read those takes 20 ms."""
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=_trusted(), **more)
+        super().init_poolmanager(*args, ssl_context=trusted_certificates(), **more)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def proxy_manager_for(self, *args: Any, **more: Any) -> Any:
-        manager = super().proxy_manager_for(*args, ssl_context=_trusted(), **more)
+        manager = super().proxy_manager_for(*args, ssl_context=trusted_certificates(), **more)
         manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         return manager
 
@@ -291,7 +291,8 @@ class _Adapter(HTTPAdapter):
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def trusted_certificates() -> ssl.SSLContext:
+    """Return the context for every TLS connection of the app: it demands a certificate that is trusted."""
     context = ssl.create_default_context()
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
     context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})

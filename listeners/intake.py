@@ -9,6 +9,7 @@ from slack_sdk import WebClient
 
 from listeners.clicks import Clicks
 from listeners.payloads import text_at
+from listeners.unheard import Unheard
 from workspace.channel import Channel
 
 log = logging.getLogger(__name__)
@@ -19,10 +20,11 @@ NOT_SLACKS = "This is not what Slack sends."
 class Intake:
     """Passes payloads to the listeners. The caller has made sure that they come from Slack."""
 
-    def __init__(self, bolt: App, channel: Channel, clicks: Clicks) -> None:
+    def __init__(self, bolt: App, channel: Channel, clicks: Clicks, unheard: Unheard) -> None:
         self._bolt = bolt
         self._channel = channel
         self._clicks = clicks
+        self._unheard = unheard
         bolt.error(_malformed_payload)
 
     def finish(self, seconds: float) -> None:
@@ -35,6 +37,7 @@ class Intake:
             return BoltResponse(status=400, body=NOT_SLACKS)
         team = text_at(payload, "team_id") or text_at(payload, "team", "id")
         if self._channel.identity and team and team != self._channel.identity.team_id:
+            self._unheard.refuse("other_workspace")
             return BoltResponse(status=401, body="This is another workspace.")
         try:
             # Bolt gets the parsed body, because its own parser takes every form that contains the word
@@ -44,7 +47,9 @@ class Intake:
         except Exception as error:
             return _malformed_payload(error)
         if answer.status == 404:
-            log.warning("payload=unhandled")
+            self._unheard.refuse("unhandled")
+        else:
+            self._unheard.accept()
         return answer
 
 

@@ -3,39 +3,48 @@
 import json
 import logging
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from slack_bolt import BoltResponse
 from slack_sdk import WebClient
-from slack_sdk.socket_mode.builtin import SocketModeClient
-from slack_sdk.socket_mode.client import BaseSocketModeClient
-from slack_sdk.socket_mode.request import SocketModeRequest
-from slack_sdk.socket_mode.response import SocketModeResponse
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
 
 from listeners.intake import Intake
+from workspace.web_socket import SocketFailed, frame_of, open_socket
 
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 100  # clicks answered at once, as many as gunicorn.conf.py has threads
-PING_INTERVAL_SECONDS = 2.0  # a connection counts as lost when a ping fails, or four get no answer
 STOP_SECONDS = 3.0  # as long as Slack waits for an answer
-POLL_SECONDS = 1.0  # how often the connection is checked
-MAX_BACKOFF_SECONDS = 30.0  # between attempts to connect
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between attempts to connect
+STEADY_SECONDS = 30.0  # a socket that is open for so long ends a row of failures
 
 
 class Sockets:
     """Keeps one WebSocket to Slack open.
 
-    `problem` says why it is not open, for `/readyz`; it is empty while the socket is open.
+    1. A socket is opened; when that fails, again after a pause that doubles up to LONGEST_PAUSE_SECONDS.
+    2. A thread reads its frames, and hands each click to a thread of its own, which answers on that socket.
+    3. When Slack asks for another socket, that is opened first, while the old one is still read and answered
+       until Slack closes it.
+    4. A socket that is cut is noticed by a ping without an answer, and another is opened at once.
+
+    `problem` says why no socket is open, for `/readyz`; it is empty while one is open.
     """
 
     def __init__(self, intake: Intake, app_token: str, client: WebClient) -> None:
         self._intake = intake
-        self._client = SocketModeClient(
-            app_token, web_client=client, concurrency=CONCURRENCY, ping_interval=PING_INTERVAL_SECONDS
-        )
-        self._client.socket_mode_request_listeners.append(self._receive)
-        self._stopping = threading.Event()
+        self._app_token = app_token
+        self._client = client
+        self._clicks = ThreadPoolExecutor(CONCURRENCY, "click")
+        self._stopping = False
+        self._changed = threading.Condition()
+        self._wanted = True  # whether another socket has to be opened
+        self._open: set[ClientConnection] = set()
         self._thread = threading.Thread(target=self._stay_connected, name="socket", daemon=True)
         self.problem = "the socket is not open yet"
 
@@ -44,35 +53,96 @@ class Sockets:
 
     def stop(self) -> None:
         """Accept no more clicks, and finish answering those that have arrived."""
-        self._stopping.set()
-        self._thread.join(STOP_SECONDS)
-        # The library closes the connection before it waits for the answers.
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
         self._intake.finish(STOP_SECONDS)
-        self._client.close()
+        self._clicks.shutdown(wait=True, cancel_futures=True)
+        for connection in list(self._open):
+            connection.close()
+        self._thread.join(STOP_SECONDS)
 
     def _stay_connected(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
+        failures, opened_at = 0, 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted or self._stopping)
+                if self._stopping:
+                    return
+            if time.monotonic() - opened_at >= STEADY_SECONDS:
+                failures = 0
+            if failures and self._pause(failures):
+                return
+            failures += 1
+            opened_at = time.monotonic()
             try:
-                if not self._client.is_connected():
-                    self._client.connect_to_new_endpoint()
-                self.problem, failures = "", 0
-            except Exception as error:
-                # Whatever the cause, the only thing to do is to try again.
-                failures += 1
-                self.problem = f"the socket does not open: {type(error).__name__}"
-                log.warning("socket=closed failures=%d cause=%s", failures, type(error).__name__)
-            self._stopping.wait(min(POLL_SECONDS * 2 ** min(failures, 20), MAX_BACKOFF_SECONDS))
+                connection = open_socket(self._client, self._app_token)
+            except SocketFailed as error:
+                if not self._open:
+                    self._lost(f"the socket does not open: {error}")
+                continue
+            self._use(connection)
 
-    def _receive(self, client: BaseSocketModeClient, request: SocketModeRequest) -> None:
-        answer = self._intake.dispatch(request.payload)
+    def _pause(self, failures: int) -> bool:
+        """Wait after so many attempts in a row, and return whether the app stops meanwhile."""
+        seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 20), LONGEST_PAUSE_SECONDS)
+        with self._changed:
+            return self._changed.wait_for(lambda: self._stopping, seconds)
+
+    def _use(self, connection: ClientConnection) -> None:
+        with self._changed:
+            self._wanted = False
+            self._open.add(connection)
+        if self.problem:
+            log.info("socket=open")
+        self.problem = ""
+        threading.Thread(target=self._read, args=(connection,), name="frames", daemon=True).start()
+
+    def _lost(self, problem: str) -> None:
+        if problem != self.problem:
+            log.warning("socket=closed cause=%r", problem)
+        self.problem = problem
+
+    def _read(self, connection: ClientConnection) -> None:
+        """Read the frames of one socket until it closes."""
+        asked_to_change = False
+        with suppress(ConnectionClosed, OSError):
+            for text in connection:
+                frame = frame_of(text)
+                if frame.get("type") == "disconnect":
+                    asked_to_change = True
+                    self._want_another()
+                elif "envelope_id" in frame and not self._stopping:
+                    with suppress(RuntimeError):  # the app stops at this moment
+                        self._clicks.submit(self._answer, connection, frame)
+        connection.close()
+        with self._changed:
+            self._open.discard(connection)
+            is_last = not self._open
+        if is_last and not self._stopping:
+            self._lost("Slack closed the socket" if asked_to_change else "the socket was cut")
+        if is_last or not asked_to_change:
+            self._want_another()
+
+    def _want_another(self) -> None:
+        with self._changed:
+            self._wanted = True
+            self._changed.notify_all()
+
+    def _answer(self, connection: ClientConnection, frame: dict[str, Any]) -> None:
+        answer = self._intake.dispatch(frame.get("payload"))
         if answer.status != 200:
             return  # without an acknowledgment, Slack shows the person that the click failed
-        client.send_socket_mode_response(SocketModeResponse(request.envelope_id, _payload(answer)))
+        acknowledged = {"envelope_id": frame["envelope_id"]}
+        if answer.body:
+            acknowledged["payload"] = _payload(answer)
+        try:
+            connection.send(json.dumps(acknowledged))
+        except (ConnectionClosed, OSError):
+            # Slack shows that the click failed, or sends it again, which then counts as the copy that it is.
+            log.warning("click=not_acknowledged cause='the socket was closed meanwhile'")
 
 
-def _payload(answer: BoltResponse) -> dict[str, Any] | None:
+def _payload(answer: BoltResponse) -> dict[str, Any]:
     """Return the body of Bolt's answer in the form that Socket Mode takes."""
-    if not answer.body:
-        return None
     return dict(json.loads(answer.body)) if answer.body.startswith("{") else {"text": answer.body}

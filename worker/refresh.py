@@ -1,5 +1,6 @@
 """Keeps what every process knows about Slack fresh, whether or not it holds the lease."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from workspace.channel import Channel
@@ -15,9 +16,11 @@ class Refresh:
 
     channel: Channel
     reviewers: Reviewers
+    tell: Callable[[], object]  # writes to the log what was refused since it last did
 
     def round(self) -> float:
         """Ask once; return the seconds until it should be asked again."""
+        self.tell()
         if not self.channel.refresh_identity():
             return RETRY_SECONDS
         self.reviewers.refresh()

@@ -21,6 +21,8 @@ class SocketLink:
     """The WebSockets that the app has open. The answer to an envelope comes back through the same one."""
 
     def __init__(self) -> None:
+        self.says_hello = True
+        self.frames = 1  # in how many frames an envelope is sent
         self._server: Server | None = None
         self._tickets: set[str] = set()
         self._connections: list[ServerConnection] = []
@@ -77,7 +79,10 @@ class SocketLink:
             connection = self._connections[-1]
         envelope = {"type": kind, "envelope_id": envelope_id, "accepts_response_payload": True}
         try:
-            connection.send(json.dumps({**envelope, "payload": payload}))
+            text = json.dumps({**envelope, "payload": payload})
+            size = -(-len(text) // self.frames)
+            parts = [text[start : start + size] for start in range(0, len(text), size)]
+            connection.send(parts if self.frames > 1 else text)
         except (ConnectionClosed, OSError):
             return None
         with self._changed:
@@ -92,7 +97,8 @@ class SocketLink:
             if ticket not in self._tickets:
                 return
             self._tickets.discard(ticket)
-        connection.send(json.dumps({"type": "hello", "num_connections": 1}))
+        if self.says_hello:
+            connection.send(json.dumps({"type": "hello", "num_connections": 1}))
         with self._changed:
             self._connections.append(connection)
             self._changed.notify_all()

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,11 @@ def test_a_socket_without_hello_is_not_open(world: World) -> None:
 
 
 def test_a_cut_connection_is_noticed_within_five_seconds(world: World) -> None:
-    relay = Relay(world.slack.link.open())
+    with closing(Relay(world.slack.link.open())) as relay:
+        is_noticed(world, relay)
+
+
+def is_noticed(world: World, relay: "Relay") -> None:
     gives_socket(world, relay.url, times=1)
     world.start()
     card = posted(world)
@@ -194,20 +199,28 @@ class Relay:
         self._target = int(address.partition(":")[2])
         self._server = socket.create_server(("127.0.0.1", 0))
         self._frozen = threading.Event()
+        self._ends: list[socket.socket] = []
         self.url = f"ws://127.0.0.1:{self._server.getsockname()[1]}/{path}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def freeze(self) -> None:
         self._frozen.set()
 
+    def close(self) -> None:
+        self._server.close()
+        for end in self._ends:
+            end.close()
+
     def _accept(self) -> None:
         app, _ = self._server.accept()
         slack = socket.create_connection(("127.0.0.1", self._target))
+        self._ends = [app, slack]
         for source, target in ((app, slack), (slack, app)):
             threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
-        while data := source.recv(65_536):
-            if self._frozen.is_set():
-                return  # both sides stay open, and hear nothing anymore
-            target.sendall(data)
+        with suppress(OSError):  # it was closed at the end of the test
+            while data := source.recv(65_536):
+                if self._frozen.is_set():
+                    return  # both sides stay open, and hear nothing anymore
+                target.sendall(data)

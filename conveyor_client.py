@@ -37,10 +37,6 @@ LATEST = 4_102_444_800.0  # the year 2100: a later time is a mistake, and not ev
 OPEN_STATUSES = ("initial", "requested")
 CLOSED_STATUSES = ("approved", "ignored")
 
-# How the values of a write are sent: "json" or "params". Which one is right is not certain: the public
-# reference shows query parameters, but a client that worked in 2021 sent JSON.
-WRITE_AS = "json"
-
 
 class ConveyorError(Exception):
     """Conveyor did not give the answer that was asked for; the text is for the log."""
@@ -318,7 +314,9 @@ class ConveyorClient:
         seconds = CALL_SECONDS
         if self._ends_at is not None:
             seconds = min(seconds, max(0.0, self._ends_at - time.monotonic()))
-        sent: dict[str, Any] = {"params": params} if write is None else {WRITE_AS: write}
+        # The public reference shows query parameters also for writes; a client that worked in 2021 sent JSON.
+        # JSON says what is a list and what is false: in a query, Conveyor would read `False` as true.
+        sent: dict[str, Any] = {"params": params} if write is None else {"json": write}
         headers = {"X-API-KEY": self._key, "Accept": "application/json"}
         may_send = None if write is None else self._may_write
         try:

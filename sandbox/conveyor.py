@@ -20,6 +20,7 @@ Item = dict[str, Any]
 API_PATH = "/api/v2"
 OPEN = ("initial", "requested")  # the statuses of a request that nobody has decided
 MAX_PER_PAGE = 100
+RAILS_FALSE = ("", None, False, 0, "0", "f", "F", "false", "FALSE", "off", "OFF")  # and "False" is true
 
 
 class ApiError(Exception):
@@ -333,7 +334,7 @@ class ConveyorStandIn(StandIn):
             request_id=str(request_id or ""),
             reviewer_email=str(arguments.get("reviewer_email") or ""),
             groups=[str(group) for group in groups],
-            nda_bypass=str(arguments.get("nda_bypass", False)).lower() in ("true", "1"),
+            nda_bypass=arguments.get("nda_bypass") not in RAILS_FALSE,
             expires_at=str(arguments.get("expires_at") or ""),
         )
         self.decisions.append(decision)

@@ -1,5 +1,6 @@
 """Calls end in time: one that was given up sends nothing later, keeps nothing and blocks nobody."""
 
+import json
 import os
 import threading
 import time
@@ -158,6 +159,23 @@ def test_a_client_that_may_not_write_can_still_read(peer: RawPeer) -> None:
             write()
     assert client.request("r1").is_open
     assert [heard[:3] for heard in peer.heard] == [b"", b"", b"", b"GET"]
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_write_goes_as_json_on_the_wire(peer: RawPeer, skips: bool) -> None:
+    peer.say = saying(b'{"id": "a1", "email": "jane@acme.com", "status": "gated", "dataroom_id": "room-1"}')
+    client = ConveyorClient(peer.url, "made-up-key")
+    client.approve(ASKED, "ann@acme.com", ["g1", "g2"], nda_bypass=skips, expires_at="2999-12-31")
+    head, _, body = peer.heard[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /exchange/authorizations HTTP/1.1\r\n")
+    assert b"\r\ncontent-type: application/json\r\n" in head.lower() + b"\r\n"
+    assert json.loads(body) == {
+        "request_id": "r1",
+        "reviewer_email": "ann@acme.com",
+        "access_group_ids": ["g1", "g2"],
+        "nda_bypass": skips,
+        "expires_at": "2999-12-31",
+    }
 
 
 def test_no_connection_is_used_for_two_calls(peer: RawPeer) -> None:

@@ -188,6 +188,17 @@ def test_an_approval_grants_the_groups(conveyor: ConveyorStandIn, send_as: str) 
     assert (decision.groups, decision.reviewer_email, decision.effective) == (groups, REVIEWER, True)
 
 
+@pytest.mark.parametrize(
+    ("sent", "skips"), [("false", False), ("0", False), ("False", True), ("true", True), ("no", True)]
+)
+def test_a_query_says_false_only_in_the_words_of_rails(
+    conveyor: ConveyorStandIn, sent: str, skips: bool
+) -> None:
+    content = {"request_id": conveyor.ask("jane@acme.com"), "nda_bypass": sent}
+    granted = call(conveyor, "POST", GRANTS, params=content).json()
+    assert granted["status"] == ("authorized" if skips else "gated")
+
+
 def test_an_approval_may_have_options_or_name_only_an_address(conveyor: ConveyorStandIn) -> None:
     request_id = conveyor.ask("jane@acme.com")
     conveyor.approve_returns_groups = False

@@ -68,6 +68,7 @@ PAST_CHARS = 200
 EXCERPT_CHARS = 300
 ROOMS_MOST = 5
 WAITING_MOST = 10
+MISSING_MOST = 10
 
 
 # Cards
@@ -442,7 +443,7 @@ def unexpected(reference: str) -> str:
 def groups_not_offered(names: Sequence[str]) -> str:
     """Return the sentence for an approval with groups, of these names, that cannot be granted anymore."""
     # In code nothing formats, and no address becomes a link.
-    shown = (cut(one_line(name.replace("`", "")), 80) or "?" for name in names[:10])
+    shown = (cut(one_line(name.replace("`", "")), 80) or "?" for name in names[:MISSING_MOST])
     listed = ", ".join(f"`{escaped(name)}`" for name in shown)
     return (
         f"Nothing was granted: {listed} cannot be chosen for this request any more. "

@@ -1,16 +1,16 @@
 """How the polls of Conveyor went, which of its access groups can be granted, and who wants a poll now."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import and_, select, union_all, update
+from sqlalchemy import and_, bindparam, select, union_all, update
 
 from conveyor_client import AccessGroup
 from ledger.changes import redraw
 from ledger.database import Database
 from ledger.rows import PollStatus
 from ledger.states import OPEN, State
-from ledger.tables import ACCESS_GROUPS, LEASE, NOTES, REQUESTS
+from ledger.tables import ACCESS_GROUPS, GROUP_NAMES, LEASE, NOTES, REQUESTS
 from ledger.trail import OUTAGE
 
 
@@ -71,6 +71,13 @@ class Polls:
             groups = [AccessGroup(row.id, row.name, row.dataroom_id) for row in rows]
         return groups if dataroom_id is None else [group for group in groups if group.is_in(dataroom_id)]
 
+    def group_names(self, group_ids: Iterable[str]) -> list[str]:
+        """Return the name that each of these groups has or last had; empty for one that was never listed."""
+        with self._database.read() as db:
+            query = select(GROUP_NAMES).where(GROUP_NAMES.c.id.in_(list(group_ids)))
+            names = {row.id: row.name for row in db.execute(query)}
+        return [names.get(group_id, "") for group_id in group_ids]
+
     def replace_access_groups(
         self, groups: Sequence[AccessGroup], changed_rooms: Sequence[str], now: float
     ) -> None:
@@ -80,6 +87,9 @@ class Polls:
             if groups:
                 rows = [{"position": position, **asdict(group)} for position, group in enumerate(groups)]
                 db.execute(ACCESS_GROUPS.insert(), rows)
+                names = [{"listed": group.id, "id": group.id, "name": group.name} for group in groups]
+                db.execute(GROUP_NAMES.delete().where(GROUP_NAMES.c.id == bindparam("listed")), names)
+                db.execute(GROUP_NAMES.insert(), names)
             if changed_rooms:
                 stale = and_(REQUESTS.c.state == State.PENDING, REQUESTS.c.dataroom_id.in_(changed_rooms))
                 db.execute(update(REQUESTS).where(stale).values(**redraw(now)))

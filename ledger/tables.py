@@ -132,6 +132,14 @@ ACCESS_GROUPS = Table(
     Column("dataroom_id", CleanText, nullable=False),
 )
 
+# The names of all groups that were ever listed: people may have chosen one that is not offered anymore.
+GROUP_NAMES = Table(
+    "group_names",
+    METADATA,
+    Column("id", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False),
+)
+
 # One row: which process works, and what every process has to know about its polls of Conveyor.
 LEASE = Table(
     "lease",

@@ -5,7 +5,7 @@ it. Nothing here calls Conveyor or updates a card: the worker does both, from th
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -137,14 +137,14 @@ class Listeners:
         _check_still_as_shown(row, click)
         return row
 
-    def _grantable(self, row: Row, chosen: Mapping[str, str]) -> list[AccessGroup]:
+    def _grantable(self, row: Row, chosen: Sequence[str]) -> list[AccessGroup]:
         """Return the chosen groups. Raises Refusal if one of them cannot be granted anymore."""
         if not chosen:
             return []
         offered = {group.id: group for group in self._ledger.polls.access_groups(row.dataroom_id)}
-        missing = [name or group_id for group_id, name in chosen.items() if group_id not in offered]
-        if missing:
-            raise Refusal(blocks.groups_not_offered(missing), "groups not offered", redraw=row.id)
+        if missing := [group_id for group_id in chosen if group_id not in offered]:
+            names = self._ledger.polls.group_names(missing[: blocks.MISSING_MOST])
+            raise Refusal(blocks.groups_not_offered(names), "groups not offered", redraw=row.id)
         return [offered[group_id] for group_id in chosen]
 
     def _claim(self, row: Row, click: Click, decision: Decision, reviewer: Reviewer, **chosen: Any) -> None:

@@ -25,10 +25,10 @@ from text import is_readable
 
 @dataclass(frozen=True)
 class CardForm:
-    """A click on a button of a card, and the access groups that are ticked on it, as ids and names."""
+    """A click on a button of a card, and the ids of the access groups that are ticked on it."""
 
     click: Click
-    groups: Mapping[str, str]
+    groups: tuple[str, ...]
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> "CardForm":
@@ -42,7 +42,7 @@ class OptionsForm:
     note: str
     expires_at: str
     click: Click
-    groups: Mapping[str, str]
+    groups: tuple[str, ...]
     nda_bypass: bool
 
     @classmethod

@@ -100,13 +100,17 @@ def kept_by_modal(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def selected_groups(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the ids and names of the access groups that are ticked on a card or in a modal."""
-    return {
-        text_at(option, "value"): text_at(option, "text", "text")
+def selected_groups(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids of the access groups that are ticked on a card or in a modal.
+
+    Their names are not read here: Slack sends them HTML-escaped, and the ledger knows them.
+    """
+    ids = (
+        text_at(option, "value")
         for block in values.values()
         for option in list_at(block, blocks.GROUPS, "selected_options")
-    }
+    )
+    return tuple(dict.fromkeys(ids))
 
 
 def command_text(body: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ This module keeps and changes the state. It must not decide what is allowed: `sl
 app, and `slack` for the people.
 """
 
+import html
 import re
 import secrets
 import time
@@ -398,7 +399,8 @@ def elements_in(blocks: Blocks) -> Iterator[tuple[Json, Json]]:
 def state_of(blocks: Blocks, chosen: Mapping[ElementIds, Any], stale: Collection[str]) -> Json:
     """Return `state.values` as Slack sends it.
 
-    An element without a choice has its initial value, except in the blocks of `stale`, where it is empty.
+    An element without a choice has its initial value, except in the blocks of `stale`, where it is empty. The
+    texts of options are HTML-escaped, whatever the app wrote into them.
     """
     values: Json = {}
     for block, element in elements_in(blocks):
@@ -407,5 +409,8 @@ def state_of(blocks: Blocks, chosen: Mapping[ElementIds, Any], stale: Collection
             block_id, action_id = block["block_id"], element["action_id"]
             untouched = empty if block_id in stale else element.get(initial_key, empty)
             value = deepcopy(chosen.get((block_id, action_id), untouched))
+            for option in value if isinstance(value, list) else [value]:
+                if isinstance(option, dict) and "text" in option:
+                    option["text"]["text"] = html.escape(option["text"]["text"], quote=False)
             values.setdefault(block_id, {})[action_id] = {"type": element["type"], value_key: value}
     return values

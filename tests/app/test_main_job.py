@@ -29,6 +29,7 @@ from tests.support.steps import (
     written,
 )
 from tests.support.world import COMMAND, MODES, World, eventually
+from workspace.block_kit import escaped
 
 POST = "POST /exchange/authorizations"
 
@@ -227,6 +228,33 @@ def test_a_group_that_is_gone_grants_nothing(town: World) -> None:
     town.told(ANN, "`Gone soon` cannot be chosen")
     assert writes(town, request_of(card)) == []
     town.shows(request_of(card), "Approving gives standard access.")
+
+
+@pytest.mark.parametrize("name", ["R&D <all>", "&lt;script&gt; & Söhne", "`Legal`"])
+def test_a_group_that_is_gone_is_named_as_conveyor_named_it(town: World, name: str) -> None:
+    room = f"room of {name}"
+    (group,) = offered(town, room, [name])
+    card = posted(town, dataroom_id=room)
+    payload = town.slack.click_payload(ANN, card.ts, "approve", choose={"groups": [group]})
+    town.conveyor.delete_group(group)
+    eventually(lambda: not town.ledger(f"SELECT 1 FROM access_groups WHERE dataroom_id = '{room}'"))
+    town.slack.private.clear()
+    town.slack.send_payload(payload)
+    shown = escaped(name.replace("`", ""))
+    assert f"Nothing was granted: `{shown}` cannot" in town.told(ANN, "Nothing was granted")
+    assert writes(town, request_of(card)) == []
+
+
+def test_a_group_of_another_room_is_named_by_the_ledger(town: World) -> None:
+    (mine,) = offered(town, "room-named-ours", ["Mine"])
+    (theirs,) = offered(town, "room-named-theirs", ["Theirs & theirs alone"])
+    card = posted(town, dataroom_id="room-named-ours")
+    town.slack.private.clear()
+    payload = town.slack.click_payload(ANN, card.ts, "approve", choose={"groups": [mine]})
+    (values,) = payload["state"]["values"].values()
+    values["groups"]["selected_options"][0]["value"] = theirs
+    town.slack.send_payload(payload)
+    assert "`Theirs &amp; theirs alone`" in town.told(ANN, "Nothing was granted")
 
 
 def test_a_group_of_another_room_grants_nothing(town: World) -> None:

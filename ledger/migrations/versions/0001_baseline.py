@@ -113,6 +113,11 @@ def upgrade() -> None:
         sa.Column("dataroom_id", sa.Text, nullable=False),
     )
     op.create_table(
+        "group_names",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+    )
+    op.create_table(
         "lease",
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("owner", sa.String(80), nullable=False),

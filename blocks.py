@@ -143,12 +143,12 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
 
 def _company(row: Row) -> list[Block]:
     """Return what Conveyor said about the customer's company when the request came, if it said anything."""
-    known = row.company
-    if not known:
-        return []
+    known = row.company or {}
     name = domain(row.email)
     if known.get("personal"):
-        return [context(f"{name} is a personal mail provider.")]
+        return [context(f"{name} is a personal mail provider."), *_crm(row)]
+    if not known:
+        return _crm(row)
     count = known.get("with_access")
     if not isinstance(count, int) or not count:
         elements = [words(f"When this came, nobody at {name} had access.")]
@@ -159,9 +159,16 @@ def _company(row: Row) -> list[Block]:
         if isinstance(latest, float) and 0 < latest < LATEST:
             elements += [words("; last active on "), date(latest, "{date}")]
         elements.append(words("."))
-    if isinstance(known.get("crm_link"), str) and known["crm_link"]:
-        elements += [words(" "), link(known["crm_link"], "Open in the CRM")]
-    return [rich(elements)]
+    return [rich(elements), *_crm(row)]
+
+
+def _crm(row: Row) -> list[Block]:
+    """Return the link to the customer in the CRM, if there is one.
+
+    That of the company goes first. A company has none before somebody there has access, but the request may.
+    """
+    url = (row.company or {}).get("crm_link") or row.crm_link
+    return [rich([link(url, "Open in the CRM")])] if isinstance(url, str) and url else []
 
 
 def _in_progress(row: Row) -> Message:

@@ -82,6 +82,7 @@ class AuthorizationRequest:
     link: str
     received_at: float
     updated_at: float = 0.0
+    crm_link: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -414,6 +415,7 @@ def _read_request(item: object) -> AuthorizationRequest | None:
         link=_https_link(link),
         received_at=_seconds(item.get("requested_at")) or _seconds(item.get("created_at")),
         updated_at=_seconds(item.get("updated_at")),
+        crm_link=_https_link(_text_of(item.get("crm_link"))),
     )
 
 

@@ -176,6 +176,7 @@ def said(request: AuthorizationRequest, now: float) -> dict[str, Any]:
         "message": request.message,
         "dataroom_id": request.dataroom_id,
         "link": request.link,
+        "crm_link": request.crm_link,
         "updated_at": request.updated_at or None,
         # By our clock nothing was received later than now.
         **({"received_at": min(request.received_at, now)} if request.received_at else {}),

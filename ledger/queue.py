@@ -18,7 +18,7 @@ from ledger.trail import LOG, line, log_event
 
 log = logging.getLogger(__name__)
 
-DETAILS = ("email", "message", "dataroom_id", "link")
+DETAILS = ("email", "message", "dataroom_id", "link", "crm_link")
 KNOWN = select(REQUESTS.c.id, REQUESTS.c.round, REQUESTS.c.state, *(REQUESTS.c[name] for name in DETAILS))
 
 Write = Callable[[Sequence[AuthorizationRequest]], None]

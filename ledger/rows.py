@@ -81,6 +81,7 @@ class Row:
     link: str
     received_at: float
     updated_at: float | None = None
+    crm_link: str = ""
     previous: Past | None = None
     company: Mapping[str, Any] | None = None
     waiting_since: float | None = None

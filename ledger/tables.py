@@ -29,6 +29,8 @@ REQUESTS = Table(
     Column("message", CleanText, nullable=False),
     Column("dataroom_id", CleanText, nullable=False),
     Column("link", CleanText, nullable=False),
+    # Where the customer is in the CRM, as the request itself says; empty if it does not.
+    Column("crm_link", CleanText, nullable=False, default=""),
     Column("received_at", Float, nullable=False),
     # When Conveyor last changed the request, by its own clock.
     Column("updated_at", Float),

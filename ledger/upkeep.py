@@ -44,7 +44,8 @@ class Upkeep(Changes):
         """
         old = and_(REQUESTS.c.state.in_(SETTLED), REQUESTS.c.settled_at < before, REQUESTS.c.email != "")
         some = select(REQUESTS.c.id).where(old).limit(AT_ONCE)
-        nobody = {**addressed(""), "message": "", "link": "", "previous": None, "company": None}
+        links = {"link": "", "crm_link": ""}
+        nobody = {**addressed(""), **links, "message": "", "previous": None, "company": None}
         closed = {**nobody, **redraw(now), "state": State.CLOSED, "show_at": None}
         with self._database.write() as db:
             count = db.execute(update(REQUESTS).where(old, REQUESTS.c.id.in_(some)).values(**closed)).rowcount

@@ -7,7 +7,17 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Message
-from tests.support.steps import answer_to, approved, day, offered, posted, request_of, writes, written
+from tests.support.steps import (
+    answer_to,
+    approved,
+    change,
+    day,
+    offered,
+    posted,
+    request_of,
+    writes,
+    written,
+)
 from tests.support.world import World, eventually
 from worker.show import OUTCOME_FAILURES
 
@@ -129,6 +139,44 @@ def test_a_card_counts_who_has_access_and_links_to_the_crm(town: World) -> None:
         card
     )
     assert "https://crm.example/accounts/1" in str(card.blocks)
+
+
+CRM = "https://crm.example/opportunities/7"
+
+
+def test_a_first_request_links_to_the_crm_by_itself(town: World) -> None:
+    card = posted(town, "ceo@umbrella.example", crm_link=CRM)
+    assert "Open in the CRM" in town.slack.text_of(card)
+    assert CRM in str(card.blocks)
+    change(town, request_of(card), crm_link=CRM + "1")
+    eventually(lambda: CRM + "1" in str(card.blocks))
+
+
+@pytest.mark.parametrize("known", ["https://crm.example/accounts/2", None])
+def test_the_link_of_the_company_goes_before_that_of_the_request(town: World, known: str | None) -> None:
+    name = "known.example" if known else "without.example"
+    approved(town, f"first@{name}")
+    company = next(item for item in town.conveyor.connections if item["domain"] == name)
+    company["crm_link"] = known
+    shown = str(posted(town, f"second@{name}", crm_link=CRM).blocks)
+    assert (CRM in shown, str(known) in shown) == (not known, bool(known))
+
+
+def test_a_request_links_to_the_crm_although_nothing_is_known_of_its_company(town: World) -> None:
+    town.conveyor.fail("GET /exchange/connections", status=503)
+    unknown, personal = (
+        posted(town, "x@silent.example", crm_link=CRM),
+        posted(town, "y@gmail.com", crm_link=CRM),
+    )
+    for card in (unknown, personal):
+        assert CRM in str(card.blocks)
+    assert "had access" not in town.slack.text_of(unknown)
+
+
+@pytest.mark.parametrize("odd", ["http://crm.example/", "javascript:x", 7, {}, "https://" + "x" * 2000])
+def test_no_other_address_becomes_a_link_to_the_crm(town: World, odd: Any) -> None:
+    card = posted(town, "z@odd.example", crm_link=odd)
+    assert "Open in the CRM" not in town.slack.text_of(card)
 
 
 def test_a_personal_email_provider_is_named_and_not_treated_as_a_company(town: World) -> None:

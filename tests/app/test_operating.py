@@ -359,13 +359,15 @@ def test_access_of_an_earlier_round_is_no_difference(world: World) -> None:
 def test_old_customers_are_forgotten_and_their_cards_stay(world: World) -> None:
     world.start()
     approved, _ = decide_some(world)
-    waiting = posted(world, "cat@wait.example")
+    waiting = posted(world, "cat@wait.example", crm_link="https://crm.example/2")
     pictures = {card.ts: (card.text, card.edited) for card in world.slack.cards()}
     world.stop()
+    world.ledger("UPDATE requests SET crm_link = 'https://crm.example/1' WHERE state != 'pending'")
     world.start(RETENTION_DAYS=str(0.5 / 86400))
     eventually(lambda: world.ledger("SELECT count(*) FROM requests WHERE email != ''") == [(1,)])
     kept = world.ledger("SELECT email, message, link, previous FROM requests")
     assert [row[0] for row in kept if row[0]] == ["cat@wait.example"]
+    assert set(world.ledger("SELECT crm_link FROM requests")) == {("",), ("https://crm.example/2",)}
     assert {card.ts: (card.text, card.edited) for card in world.slack.cards()} == pictures
     assert world.ledger("SELECT count(*) FROM trail WHERE event = 'forgotten'") != [(0,)]
     world.slack.click(ANN, waiting.ts, "approve")

@@ -98,6 +98,7 @@ def rows(draw: st.DrawFn) -> Row:
         message=draw(OUTSIDE),
         dataroom_id="room-1",
         link=draw(st.sampled_from(["", "https://app.example/" + "x" * 1980])),
+        crm_link=draw(st.sampled_from(["", "https://crm.example/" + "x" * 1980])),
         received_at=draw(TIMES),
         previous=draw(st.none() | PASTS),
         company=draw(COMPANIES),

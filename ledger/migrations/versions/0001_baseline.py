@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("dataroom_id", sa.Text, nullable=False),
         sa.Column("link", sa.Text, nullable=False),
+        sa.Column("crm_link", sa.Text, nullable=False),
         sa.Column("received_at", sa.Float, nullable=False),
         sa.Column("updated_at", sa.Float),
         sa.Column("previous", sa.JSON),

@@ -23,10 +23,10 @@ class Polls:
     def status(self) -> PollStatus:
         with self._database.read() as db:
             row = db.execute(select(LEASE)).one()
-            return PollStatus(row.adopted_at, row.polled_at, row.poll_problem)
+            return PollStatus(row.adopted_at, row.polled_at, row.poll_problem, row.poll_note)
 
-    def record(self, problem: str, now: float, *, arriving: bool, tell_after: float) -> None:
-        """Record how a poll went; an empty problem means that it was complete.
+    def record(self, problem: str, now: float, *, arriving: bool, tell_after: float, note: str = "") -> None:
+        """Record how a poll went; an empty problem means that it was complete, `note` is for the operator.
 
         `arriving` says whether Conveyor's queue could be read. If it cannot for `tell_after` seconds, a
         message in the channel says so.
@@ -35,7 +35,7 @@ class Polls:
         outage = REQUESTS.c.state == State.OUTAGE
         untold = and_(outage, REQUESTS.c.card_ts == "", REQUESTS.c.posting_at.is_(None))
         with self._database.write() as db:
-            db.execute(update(LEASE).values(**values))
+            db.execute(update(LEASE).values(**values, poll_note=note))
             if arriving:
                 db.execute(NOTES.delete().where(NOTES.c.kind == OUTAGE))
                 db.execute(REQUESTS.delete().where(untold))

@@ -153,12 +153,14 @@ class Note:
 class PollStatus:
     """What the last polls of Conveyor came to, whichever process made them.
 
-    `adopted_at` is None until the channel was read. `problem` is empty after a complete poll.
+    `adopted_at` is None until the channel was read. `problem` is empty after a complete poll. `note` is what
+    the operator should know of a poll all the same, or empty.
     """
 
     adopted_at: float | None
     polled_at: float | None
     problem: str
+    note: str
 
 
 _TIMES = [field.name for field in fields(Row) if field.type in (float, float | None)]

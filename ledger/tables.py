@@ -154,6 +154,8 @@ LEASE = Table(
     # When the last complete poll ended, and what kept the last one from being complete; empty if nothing did.
     Column("polled_at", Float),
     Column("poll_problem", Text, nullable=False, default=""),
+    # What the operator should know of the last complete poll all the same; empty if there is nothing.
+    Column("poll_note", CleanText, nullable=False, default=""),
     # Whether somebody wants a poll before it is due.
     Column("poll_wanted", Boolean, nullable=False, default=False),
 )

@@ -52,6 +52,8 @@ def readiness(
             found.reasons.append("Slack: the channel was not read yet.")
         elif (polls.polled_at or 0.0) < time.time() - max(60.0, 3 * settings.poll_seconds):
             found.reasons.append(f"Conveyor: no complete look {since}.")
+        if polls.note:
+            found.notes.append(f"Conveyor: {polls.note}. New ones get no card.")
         found.notes.extend(f"Request {request_id} keeps failing; the log says why." for request_id in failing)
     if not settings.reviewers:
         found.notes.append(EVERYBODY_MAY_DECIDE)

@@ -19,6 +19,7 @@ Item = dict[str, Any]
 
 API_PATH = "/api/v2"
 OPEN = ("initial", "requested")  # the statuses of a request that nobody has decided
+CLOSED = ("approved", "ignored")  # any other status is one that Conveyor might have tomorrow: open, not known
 MAX_PER_PAGE = 100
 RAILS_FALSE = ("", None, False, 0, "0", "f", "F", "false", "FALSE", "off", "OFF")  # and "False" is true
 
@@ -220,7 +221,7 @@ class ConveyorStandIn(StandIn):
                 return handle(call.removeprefix(prefix), arguments)
         match call:
             case "GET /exchange/authorization_request_queue":
-                waiting = [request for request in requests.values() if request["status"] in OPEN]
+                waiting = [request for request in requests.values() if request["status"] not in CLOSED]
                 return self._page("authorization_requests", waiting, arguments)
             case "GET /exchange/authorization_requests":
                 return self._list("authorization_requests", requests, arguments, "status", "email")

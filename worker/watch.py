@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 READS_A_ROUND = 10
 READ_AGAIN_SECONDS = 600.0
 STALE_SECONDS = 600.0  # how old a copy may be that Conveyor answers from
+STATUSES_MOST = 5  # that are named to the operator
 OUTAGE_SECONDS = 600.0  # after which the channel is told that requests are not arriving
 
 Offer = Callable[[Sequence[AccessGroup]], object]
@@ -45,6 +46,7 @@ class Watch:
     clock: Callable[[], float]
     upkeep: Callable[[float], None] = lambda now: None
     _failures: int = 0
+    _note: str = ""  # about the last complete poll, for the operator
     # Settled requests that the last complete poll listed, and when each was read itself.
     _reappeared: dict[tuple[str, int], float] = field(default_factory=dict)
 
@@ -65,7 +67,9 @@ class Watch:
             problem = f"Conveyor does not accept CONVEYOR_KEY ({error})"
         if problem:
             log.warning("poll=incomplete failures=%d cause=%r", self._failures, problem)
-        self.polls.record(problem, self.clock(), arriving=arriving, tell_after=OUTAGE_SECONDS)
+        self.polls.record(
+            problem, self.clock(), arriving=arriving, tell_after=OUTAGE_SECONDS, note=self._note
+        )
         longest = max(LONGEST_PAUSE, self.poll_seconds)
         return float(min(self.poll_seconds * 2 ** min(self._failures, 20), longest))
 
@@ -78,11 +82,17 @@ class Watch:
         except ConveyorError as error:
             groups_error = error  # requests are shown all the same
         seen: dict[str, AuthorizationRequest] = {}
+        unknown: dict[str, str] = {}
         malformed = 0
         reappeared, self._reappeared = self._reappeared, {}
         for page in self.conveyor.queue():
             still_open = [request for request in page.requests if request.is_open]
             seen.update((request.id, request) for request in still_open)
+            unknown |= {
+                request.id: request.status
+                for request in page.requests
+                if not (request.is_open or request.status in ELSEWHERE)
+            }
             malformed += page.malformed
             new = self.queue.record(still_open, self.clock())
             if new:
@@ -91,8 +101,21 @@ class Watch:
         if malformed:
             return Unavailable(f"the queue has {malformed} entries that cannot be read")
         # Only here is the poll complete.
+        self._note_unknown(unknown)
         self._find_reappeared(seen, reappeared, begun)
         return groups_error
+
+    def _note_unknown(self, statuses: Mapping[str, str]) -> None:
+        """Tell the operator about open requests whose status is none that the app knows: it shows no card.
+
+        `statuses` has the status of each such request under its id.
+        """
+        shown = ", ".join(repr(status) for status in sorted(set(statuses.values()))[:STATUSES_MOST])
+        note = f"open requests whose status this app does not know: {len(statuses)} ({shown})"
+        note = note if statuses else ""
+        if note and note != self._note:
+            log.warning("poll=unknown_status requests=%d statuses=%s", len(statuses), shown)
+        self._note = note
 
     def _read_groups(self) -> None:
         groups = self.conveyor.access_groups()

@@ -126,6 +126,7 @@ def upgrade() -> None:
         sa.Column("adopted_at", sa.Float),
         sa.Column("polled_at", sa.Float),
         sa.Column("poll_problem", sa.Text, nullable=False),
+        sa.Column("poll_note", sa.Text, nullable=False),
         sa.Column("poll_wanted", sa.Boolean, nullable=False),
     )
     op.create_index("ix_requests_state", "requests", ["state"])
@@ -136,7 +137,8 @@ def upgrade() -> None:
     op.create_index("ix_trail_request_id", "trail", ["request_id"])
     op.create_index("requests_by_card", "requests", ["card_ts"])
     op.execute(
-        "INSERT INTO lease (number, owner, heartbeat, poll_problem, poll_wanted) VALUES (1, '', 0, '', false)"
+        "INSERT INTO lease (number, owner, heartbeat, poll_problem, poll_note, poll_wanted) "
+        "VALUES (1, '', 0, '', '', false)"
     )
     if op.get_bind().dialect.name == "sqlite":
         for name, event in SQLITE_TRIGGERS.items():

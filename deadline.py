@@ -138,7 +138,9 @@ class Calls:
             call.answer.set_exception(failed)
         except Exception as error:
             # The libraries let many kinds out, and some of their texts hold the address.
-            call.answer.set_exception(CallFailed(type(error).__name__, sent=call.sent))
+            is_certificate = "CERTIFICATE_VERIFY_FAILED" in str(error)
+            kind = "CertificateError" if is_certificate else type(error).__name__
+            call.answer.set_exception(CallFailed(kind, sent=call.sent))
         finally:
             self._finish(call)
 

@@ -98,7 +98,7 @@ def _cause(error: Exception) -> str:
         return "the host of the WebSocket was not found"
     if isinstance(error, ConnectionRefusedError):
         return "the connection was refused"
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLCertVerificationError):
         return "the certificate was not accepted"
     if isinstance(error, TimeoutError):
         return f"no connection within {OPEN_SECONDS:.0f} s"

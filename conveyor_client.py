@@ -266,15 +266,15 @@ class ConveyorClient:
                     found.setdefault(granted.id, granted)
         return sorted(found.values(), key=lambda granted: granted.updated_at, reverse=True)
 
-    def try_call(self, method: str, path: str, is_about_nothing: bool) -> None:
-        """Make a call to find out whether the key may make it. Raises ConveyorError if it may not.
+    def try_call(self, method: str, path: str) -> None:
+        """Make a call about nothing that exists, to find out whether the key may make it.
 
-        A call that is about nothing that exists may be refused for any other reason.
+        Raises ConveyorError if it may not. For any other reason Conveyor may well refuse it.
         """
         try:
             self._call(method, path, write=None if method == "GET" else {})
         except Refused as error:
-            if not is_about_nothing or error.status in (401, 403):
+            if error.status in (401, 403):
                 raise
 
     def every_authorization(self) -> Iterator[Authorization]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from conveyor_client import ConveyorClient, ConveyorError
 from ledger.database import Database, LedgerError
 from operations import audit, check
+from operations.logs import log_to_stderr
 from settings import Settings, SettingsError, load
 
 
@@ -15,13 +16,14 @@ def run(arguments: Sequence[str]) -> int:
     """Do what is asked; the exit status."""
     parser = argparse.ArgumentParser(prog="python app.py", description="Without a command: serve.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="look at everything, change nothing, say how to mend what is wrong")
+    commands.add_parser("check", help="look at everything, change nothing, say how to fix what is wrong")
     audits = commands.add_parser("audit", help="who let whom in?").add_subparsers(dest="audit", required=True)
     export = audits.add_parser("export", help="write the audit trail to standard output")
     export.add_argument("--format", choices=("csv", "json"), default="csv")
     export.add_argument("--since", type=_day, default=0.0, metavar="YYYY-MM-DD", help="from this day (UTC)")
     audits.add_parser("reconcile", help="compare the decisions made here with the access that Conveyor lists")
     asked = parser.parse_args(arguments)
+    log_to_stderr("WARNING")  # also here libraries are not to print addresses and what they carry
     if asked.command == "check":
         return check.run(sys.stdout)
     try:

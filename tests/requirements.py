@@ -13,6 +13,7 @@ PACKAGES = {
     "docker-compose": "docker-compose",
     "initdb": "postgresql",
     "nginx": "nginx-light",
+    "openssl": "openssl",
 }
 
 

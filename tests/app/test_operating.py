@@ -1,4 +1,4 @@
-"""What operators use: check, the webhook, the audit trail, the log, and the settings of the original bot."""
+"""What an operator asks: is the ledger private, who let whom in, and what of the original bot?"""
 
 import csv
 import io
@@ -9,114 +9,21 @@ import stat
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from email.utils import formatdate
 from functools import partial
-from typing import Any
 
 import pytest
 import requests
 from slack_sdk import WebClient
 from standardwebhooks import Webhook
 
-from operations import check
-from sandbox.stand_in import QuietHandler
-from sandbox.workspace import ANN, BOB, GUS, SAM, manifest_scopes
+from sandbox.workspace import ANN, BOB, SAM
 from tests.support.steps import clickable, posted, request_of, run
 from tests.support.world import World, eventually
 
 SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
 
 
-# check
-
-
-def test_check_finds_no_problem_where_there_is_none_and_changes_nothing(world: World) -> None:
-    world.slack.channels[world.slack.channel_id].is_private = True
-    world.slack.user_groups["S0SEC"] = {"handle": "security", "users": [BOB]}
-    reviewers = f"{ANN},bob@harbor.example,@harbor.example,S0SEC"
-    status, said = run(world, "check", REVIEWERS=reviewers, SLACK_APP_TOKEN=world.slack.app_token)
-    assert status == 0, said
-    assert {line[0] for line in said.splitlines()} == {"✓"}
-    for words in (
-        "Settings: all that is needed is there.",
-        "will be made at the first start",
-        "in the workspace",
-        "every scope is there",
-        "Clock: it agrees",
-        "the app is in #trust-requests",
-        "U0BOB of S0SEC is Bob Brown",
-        "Socket: Slack lets the app open one.",
-        "the key may approve",
-        "the key may reject",
-        "the key may revoke",
-    ):
-        assert words in said, said
-    assert not world.database.exists()
-    assert not world.slack.messages
-    assert not any(decision.effective for decision in world.conveyor.decisions)
-
-
-def lock_out(world: World) -> None:
-    """Remove the app from the channel."""
-    world.slack.channels[world.slack.channel_id].is_member = False
-
-
-def archive(world: World) -> None:
-    """Archive the channel."""
-    world.slack.channels[world.slack.channel_id].is_archived = True
-
-
-def share(world: World) -> None:
-    """Share the channel with another company."""
-    world.slack.channels[world.slack.channel_id].is_ext_shared = True
-
-
-def open_ledger(world: World) -> None:
-    """Make a ledger that other users can read."""
-    world.start()
-    assert stat.S_IMODE(world.database.stat().st_mode) == 0o600
-    world.database.chmod(0o644)
-
-
-@pytest.mark.parametrize(
-    ("change", "settings", "mark", "words"),
-    [
-        (None, {"CONVEYOR_KEY": "", "PORT": "x"}, "✗", "Settings: PORT must be"),
-        (open_ledger, {}, "✗", "chmod 600"),
-        (None, {"DATABASE_URL": "sqlite:////etc/hostname/ledger.db"}, "✗", "cannot write to"),
-        (None, {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}, "✗", "DATABASE_URL"),
-        (None, {"SLACK_BOT_TOKEN": "xoxb-wrong"}, "✗", "auth.test says invalid_auth"),
-        (lambda world: world.slack.scopes.discard("commands"), {}, "✗", "commands is missing"),
-        (lambda world: world.slack.scopes.add("files:write"), {}, "!", "files:write is more than"),
-        (lambda world: world.slack.fail("*", times=None, status=503), {}, "✗", "Slack: auth.test says"),
-        (None, {"SLACK_CHANNEL_ID": "C0NOWHERE"}, "✗", "channel_not_found"),
-        (lock_out, {}, "✗", "/invite @Conveyor"),
-        (archive, {}, "✗", "archived"),
-        (None, {}, "!", "is public"),
-        (share, {}, "!", "shared with another company"),
-        (None, {"REVIEWERS": ""}, "!", "REVIEWERS is empty"),
-        (None, {"REVIEWERS": GUS}, "✗", "is a guest"),
-        (None, {"REVIEWERS": "nobody@harbor.example"}, "✗", "does not find nobody@harbor.example"),
-        (None, {"REVIEWERS": "S0NONE"}, "✗", "user group S0NONE"),
-        (None, {"SLACK_APP_TOKEN": "xapp-wrong"}, "✗", "SLACK_APP_TOKEN"),
-        (None, {"CONVEYOR_KEY": "wrong"}, "✗", "the key may not read the queue"),
-        (lambda world: world.conveyor.key_forbids.add("PATCH *"), {}, "✗", "the key may not revoke"),
-        (lambda world: world.slack.stop(), {}, "✗", "Slack: no answer from http"),
-        (lambda world: world.conveyor.stop(), {}, "✗", "could not be asked to read the queue"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_check_says_what_is_wrong_and_how_to_fix_it(
-    world: World, change: Any, settings: dict[str, str], mark: str, words: str
-) -> None:
-    if change:
-        change(world)
-    status, said = run(world, "check", **settings)
-    assert any(line.startswith(mark) and words in line for line in said.splitlines()), said
-    assert status == (1 if "✗" in {line[0] for line in said.splitlines()} else 0)
-    assert "Traceback" not in said
-    secrets = (world.conveyor.api_key, world.slack.bot_token, world.slack.signing_secret)
-    assert not any(secret in said for secret in secrets)
+# The ledger's file
 
 
 def test_a_ledger_that_others_can_read_is_made_private_at_the_start(world: World) -> None:
@@ -128,38 +35,6 @@ def test_a_ledger_that_others_can_read_is_made_private_at_the_start(world: World
     (line,) = [line for line in world.log().splitlines() if "Other users" in line]
     warning = f"Other users could read the ledger, so the mode of {world.database} is 600 now."
     assert line.endswith(f"level=WARNING at=ledger.database {warning}")
-
-
-@pytest.mark.parametrize(
-    ("off", "mark", "words"), [(3600, "✗", "every click is refused"), (60, "!", "s off Slack")]
-)
-def test_check_notices_a_wrong_clock(
-    world: World, monkeypatch: pytest.MonkeyPatch, off: int, mark: str, words: str
-) -> None:
-    def date(handler: QuietHandler, timestamp: float | None = None) -> str:
-        return formatdate(time.time() - off, usegmt=True)
-
-    monkeypatch.setattr(QuietHandler, "date_time_string", date)
-    said = run(world, "check")[1]
-    assert any(line.startswith(f"{mark} Clock: ") and words in line for line in said.splitlines()), said
-
-
-def test_check_knows_the_scopes_of_the_manifest() -> None:
-    assert set(check.SCOPES) == set(manifest_scopes())
-
-
-def test_check_notices_an_address_that_is_not_conveyors(world: World) -> None:
-    status, said = run(world, "check", CONVEYOR_API_URL=world.conveyor.url + "/elsewhere")
-    assert status == 1
-    assert "✗ Conveyor: there is nothing to read the queue at CONVEYOR_API_URL." in said
-
-
-def test_check_does_not_repeat_a_password_in_a_wrong_place(world: World) -> None:
-    status, said = run(world, "check", DATABASE_URL="postgres://conveyor:secret-word/ledger")
-    assert status == 1
-    assert "DATABASE_URL must be" in said
-    assert "secret-word" not in said
-    assert "Traceback" not in said
 
 
 # The webhook

@@ -416,6 +416,7 @@ WHO_UNKNOWN = (
     "if that does not help, tell who runs this app."
 )
 CARD_LATE = "I have noted your decision, and could not change the card yet. It will follow by itself."
+CARD_UNKNOWN = "Got it, your decision is saved. If the card doesn't show it yet, it will catch up shortly."
 LEDGER_BUSY = "I could not write this down just now. If the card does not change, please click again."
 NO_WINDOW = "Slack did not open the window, so nothing was changed. Please click again."
 NOT_A_MEMBER = "Only full members of this workspace may decide access requests. Nothing was changed."

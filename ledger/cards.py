@@ -72,7 +72,7 @@ class Cards(Changes):
         """Keep that the card is there. It is up to date unless the row has changed since it was drawn."""
         with self._database.write() as db:
             values = {"channel": channel, "card_ts": ts, "posting_at": None, "show_failures": 0}
-            db.execute(update(REQUESTS).where(_round_of(row)).values(**values))
+            db.execute(update(REQUESTS).where(_round_of(row)).values(**values, card_state=row.state))
             db.execute(update(REQUESTS).where(_as_drawn(row)).values(show_at=None))
 
     def not_posted(self, row: Row) -> None:
@@ -99,7 +99,9 @@ class Cards(Changes):
         With `again_at` the card has to be drawn once more at that time.
         """
         values = {"show_at": again_at, "show_failures": 0}
-        self._database.update(update(REQUESTS).where(_as_drawn(row)).values(**values), wakes=False)
+        with self._database.write(wakes=False) as db:
+            db.execute(update(REQUESTS).where(_round_of(row)).values(card_state=row.state))
+            db.execute(update(REQUESTS).where(_as_drawn(row)).values(**values))
 
     def show_later(self, row: Row, until: float, *, failed: bool, posting_at: float | None = None) -> None:
         """Let the card be drawn at a later time; `failed` says that Slack does not take this very card."""
@@ -113,7 +115,7 @@ class Cards(Changes):
 
     def lost_card(self, row: Row, now: float) -> None:
         """Let another card be posted, since this one was deleted or is out of reach."""
-        values = {"card_ts": "", "posting_at": None, **redraw(now)}
+        values = {"card_ts": "", "posting_at": None, "card_state": "", **redraw(now)}
         lost = and_(_round_of(row), REQUESTS.c.card_ts == row.card_ts, REQUESTS.c.state != State.CLOSED)
         self._database.update(update(REQUESTS).where(lost).values(**values))
 

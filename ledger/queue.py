@@ -132,6 +132,7 @@ class Queue(Changes):
             "reminded_at": None,
             "reminders": 0,
             "card_ts": "",
+            "card_state": "",
             "posting_at": None,
         }
         return self._change(row, values, now, "asked again", round=row.round + 1)

@@ -88,6 +88,7 @@ class Row:
     channel: str = ""
     card_ts: str = ""
     posting_at: float | None = None
+    card_state: str = ""
     revision: int = 1
     show_at: float | None = None
     show_failures: int = 0
@@ -129,6 +130,11 @@ class Row:
     def decider(self) -> Reviewer:
         """Who made that decision."""
         return self.revoker if self.decision is REVOKE else self.reviewer
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the card shows who decided: Slack took a picture of this state, or of the one before."""
+        return self.card_state in (self.state, self.decision.runs_as if self.decision else self.state)
 
     @property
     def past(self) -> Past:

@@ -49,6 +49,8 @@ REQUESTS = Table(
     Column("channel", String(30), nullable=False, default=""),
     Column("card_ts", String(30), nullable=False, default=""),
     Column("posting_at", Float),
+    # The state that the card shows: that of the last picture which Slack took; empty where nobody knows.
+    Column("card_state", String(20), nullable=False, default=""),
     Column("revision", Integer, nullable=False, default=1),
     Column("show_at", Float, index=True),
     Column("show_failures", Integer, nullable=False, default=0),

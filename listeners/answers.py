@@ -6,9 +6,11 @@ No click may end in silence. The listeners only return or raise; what a person i
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt import Ack, BoltResponse
@@ -17,6 +19,7 @@ import blocks
 from deadline import CallFailed, Calls
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
+from ledger.rows import Row
 from ledger.states import State
 from listeners.errors import InvalidField, Refusal
 from listeners.payloads import Recipient, card_of, request_of, text_at
@@ -33,8 +36,17 @@ CARD_SECONDS = 2.0  # a card shows a decision sooner, unless Slack is slow or li
 # these hosts, or on that of Slack's API.
 RESPONSE_HOSTS = ("https://hooks.slack.com/", "https://hooks.slack-gov.com/")
 
+
+@dataclass(frozen=True)
+class Decided:
+    """The click decided this request: its card will show that, and is the answer."""
+
+    request_id: str
+
+
 # A listener takes a payload, and returns what to tell the person, if anything.
-Listener = Callable[[Mapping[str, Any]], str | Message | None]
+Answer = str | Message | Decided | None
+Listener = Callable[[Mapping[str, Any]], Answer]
 
 
 class Answers:
@@ -60,9 +72,9 @@ class Answers:
 
         def listen(ack: Ack, body: dict[str, Any]) -> BoltResponse | None:
             answer = self._run(listener, body)[0]
-            if not answer:
-                self._check_card_later(body)
-            elif not self._is_told(body, answer):
+            if isinstance(answer, Decided):
+                self._check_card_later(body, answer)
+            elif answer and not self._is_told(body, answer):
                 return BoltResponse(status=503, body="Slack took no answer to this click.")
             ack()
             return None
@@ -79,7 +91,8 @@ class Answers:
             elif isinstance(answer, str) and answer:
                 ack(response_action="update", view=blocks.sentence_modal(answer))
             else:
-                self._check_card_later(body)
+                if isinstance(answer, Decided):
+                    self._check_card_later(body, answer)
                 ack()
 
         return listen
@@ -99,10 +112,8 @@ class Answers:
         for pool in (self._card_checker, self._pool):
             pool.shutdown(wait=True)
 
-    def _run(
-        self, listener: Listener, body: Mapping[str, Any]
-    ) -> tuple[str | Message | None, dict[str, str]]:
-        """Run the listener. Return what to tell the person, and what is wrong in which field of the modal."""
+    def _run(self, listener: Listener, body: Mapping[str, Any]) -> tuple[Answer, dict[str, str]]:
+        """Run the listener. Return what came of it, and what is wrong in which field of the modal."""
         try:
             return listener(body), {}
         except InvalidField as invalid:
@@ -178,28 +189,37 @@ class Answers:
             return str(error)
         return None if status == 200 else str(status)
 
-    def _check_card_later(self, body: Mapping[str, Any]) -> None:
+    def _check_card_later(self, body: Mapping[str, Any], decided: Decided) -> None:
         """Check in a moment whether the card shows the decision, and tell the person if it does not."""
         # The body is not passed on: it is large, and many clicks may be waiting.
-        about = Recipient.of(body), request_of(body), card_of(body)
+        check = Recipient.of(body), decided.request_id, time.monotonic() + CARD_SECONDS
         with suppress(RuntimeError):  # the process is about to end; the decision is recorded
-            self._card_checker.submit(self._check_card, self._clock(), *about)
+            self._card_checker.submit(self._check_card, *check)
 
-    def _check_card(
-        self, clicked_at: float, person: Recipient, request_id: str, card: tuple[str, str]
-    ) -> None:
-        if self._stopping.wait(max(0.0, clicked_at + CARD_SECONDS - self._clock())):
+    def _check_card(self, person: Recipient, request_id: str, at: float) -> None:
+        if self._stopping.wait(max(0.0, at - time.monotonic())):
             return
+        sentence = blocks.CARD_LATE
         try:
-            row = self._ledger.decisions.find(request_id) or self._ledger.decisions.find_by_card(*card)
+            if _is_answered(self._ledger.decisions.find(request_id), person.user_id):
+                return
         except LedgerError as error:
-            log.warning("card=not_checked cause=%r", str(error))
-            return
-        if row is None or row.state == State.PENDING or row.decider.id != person.user_id:
-            return
-        if row.show_at is not None and row.show_at < clicked_at + CARD_SECONDS / 2:
-            self._pool.submit(self._tell, person, blocks.CARD_LATE)
+            log.warning("request=%s card=not_checked cause=%r", request_id, str(error))
+            sentence = blocks.CARD_UNKNOWN
+        else:
+            log.warning("request=%s card=late user=%s", request_id, person.user_id)
+        with suppress(RuntimeError):  # the process is about to end
+            self._pool.submit(self._tell, person, sentence)
 
     def _run_and_tell(self, listener: Listener, body: dict[str, Any]) -> None:
-        if answer := self._run(listener, body)[0]:
+        answer = self._run(listener, body)[0]
+        if answer and not isinstance(answer, Decided):
             self._tell(Recipient.of(body), answer)
+
+
+def _is_answered(row: Row | None, user_id: str) -> bool:
+    """Return whether nobody has to be told that this decision is not on the card.
+
+    That is so if it is on the card. If it was given back, a reply says so to whoever decided.
+    """
+    return row is None or row.state == State.PENDING or row.decider.id != user_id or row.is_shown

@@ -19,7 +19,7 @@ from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE, REJECT, REVOKE, Decision, State
-from listeners.answers import Answers
+from listeners.answers import Answers, Decided
 from listeners.errors import Refusal
 from listeners.forms import CardForm, GroupSearch, OptionsForm, RejectForm
 from listeners.payloads import Click, card_of
@@ -63,12 +63,12 @@ class Listeners:
         bolt.action(blocks.MORE)(on_click(self.revoke))
         bolt.options(blocks.GROUPS)(self.list_groups)
 
-    def approve(self, body: Mapping[str, Any]) -> None:
+    def approve(self, body: Mapping[str, Any]) -> Decided:
         form = CardForm.of(body)
         reviewer = self._reviewer(form.click.user_id)
         row = self._waiting(form.click)
         groups = self._grantable(row, form.groups)
-        self._claim(row, form.click, APPROVE, reviewer, groups=groups)
+        return self._claim(row, form.click, APPROVE, reviewer, groups=groups)
 
     def open_options(self, body: Mapping[str, Any]) -> None:
         form = CardForm.of(body)
@@ -78,14 +78,14 @@ class Listeners:
         modal = blocks.approve_modal(row, form.click.to_keep(), offered, form.groups)
         self._open(modal, row, form.click)
 
-    def approve_with_options(self, body: Mapping[str, Any]) -> None:
+    def approve_with_options(self, body: Mapping[str, Any]) -> Decided:
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         form = OptionsForm.of(body, today)
         reviewer = self._reviewer(form.click.user_id)
         row = self._waiting(form.click)
         groups = self._grantable(row, form.groups)
         options = {"reason": form.note, "nda_bypass": form.nda_bypass, "expires_at": form.expires_at}
-        self._claim(row, form.click, APPROVE, reviewer, groups=groups, **options)
+        return self._claim(row, form.click, APPROVE, reviewer, groups=groups, **options)
 
     def open_rejection(self, body: Mapping[str, Any]) -> None:
         click = Click.of_button(body)
@@ -93,13 +93,13 @@ class Listeners:
         row = self._waiting(click)
         self._open(blocks.reject_modal(row, click.to_keep(), self._reason_required), row, click)
 
-    def reject(self, body: Mapping[str, Any]) -> None:
+    def reject(self, body: Mapping[str, Any]) -> Decided:
         form = RejectForm.of(body, self._reason_required)
         reviewer = self._reviewer(form.click.user_id)
         row = self._waiting(form.click)
-        self._claim(row, form.click, REJECT, reviewer, reason=form.reason)
+        return self._claim(row, form.click, REJECT, reviewer, reason=form.reason)
 
-    def revoke(self, body: Mapping[str, Any]) -> None:
+    def revoke(self, body: Mapping[str, Any]) -> Decided:
         row = self._ledger.decisions.find_by_card(*card_of(body))
         click = Click.on_card(body, row)
         reviewer = self._reviewer(click.user_id)
@@ -107,6 +107,7 @@ class Listeners:
         if not self._ledger.decisions.claim(row, REVOKE, reviewer, click.trigger_id, self._clock()):
             raise _not_revocable(self._ledger.decisions.find(row.id) or row, click)
         log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, REVOKE.runs_as, reviewer.id)
+        return Decided(row.id)
 
     def list_groups(self, ack: Ack, body: dict[str, Any]) -> None:
         """Fill the menu of access groups while a reviewer types in it. Anyone else is offered none."""
@@ -147,7 +148,9 @@ class Listeners:
             raise Refusal(blocks.groups_not_offered(names), "groups not offered", redraw=row.id)
         return [offered[group_id] for group_id in chosen]
 
-    def _claim(self, row: Row, click: Click, decision: Decision, reviewer: Reviewer, **chosen: Any) -> None:
+    def _claim(
+        self, row: Row, click: Click, decision: Decision, reviewer: Reviewer, **chosen: Any
+    ) -> Decided:
         """Record the decision. Raises Refusal if another click or Conveyor was faster."""
         if not self._ledger.decisions.claim(
             row, decision, reviewer, click.trigger_id, self._clock(), **chosen
@@ -155,6 +158,7 @@ class Listeners:
             _check_still_as_shown(self._ledger.decisions.find(row.id) or row, click)
             raise Refusal(blocks.ODD_CLICK, "not claimed")
         log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, decision.runs_as, reviewer.id)
+        return Decided(row.id)
 
     def _open(self, modal: Block, row: Row, click: Click) -> None:
         try:

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(30), nullable=False),
         sa.Column("card_ts", sa.String(30), nullable=False),
         sa.Column("posting_at", sa.Float),
+        sa.Column("card_state", sa.String(20), nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("show_at", sa.Float),
         sa.Column("show_failures", sa.Integer, nullable=False),

@@ -82,6 +82,7 @@ DECIDED: dict[State | None, tuple[str, str]] = {
     State.IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
     State.GONE: ("No longer in Conveyor", ":grey_question:"),
 }
+MESSAGE_REFUSED = "The message is too long to show, or Slack can't display it. Please read it in Conveyor."
 MAIL_SUBJECT = "Your request for access to our security documents"
 MAIL_BODIES = {
     State.APPROVED: (
@@ -108,6 +109,14 @@ def card(row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = ()
     if row.state in (State.OUTAGE, State.OUTAGE_OVER):
         return _outage(row)
     return _decided(row)
+
+
+def shorter_card(row: Row) -> Message:
+    """Return the card of a request whose whole card Slack refused: without all that may be long or odd.
+
+    What stays is who asks, where it stands, the buttons and, after the first refusal, the link to Conveyor.
+    """
+    return card(replace(row, previous=None, company=None, reason=cut(inert(row.reason).strip(), PAST_CHARS)))
 
 
 def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> Message:
@@ -830,6 +839,8 @@ def _about(row: Row, what: str, more: Block | None = None) -> Block:
     if at := domain(row.email):
         elements.append(words(f" ({at})"))
     elements.append(words(what))
+    if row.refusals > 1:  # Slack refuses a whole message for one odd link
+        return rich(elements)
     if row.link:
         elements += [words(" "), link(row.link, "Open in Conveyor")]
     if more:
@@ -842,6 +853,8 @@ def _message(row: Row) -> list[Block]:
     message = inert(row.message).strip()
     if not message:
         return [context("There is no message.")]
+    if row.refusals:
+        return [context(MESSAGE_REFUSED)]
     shown = cut(message, MESSAGE_CHARS, "")
     blocks = [quote("They wrote:", shown)]
     if len(message) > len(shown):

@@ -113,6 +113,12 @@ class Cards(Changes):
         drawable = and_(_round_of(row), REQUESTS.c.state != State.CLOSED)
         self._database.update(update(REQUESTS).where(drawable).values(**values), wakes=False)
 
+    def refused(self, row: Row, until: float) -> None:
+        """Let a shorter card be drawn at this time, since Slack does not take this one."""
+        values = {"show_at": until, "show_failures": REQUESTS.c.show_failures + 1}
+        with self._database.write(wakes=False) as db:
+            db.execute(update(REQUESTS).where(_as_drawn(row)).values(refusals=row.refusals + 1, **values))
+
     def lost_card(self, row: Row, now: float) -> None:
         """Let another card be posted, since this one was deleted or is out of reach."""
         values = {"card_ts": "", "posting_at": None, "card_state": "", **redraw(now)}

@@ -139,7 +139,7 @@ class Changes:
 
 def redraw(now: float) -> dict[str, Any]:
     """Return the values that let the card be drawn again."""
-    return {"revision": REQUESTS.c.revision + 1, "show_at": now, "show_failures": 0}
+    return {"revision": REQUESTS.c.revision + 1, "show_at": now, "show_failures": 0, "refusals": 0}
 
 
 def unchanged(row: Row) -> Any:

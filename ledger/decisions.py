@@ -33,7 +33,7 @@ CLAIM = (
         REQUESTS.c.address == bindparam("the_address"),
         REQUESTS.c.dataroom_id == bindparam("the_room"),
     )
-    .values(revision=REQUESTS.c.revision + 1)
+    .values(revision=REQUESTS.c.revision + 1, refusals=0)
 )
 
 

@@ -92,6 +92,7 @@ class Row:
     revision: int = 1
     show_at: float | None = None
     show_failures: int = 0
+    refusals: int = 0
     reviewer: Reviewer = NOBODY
     groups: Groups | None = None
     nda_bypass: bool = False

@@ -54,6 +54,8 @@ REQUESTS = Table(
     Column("revision", Integer, nullable=False, default=1),
     Column("show_at", Float, index=True),
     Column("show_failures", Integer, nullable=False, default=0),
+    # How often Slack refused the card in this revision; until there is another, a shorter one is shown.
+    Column("refusals", Integer, nullable=False, default=0, index=True),
     # The decision. `decide_at` is when its next step is due, null when there is none.
     Column("reviewer_id", String(30), nullable=False, default=""),
     Column("reviewer_name", CleanText, nullable=False, default=""),

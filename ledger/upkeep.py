@@ -4,7 +4,7 @@ from sqlalchemy import and_, func, or_, select, update
 
 from ledger.changes import AT_ONCE, MANY_FAILURES, ROWS, Changes, addressed, redraw, unchanged
 from ledger.rows import row_of
-from ledger.states import SETTLED, State
+from ledger.states import OPEN, SETTLED, State
 from ledger.tables import REQUESTS
 from ledger.trail import REMINDER, add_note, log_event
 
@@ -56,6 +56,12 @@ class Upkeep(Changes):
     def record_start(self, owner: str, now: float) -> None:
         with self._database.write() as db:
             log_event(db, now, "start", detail=owner)
+
+    def shortened(self, since: float, most: int = 20) -> list[str]:
+        """Return the ids of requests that have only a shorter card and are open, or were until recently."""
+        recent = or_(REQUESTS.c.state.in_(OPEN), REQUESTS.c.settled_at >= since)
+        with self._database.read() as db:
+            return list(db.scalars(select(REQUESTS.c.id).where(REQUESTS.c.refusals > 0, recent).limit(most)))
 
     def failing(self, most: int = 20) -> list[str]:
         """Return the ids of requests that keep failing, for the operator."""

@@ -12,6 +12,7 @@ from settings import Settings
 from workspace.channel import Channel
 
 FULL_SECONDS = 5.0  # for so long every call of one kind may be under way without being taken for stuck
+DAY_SECONDS = 86400.0
 EVERYBODY_MAY_DECIDE = (
     "REVIEWERS is empty: every full member of the workspace who can see a card may decide it."
 )
@@ -42,6 +43,7 @@ def readiness(
     try:
         polls = ledger.polls.status()
         failing = ledger.upkeep.failing()
+        shortened = ledger.upkeep.shortened(time.time() - DAY_SECONDS)
     except LedgerError as error:
         found.reasons.append(f"Ledger: {error}.")
     else:
@@ -55,6 +57,9 @@ def readiness(
         if polls.note:
             found.notes.append(f"Conveyor: {polls.note}. New ones get no card.")
         found.notes.extend(f"Request {request_id} keeps failing; the log says why." for request_id in failing)
+        found.notes.extend(
+            f"Request {request_id} has only a shorter card; the log says why." for request_id in shortened
+        )
     if not settings.reviewers:
         found.notes.append(EVERYBODY_MAY_DECIDE)
     return found

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import blocks
+from ledger.changes import MANY_FAILURES
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Note, Row
@@ -14,7 +15,16 @@ from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies
 from workspace.block_kit import Message
-from workspace.channel import CardLost, CardRefused, Channel, ChannelError, SlackDown, SlackSilent, is_ts
+from workspace.channel import (
+    CardLost,
+    CardRefused,
+    CardUnfit,
+    Channel,
+    ChannelError,
+    SlackDown,
+    SlackSilent,
+    is_ts,
+)
 
 log = logging.getLogger(__name__)
 
@@ -95,16 +105,27 @@ class Show:
         except ChannelError as error:
             if self._is_outage(error, what):
                 return
-            log.error("request=%s card=refused failures=%d cause=%r", row.id, row.show_failures, str(error))
-            self._cards.show_later(row, self._clock() + pause(row.show_failures), failed=True)
+            self._put_off(row, error)
         except LedgerError:
             raise
-        except Exception:
+        except Exception as error:
             # A card that cannot be drawn is a bug, and must not keep the others from being drawn.
             log.exception("request=%s card=failed failures=%d", row.id, row.show_failures)
-            self._cards.show_later(row, self._clock() + pause(row.show_failures), failed=True)
+            self._put_off(row, error)
         else:
             self._outages = 0
+
+    def _put_off(self, row: Row, error: Exception) -> None:
+        """Draw the card again later or, if it may be the card itself that fails, a shorter one now."""
+        unclear = isinstance(error, ChannelError) and not isinstance(error, CardUnfit)
+        if isinstance(error, SlackSilent) or (unclear and row.show_failures + 1 < MANY_FAILURES):
+            log.error("request=%s card=refused failures=%d cause=%r", row.id, row.show_failures, str(error))
+            self._cards.show_later(row, self._clock() + pause(row.show_failures), failed=True)
+            return
+        cause = str(error) if isinstance(error, ChannelError) else type(error).__name__
+        log.warning("request=%s card=shorter refusals=%d cause=%r", row.id, row.refusals + 1, cause)
+        wait = pause(row.show_failures) if row.refusals else 0.0
+        self._cards.refused(row, self._clock() + wait)
 
     def _lose(self, row: Row, error: CardLost) -> None:
         log.warning("request=%s card=lost cause=%r", row.id, str(error))
@@ -232,6 +253,8 @@ class Show:
         self._not_before[POST] = max(self._not_before[POST], self._clock() + POST_SECONDS)
 
     def _draw(self, row: Row) -> Message:
+        if row.refusals:
+            return blocks.shorter_card(row)
         if row.state != State.PENDING:
             return blocks.card(row)
         return blocks.card(row, self._polls.access_groups(row.dataroom_id), self._memory.past(row))

@@ -7,6 +7,7 @@ ChannelError            Slack did not do what was asked
 │   └── ChannelClosed   no message gets through to this channel, but perhaps to others
 ├── SlackSilent         no usable answer came, and what was asked may have been done
 ├── CardRefused         Slack takes other messages, but not this one
+│   └── CardUnfit       it is too long, or Slack does not take its layout
 └── CardLost            the message is not there anymore, or this app may not change it
 """
 
@@ -55,6 +56,15 @@ NOT_THE_MESSAGE = {
 CLOSED_TO_US = {"channel_not_found", "is_archived", "is_inactive", "not_in_channel"}
 # Slack's errors after which what was asked may have been done.
 MAYBE_DONE = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
+# Slack's errors for what a message says: a shorter or plainer one gets through.
+UNFIT = {
+    "invalid_arguments",
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "msg_blocks_too_long",
+    "msg_too_long",
+    "no_text",
+}
 # Slack's errors for a card that cannot be changed anymore, so that another has to take its place.
 LOST = {"message_not_found", "cant_update_message", "edit_window_closed"}
 
@@ -88,6 +98,10 @@ class SlackSilent(ChannelError):
 
 class CardRefused(ChannelError):
     """Slack takes other messages, but not this one."""
+
+
+class CardUnfit(CardRefused):
+    """The message is too long, or Slack does not take its layout."""
 
 
 class CardLost(ChannelError):
@@ -326,4 +340,4 @@ def _error(name: str, answer: Any) -> ChannelError:
         return SlackDown(text)
     if error in LOST:
         return CardLost(text)
-    return CardRefused(text)
+    return CardUnfit(text) if error in UNFIT else CardRefused(text)

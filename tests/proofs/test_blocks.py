@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,6 +134,12 @@ def check_message(message: elements.Message) -> None:
         no_raw_markup(text)
 
 
+def buttons(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the buttons and menus of these blocks."""
+    return [element for block in found for element in block.get("elements", [block.get("accessory")])
+            if element and element["type"] in ("button", "overflow")]  # fmt: skip
+
+
 def mrkdwn_texts(found: Any) -> list[str]:
     """Return every text in these blocks that Slack reads as markup."""
     if isinstance(found, list):
@@ -154,6 +161,12 @@ def no_raw_markup(text: str) -> None:
 def test_every_card_is_valid(row: Row, groups: list[AccessGroup], past: list[Past]) -> None:
     message = blocks.card(row, groups, past)
     check_message(message)
+    for refusals in (1, 2):
+        short = blocks.shorter_card(replace(row, refusals=refusals))
+        check_message(short)
+        # Almost all of that are the names of the groups that were granted.
+        assert limits.block_text_length(short["blocks"]) < 4000
+        assert buttons(short["blocks"]) == buttons(message["blocks"])
     if row.state in (State.APPROVED, State.REJECTED, State.REVOKED):
         assert message["text"].startswith(blocks.DECIDED[row.state][0])
     reason = elements.inert(row.reason).strip()

@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("show_at", sa.Float),
         sa.Column("show_failures", sa.Integer, nullable=False),
+        sa.Column("refusals", sa.Integer, nullable=False),
         sa.Column("reviewer_id", sa.String(30), nullable=False),
         sa.Column("reviewer_name", sa.Text, nullable=False),
         sa.Column("reviewer_email", sa.Text, nullable=False),
@@ -134,6 +135,7 @@ def upgrade() -> None:
     op.create_index("ix_requests_address", "requests", ["address"])
     op.create_index("ix_requests_domain", "requests", ["domain"])
     op.create_index("ix_requests_show_at", "requests", ["show_at"])
+    op.create_index("ix_requests_refusals", "requests", ["refusals"])
     op.create_index("ix_requests_decide_at", "requests", ["decide_at"])
     op.create_index("ix_trail_request_id", "trail", ["request_id"])
     op.create_index("requests_by_card", "requests", ["card_ts"])

@@ -594,14 +594,22 @@ NOTES = {
 }
 
 
-def note(kind: str, person_id: str, detail: str) -> Message:
-    """Return a reply of this kind that mentions a person; `detail` is Conveyor's own sentence, or empty."""
-    mention = [{"type": "user", "user_id": person_id}, words(": ")] if person_id else []
-    blocks = [rich([*mention, words(NOTES[kind])])]
+def note(kind: str, person_id: str, detail: str, email: str) -> Message:
+    """Return a reply of this kind that mentions a person and names the customer: it may stand alone.
+
+    `detail` is Conveyor's own sentence, or empty. `email` is empty if it was forgotten.
+    """
+    about = _address(email) if email else ""
+    before = (", about " if person_id else "About ") if about else ""
+    after = ": " if person_id or about else ""
+    to = [{"type": "user", "user_id": person_id}] if person_id else []
+    to += [words(before), words(about, bold=True)] if about else []
+    blocks = [rich([*to, words(f"{after}{NOTES[kind]}")])]
     said = inert(detail).strip()
     if said:
         blocks.append({"type": "section", "text": plain(cut(f"Conveyor said: {said}", SECTION_CHARS))})
-    return {"text": f"{f'<@{person_id}>: ' if person_id else ''}{NOTES[kind]}", "blocks": blocks}
+    mention = f"<@{person_id}>" if person_id else ""
+    return {"text": f"{mention}{before}{escaped(about)}{after}{NOTES[kind]}", "blocks": blocks}
 
 
 # Answers to the slash command, and what follows from them
@@ -736,6 +744,15 @@ def outcome(row: Row, permalink: str) -> Message:
         asked = [words(_address(row.email), bold=True), words(" asked; "), *_ended(row.previous)]
         state, line = row.previous.state, rich([*asked, words(" The customer has asked again since.")])
     return message_of(f"{DECIDED.get(state, ('See the card', ''))[0]}: {_who(row)}.", [line])
+
+
+def outcome_withheld(row: Row) -> Message:
+    """Return the direct message to a person who followed a request, and has left the channel since."""
+    said = (
+        f"The request from {_address(row.email)} is decided. You left the channel of the access requests, "
+        "so I can't say how. Please ask somebody there."
+    )
+    return message_of(said, [rich([words(said)])])
 
 
 def _time_line(row: Row, now: float, permalink: str) -> Block:

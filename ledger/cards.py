@@ -136,10 +136,17 @@ class Cards(Changes):
     def note_sent(self, note: Note) -> None:
         self._database.update(NOTES.delete().where(NOTES.c.number == note.number), wakes=False)
 
-    def note_later(self, note: Note, until: float) -> None:
-        """Send the note at a later time, since sending it failed."""
-        failed = update(NOTES).where(NOTES.c.number == note.number)
-        self._database.update(failed.values(send_at=until, failures=NOTES.c.failures + 1), wakes=False)
+    def note_later(self, note: Note, until: float, *, failed: bool) -> None:
+        """Send the note at a later time; `failed` says that it was sent in vain."""
+        later = update(NOTES).where(NOTES.c.number == note.number)
+        failures = NOTES.c.failures + int(failed)
+        self._database.update(later.values(send_at=until, failures=failures), wakes=False)
+
+    def untold(self, note: Note, now: float) -> None:
+        """Give up the note, which could be said nowhere in Slack."""
+        with self._database.write(wakes=False) as db:
+            if db.execute(NOTES.delete().where(NOTES.c.number == note.number)).rowcount:
+                db.execute(update(LEASE).values(untold_at=now))
 
     def tell_outage(self, note: Note, now: float) -> None:
         """Let the message about this outage be posted, unless the outage ended meanwhile."""

@@ -23,7 +23,9 @@ class Polls:
     def status(self) -> PollStatus:
         with self._database.read() as db:
             row = db.execute(select(LEASE)).one()
-            return PollStatus(row.adopted_at, row.polled_at, row.poll_problem, row.poll_note)
+            return PollStatus(
+                row.adopted_at, row.polled_at, row.poll_problem, row.poll_note, row.untold_at
+            )
 
     def record(self, problem: str, now: float, *, arriving: bool, tell_after: float, note: str = "") -> None:
         """Record how a poll went; an empty problem means that it was complete, `note` is for the operator.

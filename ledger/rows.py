@@ -161,13 +161,15 @@ class PollStatus:
     """What the last polls of Conveyor came to, whichever process made them.
 
     `adopted_at` is None until the channel was read. `problem` is empty after a complete poll. `note` is what
-    the operator should know of a poll all the same, or empty.
+    the operator should know of a poll all the same, or empty. `untold_at` is when words to a person could
+    last be said nowhere in Slack.
     """
 
     adopted_at: float | None
     polled_at: float | None
     problem: str
     note: str
+    untold_at: float | None
 
 
 _TIMES = [field.name for field in fields(Row) if field.type in (float, float | None)]

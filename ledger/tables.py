@@ -160,6 +160,8 @@ LEASE = Table(
     Column("poll_problem", Text, nullable=False, default=""),
     # What the operator should know of the last complete poll all the same; empty if there is nothing.
     Column("poll_note", CleanText, nullable=False, default=""),
+    # When words to a person could last be said nowhere in Slack.
+    Column("untold_at", Float),
     # Whether somebody wants a poll before it is due.
     Column("poll_wanted", Boolean, nullable=False, default=False),
 )

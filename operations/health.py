@@ -60,6 +60,9 @@ def readiness(
         found.notes.extend(
             f"Request {request_id} has only a shorter card; the log says why." for request_id in shortened
         )
+        if (polls.untold_at or 0.0) > time.time() - DAY_SECONDS:
+            at = _utc(polls.untold_at or 0.0)
+            found.notes.append(f"Not told: Slack took words to a person nowhere, at {at}; the log says why.")
     if not settings.reviewers:
         found.notes.append(EVERYBODY_MAY_DECIDE)
     return found

@@ -135,8 +135,10 @@ class WebApi(Workspace):
         channel = self._channel_to_write(arguments)
         text, blocks, metadata = content_of(arguments)
         thread = arguments.get("thread_ts")
-        if thread and not self.find(thread, channel.id):
-            raise ApiError("thread_not_found")
+        if thread:
+            thread = self._thread_to_reply_in(str(thread), channel)
+        if channel.is_im and not self.messages_tab:
+            raise ApiError("messages_tab_disabled")
         message = self._post(channel.id, text, blocks, metadata, thread)
         return {
             "channel": channel.id,
@@ -270,6 +272,18 @@ class WebApi(Workspace):
         if not channel.is_member:
             raise ApiError("not_in_channel")
         return channel
+
+    def _thread_to_reply_in(self, ts: str, channel: Channel) -> str | None:
+        """Return the thread for a reply to this message.
+
+        If the message was deleted and left no mark, return None: the reply appears in the channel itself.
+        """
+        parent = next((each for each in self.messages if (each.ts, each.channel) == (ts, channel.id)), None)
+        if parent is None:
+            raise ApiError("thread_not_found")
+        if ts in self.locked_threads:
+            raise ApiError("restricted_action_thread_locked")
+        return None if parent.deleted and not parent.reply_count else ts
 
     def _direct_channel(self, user: str) -> Channel:
         """Return the channel of direct messages with this person, which is created on first use."""

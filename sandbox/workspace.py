@@ -214,6 +214,8 @@ class Workspace(StandIn):
         self.trigger_ids: dict[str, Trigger] = {}
         self.response_urls: dict[str, ResponseUrl] = {}
         self.answers: list[Answer] = []
+        self.locked_threads: set[str] = set()  # timestamps of messages to which nobody may reply
+        self.messages_tab = True  # whether the app may send direct messages
         self.problems: list[str] = []  # what Slack would not accept, without telling the app
         self._last_ts = 0
         self._calls_at: dict[tuple[str, str], list[float]] = {}

@@ -14,6 +14,7 @@ from ledger.trail import OUTAGE, OUTCOME, REMINDER
 from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies
+from worker.tell import Tell
 from workspace.block_kit import Message
 from workspace.channel import (
     CardLost,
@@ -33,7 +34,6 @@ LOOK_AGAIN_SECONDS = 10.0  # by then what got no answer has arrived or never wil
 HISTORY_MARGIN = 300.0  # Slack's clock and ours may differ
 SWEEP_SECONDS = 600.0  # between two searches for cards that were deleted
 IDLE_SECONDS = 0.5
-OUTCOME_FAILURES = 5  # after which a person is not told
 UPDATE, POST = "update", "post"
 LONGEST_OUTAGE_PAUSE = 60.0
 
@@ -57,6 +57,7 @@ class Show:
         self._polls = ledger.polls
         self._memory = ledger.memory
         self._adopt = Adopt(channel, ledger.cards)
+        self._tell = Tell(channel, ledger.cards)
         self._companies = companies
         self._held = held
         self._clock = clock
@@ -210,44 +211,29 @@ class Show:
         if row is None or (note.kind == REMINDER and row.state != State.PENDING):
             self._cards.note_sent(note)
             return
-        if not (row.card_ts or note.kind == OUTCOME) or not self._held():
-            self._cards.note_later(note, self._clock() + 1.0)
+        if self._awaits_card(row, note) or not self._held():
+            self._cards.note_later(note, self._clock() + 1.0, failed=False)
             return
         try:
-            if note.kind == OUTCOME:
-                self._tell(row, note.person_id)
-            else:
-                self._channel.reply(row, blocks.note(note.kind, note.person_id, note.detail))
+            self._tell.say(row, note, self._clock())
         except CardLost as error:
             # Its thread is lost with it: another card first, then the reply.
             self._lose(row, error)
-            self._cards.note_later(note, self._clock() + pause(note.failures))
+            self._cards.note_later(note, self._clock() + pause(note.failures), failed=True)
         except ChannelError as error:
             if not self._is_outage(error, POST):
                 log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
-                refused = isinstance(error, CardRefused)
-                if note.kind == OUTCOME and refused and note.failures >= OUTCOME_FAILURES:
-                    self._cards.note_sent(note)  # Slack does not let this person be told
-                else:
-                    self._cards.note_later(note, self._clock() + pause(note.failures))
+                self._cards.note_later(note, self._clock() + pause(note.failures), failed=True)
         else:
             self._outages = 0
             self._cards.note_sent(note)
         finally:
             self._pace()
 
-    def _tell(self, row: Row, person_id: str) -> None:
-        """Send the outcome to a watcher, unless that person has left the channel meanwhile."""
-        identity = self._channel.identity
-        try:
-            if identity and person_id in self._channel.members():
-                permalink = identity.permalink(row.channel, row.card_ts) if row.card_ts else ""
-                self._channel.direct(person_id, blocks.outcome(row, permalink))
-        except SlackDown as error:
-            if error.retry_after:
-                raise
-            # It is this person or a missing scope, and no reason to keep cards from the channel.
-            raise CardRefused(str(error)) from error
+    def _awaits_card(self, row: Row, note: Note) -> bool:
+        """Return whether this is a reply to a card that is about to be posted."""
+        is_coming = row.show_at is not None and row.show_failures < MANY_FAILURES
+        return note.kind != OUTCOME and not row.card_ts and is_coming
 
     def _pace(self) -> None:
         self._not_before[POST] = max(self._not_before[POST], self._clock() + POST_SECONDS)

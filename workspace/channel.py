@@ -57,16 +57,12 @@ CLOSED_TO_US = {"channel_not_found", "is_archived", "is_inactive", "not_in_chann
 # Slack's errors after which what was asked may have been done.
 MAYBE_DONE = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 # Slack's errors for what a message says: a shorter or plainer one gets through.
-UNFIT = {
-    "invalid_arguments",
-    "invalid_blocks",
-    "invalid_blocks_format",
-    "msg_blocks_too_long",
-    "msg_too_long",
-    "no_text",
-}
+UNFIT = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "no_text"}
 # Slack's errors for a card that cannot be changed anymore, so that another has to take its place.
-LOST = {"message_not_found", "cant_update_message", "edit_window_closed"}
+LOST = {"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed"}
+# Slack's errors for a thread that takes no replies. They begin like those of a channel that takes no message.
+NO_THREAD = {"cannot_reply_to_message", "restricted_action_non_threadable_channel"}
+NO_THREAD |= {"restricted_action_thread_locked"}
 
 
 class ChannelError(Exception):
@@ -174,7 +170,7 @@ class Channel:
 
         After a SlackSilent with `maybe_done` there may be a card as well.
         """
-        return _write(
+        answer = _write(
             self._worker_client.chat_postMessage,
             channel=self.id,
             metadata={"event_type": METADATA_TYPE, "event_payload": kept},
@@ -182,6 +178,7 @@ class Channel:
             unfurl_media=False,
             **message,
         )
+        return str(answer["ts"])
 
     def update(self, row: Row, message: Message, kept: Mapping[str, Any]) -> None:
         """Replace a card and its metadata."""
@@ -194,9 +191,12 @@ class Channel:
             **message,
         )
 
-    def reply(self, row: Row, message: Message) -> None:
-        """Post a message in the thread of a card."""
-        self._call_about(
+    def reply(self, row: Row, message: Message) -> bool:
+        """Post a message in the thread of a card, and return whether the card seems to be there.
+
+        If it is gone, Slack may post the message in the channel itself; its answer then lacks `thread_ts`.
+        """
+        answer = self._call_about(
             row,
             self._worker_client.chat_postMessage,
             thread_ts=row.card_ts,
@@ -204,14 +204,16 @@ class Channel:
             unfurl_media=False,
             **message,
         )
+        posted = answer.get("message")
+        return not isinstance(posted, dict) or bool(posted.get("thread_ts"))
 
-    def _call_about(self, row: Row, method: Callable[..., SlackResponse], **arguments: Any) -> None:
+    def _call_about(self, row: Row, method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:
         """Make a call about a card, which may be in a channel that the app used before.
 
         Such a channel may be closed to the app; then the card is lost.
         """
         try:
-            _write(method, channel=row.channel, **arguments)
+            return _write(method, channel=row.channel, **arguments)
         except ChannelClosed as error:
             if row.channel == self.id:
                 raise
@@ -299,12 +301,12 @@ def is_ts(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"\d{1,12}\.\d{1,9}", value) is not None
 
 
-def _write(method: Callable[..., SlackResponse], **arguments: Any) -> str:
-    """Return the ts of the message that was posted or changed. An answer without it is no answer."""
-    ts = _call(method, **arguments).get("ts")
-    if not is_ts(ts):
+def _write(method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:
+    """Return the answer about the message that was posted or changed. Without its ts it is no answer."""
+    answer = _call(method, **arguments)
+    if not is_ts(answer.get("ts")):
         raise SlackSilent(f"{method.__name__}: an answer without the message", maybe_done=True)
-    return str(ts)
+    return answer
 
 
 def _call(method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:
@@ -334,6 +336,8 @@ def _error(name: str, answer: Any) -> ChannelError:
     # What is not one of Slack's names (the SDK puts a page that is no JSON there) doesn't say what was done.
     if not error.replace("_", "").isalnum() or status >= 500 or error in MAYBE_DONE:
         return SlackSilent(text, maybe_done=True)
+    if error in NO_THREAD:
+        return CardRefused(text)
     if error in CLOSED_TO_US:
         return ChannelClosed(text)
     if error in NOT_THE_MESSAGE:

@@ -5,6 +5,7 @@ import re
 import pytest
 import requests
 
+from sandbox.workspace import ANN
 from tests.support.steps import posted
 from tests.support.world import ROOT, World, eventually
 
@@ -65,13 +66,19 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     conveyor.fail("GET /exchange/access_groups", times=1, delay=3)
     says("are all stuck")
     no_longer_says("are all stuck")
-    posted(world)
     new = conveyor.ask("new@acme.com", "x", status="in_review")
     says("does not know")
     conveyor.change_here(new, status="ignored")
     no_longer_says("does not know")
+    card = posted(world)
+    slack.locked_threads.add(card.ts)
+    slack.fail("chat.postEphemeral", body={"ok": False, "error": "user_not_in_channel"})
+    conveyor.refuse_reviewers = True
+    slack.click(ANN, card.ts, "approve")
+    says("Not told")
     slack.fail("chat.postMessage", times=None, body={"ok": False, "error": "invalid_blocks"})
     conveyor.ask("late@acme.com", "x")
+    says("only a shorter card")
     says("keeps failing")
     world.database.write_bytes(b"damaged" * 100_000)
     says("Ledger: ")

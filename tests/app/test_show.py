@@ -151,4 +151,4 @@ def test_reminders_come_last(scene: Scene) -> None:
     texts = [message.text for message in scene.slack.messages]
     assert "Conveyor did not accept this decision" in texts[1]
     assert texts[2].startswith("Access request: joe@acme.com")
-    assert texts[3:] == ["This request still waits for a decision."]
+    assert texts[3:] == ["About jane@acme.com: This request still waits for a decision."]

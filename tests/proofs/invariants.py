@@ -19,6 +19,7 @@ from sandbox.workspace import Message
 from tests.proofs.mortal import DECISIONS, STOP_TELLING, TELL_ME, Deed, MortalWorld
 from tests.support.launcher import SHORT
 from tests.support.world import eventually
+from workspace.block_kit import escaped
 
 # The life of a request in the trail: which events may come before each event. "" is the beginning.
 DECIDED = ("approved", "rejected", "revoked", "approved elsewhere", "ignored elsewhere", "gone")
@@ -340,17 +341,27 @@ def _is_taken(exchange: Exchange) -> bool:
 
 
 def reviewers_are_told(world: MortalWorld) -> list[str]:
-    """A reviewer whose decision was given back is named in the thread of the card."""
+    """Whoever's decision was given back is named in the thread of the card.
+
+    If somebody deleted the card, that may be in the channel itself, with the customer's address.
+    """
     query = "SELECT request_id, person_id FROM trail WHERE event = 'given back' AND person_id != ''"
     given_back = Counter((str(request_id), str(person)) for request_id, person in world.ledger(query))
     with world.slack.lock:
         messages = list(world.slack.messages)
     card_of = {message.ts: payload_of(message).get("id") for message in messages}
+    asked = world.ledger("SELECT id, email FROM requests")
     named = Counter(
-        (card_of.get(reply.thread_ts), person)
+        (request_id, person)
         for reply in messages
         for person in world.slack.users
-        if reply.thread_ts and f"<@{person}>" in reply.text
+        if not payload_of(reply) and f"<@{person}>" in reply.text
+        for request_id, email in asked
+        if (
+            card_of.get(reply.thread_ts) == request_id
+            if reply.thread_ts
+            else escaped(str(email)) in reply.text
+        )
     )
     return [
         f"{person} got {named[request_id, person]} notes, {number} decisions on {request_id} came back"

@@ -30,7 +30,7 @@ LAG_SECONDS = 2.0  # longer than the app waits before a second write, and shorte
 ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
 DECISIONS = ("approve", "reject", "revoke")
-REMINDER = str(blocks.note("reminder", "", "")["text"])
+REMINDER = str(blocks.note("reminder", "", "", "")["text"])
 
 
 @dataclass
@@ -353,7 +353,7 @@ def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> Non
     """Approve after the last reminder."""
 
     def reminded() -> bool:
-        replies = [reply for reply in world.slack.replies(ts) if reply.text == REMINDER]
+        replies = [reply for reply in world.slack.replies(ts) if reply.text.endswith(REMINDER)]
         return len(replies) >= REMINDERS or world.is_dead()
 
     eventually(reminded, REST_SECONDS, "the last reminder")

@@ -113,9 +113,10 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
     """
     with world.slack.lock:
         messages = list(world.slack.messages)
-    posts = [post for post in world.slack.calls("chat.postMessage") if post.request["text"] == REMINDER]
-    # A round has several cards if somebody deleted one.
-    cards: dict[tuple[str, int], list[str]] = defaultdict(list)
+    posts = [
+        post for post in world.slack.calls("chat.postMessage") if post.request["text"].endswith(REMINDER)
+    ]
+    cards: dict[tuple[str, int], list[str]] = defaultdict(list)  # somebody may have deleted one of them
     for message in messages:
         if card := payload_of(message):
             cards[card["id"], card["round"]].append(message.ts)
@@ -124,7 +125,7 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
     for (request_id, round), threads in cards.items():
         name = f"{request_id}, round {round}"
         replies = [message for message in messages if message.thread_ts in threads]
-        times = [float(reply.ts) for reply in replies if reply.text == REMINDER]
+        times = [float(reply.ts) for reply in replies if reply.text.endswith(REMINDER)]
         most = REMINDERS * (2 if world.ledger_lost_at else 1) + _repeats(world, times, threads, REMINDER)
         if len(times) > most:
             found.append(f"{name}: {len(times)} reminders, at most {most} are due")

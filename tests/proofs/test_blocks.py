@@ -236,8 +236,8 @@ def test_every_sentence_is_valid(row: Row, names: list[str], detail: str) -> Non
         no_raw_markup(sentence)
         assert limits.view_problems(blocks.sentence_modal(sentence)) == []
     for kind in blocks.NOTES:
-        check_message(blocks.note(kind, "U0ANN", detail))
-        check_message(blocks.note(kind, "", detail))
+        check_message(blocks.note(kind, "U0ANN", detail, row.email))
+        check_message(blocks.note(kind, "", detail, row.email))
 
 
 @settings(max_examples=50, deadline=None)

@@ -312,6 +312,32 @@ def test_a_deleted_message_is_gone_and_leaves_a_mark_where_it_had_replies(
     assert error_of(lambda: client.chat_update(channel=CHANNEL, ts=lone, text="x")) == "message_not_found"
 
 
+def test_a_reply_to_a_deleted_message_is_in_the_channel_itself(
+    slack: SlackStandIn, client: WebClient
+) -> None:
+    lone, parent = post(client), post(client)
+    post(client, "a reply", thread_ts=parent)
+    slack.delete(lone)
+    slack.delete(parent)
+    beside = client.chat_postMessage(channel=CHANNEL, text="beside", thread_ts=lone)
+    below = client.chat_postMessage(channel=CHANNEL, text="below the mark", thread_ts=parent)
+    assert "thread_ts" not in beside["message"]
+    assert below["message"]["thread_ts"] == parent
+    assert [message.text for message in slack.cards()] == ["beside"]
+
+
+def test_a_locked_thread_and_a_messages_tab_that_is_off_take_nothing(
+    slack: SlackStandIn, client: WebClient
+) -> None:
+    ts = post(client)
+    slack.locked_threads.add(ts)
+    locked = error_of(lambda: post(client, "a reply", thread_ts=ts))
+    assert locked == "restricted_action_thread_locked"
+    client.chat_postMessage(channel=SAM, text="hello")
+    slack.messages_tab = False
+    assert error_of(lambda: client.chat_postMessage(channel=SAM, text="x")) == "messages_tab_disabled"
+
+
 def test_a_private_channel_needs_a_scope_of_its_own(slack: SlackStandIn, client: WebClient) -> None:
     slack.channels[CHANNEL].is_private = True
     assert history(client) == []

@@ -129,6 +129,7 @@ def upgrade() -> None:
         sa.Column("polled_at", sa.Float),
         sa.Column("poll_problem", sa.Text, nullable=False),
         sa.Column("poll_note", sa.Text, nullable=False),
+        sa.Column("untold_at", sa.Float),
         sa.Column("poll_wanted", sa.Boolean, nullable=False),
     )
     op.create_index("ix_requests_state", "requests", ["state"])

@@ -1,0 +1,92 @@
+"""Says what people have to hear about a request, each time in the first place where Slack takes it.
+
+1. A reply goes into the thread of the card, and the outcome to each watcher as a direct message.
+2. What Slack refuses there (the thread is locked, the app's messages tab is off) is said privately in the
+   channel.
+3. If Slack refuses that as well, the log says so, without the customer's words, and /readyz has a note.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import blocks
+from ledger.cards import Cards
+from ledger.changes import MANY_FAILURES
+from ledger.rows import Note, Row
+from ledger.states import State
+from ledger.trail import OUTCOME
+from workspace.block_kit import Message
+from workspace.channel import CardLost, CardRefused, CardUnfit, Channel, ChannelError, SlackDown, SlackSilent
+
+log = logging.getLogger(__name__)
+
+SILENT_MOST = 300  # calls without an answer, in about a day; then words are said in another place
+
+
+@dataclass(frozen=True)
+class Tell:
+    """May raise LedgerError, and ChannelError for what has to be said again later."""
+
+    channel: Channel
+    ledger: Cards
+
+    def say(self, row: Row, note: Note, now: float) -> None:
+        """Say it where it belongs; if Slack refuses that, privately in the channel; then only in the log."""
+        message = self._words(row, note)
+        try:
+            self._say_in_place(row, note, message, now)
+            return
+        except ChannelError as error:
+            if not _is_final(error, row, note):
+                raise
+            refused = error
+        who = row.id, note.kind, note.person_id
+        try:
+            if not note.person_id:
+                raise CardRefused("it is to nobody in particular")
+            private = {"text": message["text"]} if isinstance(refused, CardUnfit) else message
+            self.channel.post_ephemeral(note.person_id, private)
+            log.warning("request=%s note=%r user=%s told=privately cause=%r", *who, str(refused))
+        except ChannelError as error:
+            if not _is_final(error, row, note):
+                raise
+            causes = str(refused), str(error)
+            log.warning("request=%s note=%r user=%s told=no cause=%r fallback=%r", *who, *causes)
+            self.ledger.untold(note, now)
+
+    def _words(self, row: Row, note: Note) -> Message:
+        if note.kind != OUTCOME:
+            return blocks.note(note.kind, note.person_id, note.detail, row.email)
+        identity = self.channel.identity
+        permalink = identity.permalink(row.channel, row.card_ts) if identity and row.card_ts else ""
+        return blocks.outcome(row, permalink)
+
+    def _say_in_place(self, row: Row, note: Note, message: Message, now: float) -> None:
+        """Say it in the thread of the card or, if it is for a watcher, directly."""
+        if note.kind == OUTCOME:
+            self._direct(row, note.person_id, message)
+        elif not row.card_ts:
+            raise CardRefused("its request has no card")
+        elif not self.channel.reply(row, message):
+            # It was said all the same, and names the customer. To draw the card finds out if that is gone.
+            log.warning("request=%s note=%r card=missing", row.id, note.kind)
+            self.ledger.redraw(row.id, now)
+
+    def _direct(self, row: Row, person_id: str, message: Message) -> None:
+        """Send the outcome to a watcher. Who has left the channel meanwhile learns only that there is one."""
+        try:
+            if person_id not in self.channel.members():
+                message = blocks.outcome_withheld(row)
+            self.channel.direct(person_id, message)
+        except SlackDown as error:
+            if error.retry_after:
+                raise
+            # It is this person or a missing scope, and no reason to keep cards from the channel.
+            raise CardRefused(str(error)) from error
+
+
+def _is_final(error: ChannelError, row: Row, note: Note) -> bool:
+    """Return whether Slack will not take these words in this place, however often they are sent."""
+    if isinstance(error, CardLost):  # another card is posted, unless this one was the only record
+        return row.state == State.CLOSED or note.failures >= MANY_FAILURES
+    return isinstance(error, CardRefused) or (isinstance(error, SlackSilent) and note.failures >= SILENT_MOST)

@@ -37,6 +37,7 @@ from operations import health
 from settings import Settings, load
 from worker.companies import Companies
 from worker.decide import Decide
+from worker.gated import Gated
 from worker.lease import Lease
 from worker.loops import Worker
 from worker.refresh import Refresh
@@ -91,7 +92,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
 
     # The background
-    upkeep = Upkeep(ledger.upkeep, settings.remind_after_hours, settings.retention_days)
+    gated = Gated(conveyor, ledger.gated, lease.held, settings.poll_seconds, time.time)
+    upkeep = Upkeep(ledger.upkeep, gated, settings.remind_after_hours, settings.retention_days)
     worker = Worker(
         ledger.database,
         clicks.let_pass,
@@ -121,7 +123,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    made = Parts(settings, ledger, channel, answers, calls, worker, sockets, unheard)
+    made = Parts(settings, ledger, channel, answers, calls, worker, sockets, unheard, gated)
     app.extensions["conveyor_for_slack"] = made
     app.add_url_rule("/healthz", view_func=lambda: _health(worker), endpoint="healthz")
     app.add_url_rule("/readyz", view_func=lambda: _readiness(made), endpoint="readyz")
@@ -203,7 +205,7 @@ def _readiness(made: "Parts") -> Response:
     """For alarms and people: what is wrong, in sentences?"""
     socket_problem = made.sockets.problem if made.sockets else ""
     found = health.readiness(made.settings, made.ledger, made.channel, socket_problem, made.calls)
-    found.notes.extend(made.unheard.notes())
+    found.notes.extend([*made.unheard.notes(), *made.gated.notes()])
     response = jsonify(ready=not found.reasons, reasons=found.reasons, notes=found.notes)
     response.status_code = 503 if found.reasons else 200
     return response
@@ -228,6 +230,7 @@ class Parts:
     worker: Worker
     sockets: Sockets | None
     unheard: Unheard
+    gated: Gated
 
     def start(self) -> None:
         if not self.settings.reviewers:

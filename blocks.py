@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from addresses import ADDRESS_CHARS
-from conveyor_client import LATEST, AccessGroup
+from conveyor_client import GATED, LATEST, AccessGroup
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
+from ledger.gated import FOLLOWED_SECONDS
 from ledger.rows import Past, Reviewer, Row
 from ledger.states import IN_FLIGHT, State
 from workspace.block_kit import (
@@ -83,6 +84,7 @@ DECIDED: dict[State | None, tuple[str, str]] = {
     State.GONE: ("No longer in Conveyor", ":grey_question:"),
 }
 MESSAGE_REFUSED = "The message is too long to show, or Slack can't display it. Please read it in Conveyor."
+UNTIL_SIGNED = ", waiting for them to sign the NDA"
 MAIL_SUBJECT = "Your request for access to our security documents"
 MAIL_BODIES = {
     State.APPROVED: (
@@ -204,20 +206,23 @@ def _in_progress(row: Row) -> Message:
 
 def _decided(row: Row) -> Message:
     word, symbol = DECIDED[row.state]
+    title = f":large_yellow_circle: {word}{UNTIL_SIGNED}" if row.is_gated else f"{symbol} {word}"
     ending = _ending(row.past)
     blocks = [
-        header(f"{symbol} {word}"),
+        header(title),
         _about(row, " asked for access.", _mail(row)),
         _ended_line(row.past),
     ]
     if row.state == State.APPROVED:
         blocks.append(_granted_with_menu(row))
+        if row.is_gated:
+            blocks.append(rich([words("I'll update this card if they sign by "), *_last_day(row)]))
     elif row.state == State.REVOKED:
         blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
     blocks += [*_reason(row), *_message(row)]
     by = f" by {_name(ending.by)}" if ending.by else ""
     reason = f" {_reason_label(row.state)}: {one_line(ending.reason)}" if ending.reason else ""
-    return message_of(f"{word}{by}: {_who(row)}.{reason}", blocks)
+    return message_of(f"{word}{by}: {_who(row)}{_until_signed(row)}.{reason}", blocks)
 
 
 def _ended_line(past: Past) -> Block:
@@ -227,6 +232,22 @@ def _ended_line(past: Past) -> Block:
         done = "revoked" if past.state == State.REVOKED else "decided"
         return rich([words("Seen "), date(ending.at), words(f"; it was not {done} here.")])
     return rich([words(f"{ending.word} by "), *_person(ending.by), words(", "), date(ending.at), words(".")])
+
+
+def _until_signed(row: Row) -> str:
+    """Return how the sentence about an approved customer goes on where the NDA matters."""
+    if row.is_gated:
+        return f" is approved{UNTIL_SIGNED}"
+    return " is approved, and the NDA is signed" if _is_signed(row) else ""
+
+
+def _is_signed(row: Row) -> bool:
+    return row.state == State.APPROVED and row.signed_at is not None
+
+
+def _last_day(row: Row) -> list[Block]:
+    """Return the end of a sentence that says until when a signature is looked for."""
+    return [date((row.settled_at or 0.0) + FOLLOWED_SECONDS, "{date}"), words(".")]
 
 
 def _mail(row: Row) -> Block | None:
@@ -667,7 +688,8 @@ def rooms_answer(
     count = "1 request" if total == 1 else f"{total:,} requests"
     blocks = [rich([words(f"{count} of {name}, newest first:", bold=True)])]
     for row in rows:
-        blocks.append(_time_line(row, now, permalink(row) if row.card_ts else ""))
+        standing = standings.get(row.email)
+        blocks.append(_time_line(row, now, permalink(row) if row.card_ts else "", standing))
         if row.email in standings:
             blocks.append(_standing(standings[row.email]))
         if row.state == State.PENDING or row.state in (State.APPROVING, State.REJECTING):
@@ -708,6 +730,8 @@ def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], 
     blocks = [rich([words("I will tell you when these are decided:", bold=True)])]
     for number, row in enumerate(rows):
         elements = [words(_who(row))]
+        if row.is_gated:
+            elements += [words(" "), *_promise(row)]
         if row.card_ts:
             elements += [words(" "), link(permalink(row), "Card")]
         stop = button(STOP_TELLING, "Stop", row.id, "", f"Stop telling me of {_address(row.email)}")
@@ -728,7 +752,8 @@ def watched(row: Row, *, new: bool) -> str:
 
 def already_ended(row: Row) -> str:
     """Return the answer to a person who wants to follow a request that is decided already."""
-    return f"This request is decided already. {DECIDED.get(row.state, ('Its card says how', ''))[0]}."
+    how = DECIDED.get(row.state, ("Its card says how", ""))[0]
+    return f"This request is decided already. {how}{UNTIL_SIGNED if row.is_gated else ''}."
 
 
 def outcome(row: Row, permalink: str) -> Message:
@@ -743,7 +768,9 @@ def outcome(row: Row, permalink: str) -> Message:
     if state not in DECIDED and row.previous:
         asked = [words(_address(row.email), bold=True), words(" asked; "), *_ended(row.previous)]
         state, line = row.previous.state, rich([*asked, words(" The customer has asked again since.")])
-    return message_of(f"{DECIDED.get(state, ('See the card', ''))[0]}: {_who(row)}.", [line])
+    lines = [line, rich(_promise(row))] if row.is_gated else [line]
+    said = DECIDED.get(state, ("See the card", ""))[0]
+    return message_of(f"{said}: {_who(row)}{_until_signed(row)}.", lines)
 
 
 def outcome_withheld(row: Row) -> Message:
@@ -755,8 +782,16 @@ def outcome_withheld(row: Row) -> Message:
     return message_of(said, [rich([words(said)])])
 
 
-def _time_line(row: Row, now: float, permalink: str) -> Block:
-    """Return one request's history in a line, from its beginning to where it stands."""
+def _promise(row: Row) -> list[Block]:
+    """Return what somebody who follows a request is still told once it is approved."""
+    return [words("I'll tell you if they sign by "), *_last_day(row)]
+
+
+def _time_line(row: Row, now: float, permalink: str, standing: str | None = None) -> Block:
+    """Return one request's history in a line, from its beginning to where it stands.
+
+    `standing` is the status of the customer's access in Conveyor now, where that was asked.
+    """
     elements = [words(_address(row.email), bold=True), words(" asked "), date(row.received_at), words(". ")]
     if row.previous:
         elements += [words("Asked before; "), *_ended(row.previous), words(" ")]
@@ -765,7 +800,7 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
     elif row.state in IN_FLIGHT:
         elements += [words(f"{DOING[row.state]} by "), *_person(row.decider), words(".")]
     elif row.state in DECIDED:
-        elements += _outcome_sentences(row)
+        elements += _outcome_sentences(row, standing)
     else:
         elements.append(words("It was decided; its card says how."))
     if permalink:
@@ -773,13 +808,16 @@ def _time_line(row: Row, now: float, permalink: str) -> Block:
     return rich(elements)
 
 
-def _outcome_sentences(row: Row) -> list[Block]:
+def _outcome_sentences(row: Row, standing: str | None) -> list[Block]:
     """Return the sentences that say how a request was decided, and what became of the access."""
     ending = _ending(row.past)
     if ending.by is None and row.state != State.REVOKED:
         return [words(f"{ending.word}, seen on "), date(ending.at, "{date}"), words(".")]
     elements = [words("It was "), *_ended(_before_revocation(row))]
-    if row.state == State.APPROVED and (terms := _nda(row) + _end(row)):
+    if row.is_gated and standing in (None, GATED):
+        elements.insert(0, words(f"Approved{UNTIL_SIGNED}. "))
+    nda = "" if row.is_gated and not row.nda_bypass else _nda(row)
+    if row.state == State.APPROVED and (terms := nda + _end(row)):
         elements.append(words(terms))
     if row.state == State.REVOKED:
         by = [words(" by "), *_person(ending.by)] if ending.by else [words(" in Conveyor")]
@@ -883,7 +921,11 @@ def _message(row: Row) -> list[Block]:
 
 def _nda(row: Row) -> str:
     """Return what Conveyor says about the NDA, and what was asked for if that is not confirmed."""
-    if row.access_status == "gated":
+    if _is_signed(row):
+        return " The NDA is signed."
+    if row.state == State.REVOKED:
+        return ""
+    if row.access_status == GATED:
         asked = " Asked for: no NDA. But they" if row.nda_bypass else " They"
         return f"{asked}'ll be asked to sign the NDA first."
     if not row.nda_bypass:

@@ -36,6 +36,7 @@ OPTION_VALUE_CHARS = 150  # Slack: of the value of an option, which is a group's
 LATEST = 4_102_444_800.0  # the year 2100: a later time is a mistake, and not every calendar has it
 OPEN_STATUSES = ("initial", "requested")
 CLOSED_STATUSES = ("approved", "ignored")
+GATED = "gated"  # the status of access that begins only when the customer has signed the NDA
 
 
 class ConveyorError(Exception):
@@ -265,6 +266,15 @@ class ConveyorClient:
                 if addresses.same(granted.email, email):
                     found.setdefault(granted.id, granted)
         return sorted(found.values(), key=lambda granted: granted.updated_at, reverse=True)
+
+    def gated(self) -> Iterator[list[str]]:
+        """Yield, page by page, the ids of the access that waits for an NDA to be signed.
+
+        Whether Conveyor honors `status` in this call is not certain, so other access is left out here.
+        """
+        for answer in self._pages("/exchange/authorizations", {"status": GATED}):
+            listed = map(_read_authorization, _objects_in(answer, "authorizations"))
+            yield [granted.id for granted in listed if granted and granted.status == GATED]
 
     def try_call(self, method: str, path: str) -> None:
         """Make a call about nothing that exists, to find out whether the key may make it.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import and_, bindparam, select, update
 
 import addresses
-from conveyor_client import AuthorizationRequest
+from conveyor_client import GATED, AuthorizationRequest
 from ledger.database import Database
 from ledger.rows import NOBODY, Reviewer, Row, person, row_of
 from ledger.states import SETTLED, State
@@ -49,6 +49,7 @@ UNDECIDED: dict[str, Any] = {
     "authorization_id": "",
     "access_status": "",
     "access_ends": None,
+    "signed_at": None,
     "reason": "",
     **person("revoker", NOBODY),
     "revoked_at": None,
@@ -132,8 +133,8 @@ class Changes:
             log_event(db, now, event, row.id, round or row.round, by, written)
             if note:
                 add_note(db, row, note, now, detail)
-            if values["state"] in SETTLED:
-                tell_watchers(db, row, now)
+            if values["state"] in SETTLED and event != "given back":
+                tell_watchers(db, row, now, once_more=values.get("access_status") == GATED)
         return True
 
 

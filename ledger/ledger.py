@@ -3,6 +3,7 @@
 from ledger.cards import Cards
 from ledger.database import Database
 from ledger.decisions import Decisions
+from ledger.gated import Gated
 from ledger.lease import Lease
 from ledger.memory import Memory
 from ledger.polls import Polls
@@ -19,6 +20,7 @@ class Ledger:
         self.polls = Polls(self.database)
         self.queue = Queue(self.database)
         self.decisions = Decisions(self.database)
+        self.gated = Gated(self.database)
         self.cards = Cards(self.database)
         self.upkeep = Upkeep(self.database)
         self.memory = Memory(self.database)

@@ -63,7 +63,8 @@ class Memory:
     def watched_by(self, person_id: str, most: int) -> tuple[list[Row], int]:
         """Return the oldest requests that this person watches, and how many there are."""
         watched = select(WATCHERS.c.request_id).where(WATCHERS.c.person_id == person_id)
-        mine = REQUESTS.c.id.in_(watched)
+        # One may be forgotten while its watchers wait for the NDA to be signed.
+        mine = and_(REQUESTS.c.id.in_(watched), REQUESTS.c.state != State.CLOSED)
         return self._rows(mine, REQUESTS.c.received_at, most), self._count(mine)
 
     def _rows(self, which: Any, order: Any, most: int) -> list[Row]:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 import addresses
-from conveyor_client import LATEST, AccessGroup
+from conveyor_client import GATED, LATEST, AccessGroup
 from ledger.states import DECISIONS, REVOKE, Decision, State
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class Row:
     authorization_id: str = ""
     access_status: str = ""
     access_ends: str | None = None
+    signed_at: float | None = None
     reason: str = ""
     revoker: Reviewer = NOBODY
     revoked_at: float | None = None
@@ -136,6 +137,11 @@ class Row:
     def is_shown(self) -> bool:
         """Whether the card shows who decided: Slack took a picture of this state, or of the one before."""
         return self.card_state in (self.state, self.decision.runs_as if self.decision else self.state)
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether it is approved, but the customer gets in only when they have signed the NDA."""
+        return self.state == State.APPROVED and self.access_status == GATED
 
     @property
     def past(self) -> Past:

@@ -11,6 +11,7 @@ The life of a request, one step a line:
     approving → pending             given back: Conveyor refused, or certainly never heard of the approval
     rejecting → pending             given back, in the same way
     revoking → approved             given back: the customer still has access
+    approved → revoked              somebody revoked it in Conveyor while the NDA was not signed yet
     pending → approved elsewhere    somebody approved it in Conveyor (also while a decision is carried out)
     pending → ignored elsewhere     somebody ignored it in Conveyor
     pending → gone                  Conveyor does not have it anymore

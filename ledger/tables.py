@@ -69,6 +69,8 @@ REQUESTS = Table(
     Column("authorization_id", CleanText, nullable=False, default=""),
     Column("access_status", CleanText, nullable=False, default=""),
     Column("access_ends", String(10)),
+    # When Conveyor was first seen to say that the NDA is signed; null if it was not, or never had to be.
+    Column("signed_at", Float),
     Column("reason", CleanText, nullable=False, default=""),
     Column("revoker_id", String(30), nullable=False, default=""),
     Column("revoker_name", CleanText, nullable=False, default=""),

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, literal, select
 from sqlalchemy.exc import IntegrityError
 
+from conveyor_client import GATED
 from ledger.rows import NOBODY, Reviewer, Row
 from ledger.states import REVOKE
 from ledger.tables import NOTES, TRAIL, WATCHERS
@@ -71,10 +72,17 @@ def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") 
     db.execute(NOTES.insert().values(**values))
 
 
-def tell_watchers(db: Connection, row: Row, now: float) -> None:
-    """Let everybody be told who wanted to know when this request is decided."""
+def tell_watchers(db: Connection, row: Row, now: float, *, once_more: bool = False) -> None:
+    """Let everybody be told who wanted to know when this request is decided.
+
+    With `once_more` they are told again at the next change. What they were to be told before is out of date.
+    """
     of_this = WATCHERS.c.request_id == row.id
+    if row.access_status == GATED:
+        theirs = NOTES.c.person_id.in_(select(WATCHERS.c.person_id).where(of_this))
+        db.execute(NOTES.delete().where(NOTES.c.request_id == row.id, NOTES.c.kind == OUTCOME, theirs))
     told = select(WATCHERS.c.request_id, literal(OUTCOME), WATCHERS.c.person_id, literal(""), literal(now))
     names = ("request_id", "kind", "person_id", "detail", "send_at")
     db.execute(NOTES.insert().from_select(names, told.where(of_this)))
-    db.execute(WATCHERS.delete().where(of_this))
+    if not once_more:
+        db.execute(WATCHERS.delete().where(of_this))

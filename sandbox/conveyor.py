@@ -65,6 +65,7 @@ class ConveyorStandIn(StandIn):
         self.key_forbids: set[str] = set()  # patterns for the names of calls that the key may not make
         self.refuse_reviewers = False  # as if no reviewer_email belonged to a user who may decide
         self.honors_page = True  # False: every page of a list is the first one
+        self.honors_status = True  # False: a list of authorizations has those of every status
         self.approve_returns_groups = True  # whether the answer to an approval names the access groups
         self.returns_expires_at = False  # of an authorization; no real answer was seen to contain it
         self.already_decided_status = 409  # the answer to a decision about a request that is already decided
@@ -226,7 +227,8 @@ class ConveyorStandIn(StandIn):
             case "GET /exchange/authorization_requests":
                 return self._list("authorization_requests", requests, arguments, "status", "email")
             case "GET /exchange/authorizations":
-                return self._list("authorizations", authorizations, arguments, "status", "email")
+                filters = ("status", "email") if self.honors_status else ("email",)
+                return self._list("authorizations", authorizations, arguments, *filters)
             case "GET /exchange/access_groups":
                 return self._list("access_groups", self.groups, arguments)
             case "GET /exchange/connections":

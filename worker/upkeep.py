@@ -1,9 +1,10 @@
-"""What is done now and then: reminding of cards that wait, and forgetting what is old."""
+"""What is done now and then: following NDAs, reminding of cards that wait, and forgetting what is old."""
 
 import logging
 from dataclasses import dataclass
 
 from ledger.upkeep import Upkeep as Record
+from worker.gated import Gated
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +18,7 @@ class Upkeep:
     """Runs after each complete poll of Conveyor, when it is known which requests are still open."""
 
     record: Record
+    gated: Gated
     remind_after_hours: float
     retention_days: float
     _forget_at: float = 0.0
@@ -30,3 +32,4 @@ class Upkeep:
                 log.info("forgotten=%d", forgotten)
             else:
                 self._forget_at = now + min(FORGET_SECONDS, self.retention_days * DAY_SECONDS)
+        self.gated.run()

@@ -62,6 +62,7 @@ def upgrade() -> None:
         sa.Column("authorization_id", sa.Text, nullable=False),
         sa.Column("access_status", sa.Text, nullable=False),
         sa.Column("access_ends", sa.String(10)),
+        sa.Column("signed_at", sa.Float),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("revoker_id", sa.String(30), nullable=False),
         sa.Column("revoker_name", sa.Text, nullable=False),

@@ -40,12 +40,13 @@ function request({ id, email, status, open }) {
   return row;
 }
 
-function grant({ email, status, groups }) {
+function grant({ id, email, status, groups }) {
   return h(
     "li",
     { tabindex: -1 },
     h("span", {}, email, " ", h("em", { class: `status ${status}` }, status === "gated" ? "NDA to sign" : status)),
     h("span", { class: "quiet" }, ["standard access", ...groups].join(", ")),
+    status === "gated" && button("Sign the NDA", () => act("sign_nda", { id }), `Sign the NDA as ${email}`),
   );
 }
 

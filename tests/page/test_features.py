@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 from sandbox.workspace import ANN, BOB, SAM
-from tests.page.browser import Sandbox, Windows, card, press, reject
+from tests.page.browser import Sandbox, Windows, card, pane, press, reject
 from tests.requirements import needs
 
 pytestmark = needs("chromium")
@@ -51,6 +51,23 @@ def test_approve_with_every_option_and_revoke(sandbox: Sandbox, windows: Windows
     other.locator("#confirm").get_by_role("button", name="Revoke access").click()
     expect(request).to_contain_text("Revoked by")
     expect(card(window, "opt@options.example")).to_contain_text("Revoked by")
+
+
+def test_the_card_follows_when_the_customer_signs_the_nda(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("signs@nda.example")
+    window = windows.open(ANN)
+    request = card(window, "signs@nda.example")
+    press(window, "signs@nda.example", "Approve")
+    expect(request).to_contain_text("🟡 Approved, waiting for them to sign the NDA")
+    expect(request).to_contain_text("I'll update this card if they sign by")
+    pane(window, "Conveyor")
+    grant = window.locator("#grants li").filter(has_text="signs@nda.example")
+    expect(grant).to_contain_text("NDA to sign")
+    grant.get_by_role("button", name="Sign the NDA as signs@nda.example").click()
+    expect(grant).to_contain_text("authorized")
+    expect(grant.get_by_role("button")).to_have_count(0)
+    expect(request).to_contain_text("The NDA is signed.")
+    expect(request).not_to_contain_text("waiting for them to sign")
 
 
 def test_a_sales_rep_asks_and_is_told(sandbox: Sandbox, windows: Windows) -> None:

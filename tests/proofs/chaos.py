@@ -287,6 +287,14 @@ def ask_about(chaos: Chaos, which: int, how: int, _: int) -> None:
         chaos.busy.append(chaos.people.submit(act, chaos, SAM, among[which % len(among)]))
 
 
+def sign(chaos: Chaos, which: int, _: int, __: int) -> None:
+    """A customer signs the NDA, often one of those who were let in last."""
+    with chaos.conveyor.lock:
+        gated = [key for key, item in chaos.conveyor.authorizations.items() if item["status"] == "gated"]
+    if gated := gated[-3:]:
+        chaos.sign(gated[which % len(gated)])
+
+
 def delete_card(chaos: Chaos, which: int, _: int, __: int) -> None:
     """Somebody deletes a card in Slack."""
     if cards := chaos.slack.cards():
@@ -412,6 +420,7 @@ EVENTS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "click": (10, click),
     "rush": (4, rush),
     "take back": (3, take_back),
+    "sign": (4, sign),
     "ask about": (6, ask_about),
     "delete card": (1, delete_card),
     "break conveyor": (6, break_conveyor),

@@ -16,7 +16,7 @@ from sandbox.limits import blocks_text
 from sandbox.slack import ACK_SECONDS
 from sandbox.stand_in import Exchange
 from sandbox.workspace import Message
-from tests.proofs.mortal import DECISIONS, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from tests.proofs.mortal import DECISIONS, SIGNED, STOP_TELLING, TELL_ME, Deed, MortalWorld
 from tests.support.launcher import SHORT
 from tests.support.world import eventually
 from workspace.block_kit import escaped
@@ -31,7 +31,8 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "rejecting": WAITING,
     "approved": ("approving", "adopted as approving"),
     "rejected": ("rejecting", "adopted as rejecting"),
-    "revoking": ("approved", "given back"),
+    "signed": ("approved", "given back"),
+    "revoking": ("approved", "signed", "given back"),
     "revoked": ("revoking", "adopted as revoking"),
     "given back": (
         *("approving", "rejecting", "revoking"),
@@ -40,7 +41,7 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "approved elsewhere": ANYWHERE,
     "ignored elsewhere": ANYWHERE,
     "gone": ANYWHERE,
-    "asked again": (*DECIDED, "given back", "adopted as closed"),
+    "asked again": (*DECIDED, "signed", "given back", "adopted as closed"),
     **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
 }
 CLAIMS = ("approving", "rejecting", "revoking")
@@ -147,12 +148,20 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     if (card.text, _without_past(shown)) != (picture["text"], drawn):
         found.append(f"{name}: the card is not the picture of its row")
     if row.state in OUTCOME_OF:
-        found += _credit(world, row, card)
+        found += _credit(world, row, card) + _signature(world, row)
     return found
 
 
 def _without_past(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if " asked before; " not in line)
+
+
+def _signature(world: MortalWorld, row: Row) -> list[str]:
+    """The NDA is signed in the ledger where the customer has signed it, and only there."""
+    is_signed = row.authorization_id in world.signed
+    if is_signed and row.is_gated:
+        return [f"{row.id} waits for the NDA in the ledger, and it is signed"]
+    return [f"{row.id}: nobody has signed the NDA"] if row.signed_at is not None and not is_signed else []
 
 
 def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
@@ -232,8 +241,8 @@ def _read_as_open(exchange: Exchange) -> list[str]:
     """Return the requests and the grants that this answer of Conveyor calls open."""
     answer = exchange.response
     path = exchange.call.partition(" ")[2]
-    if not isinstance(answer, dict):
-        return []
+    if not isinstance(answer, dict) or "status" in exchange.request:
+        return []  # the list of who has to sign is no look at a decision
     if path == "/exchange/authorizations":
         return [grant["id"] for grant in answer.get("authorizations") or [] if grant["status"] != "revoked"]
     is_open = path.startswith("/exchange/authorization_requests/") and answer.get("status") in OPEN
@@ -389,10 +398,18 @@ def watch_each_step(world: MortalWorld, found: list[str]) -> None:
             times = sum(world.closings(request_id, status) for status in statuses)
             if times < len(shown[request_id, state]):
                 found.append(f"a card of {request_id} says {state} before Conveyor does")
+        if SIGNED.casefold() in _all_text(exchange).casefold() and not world.is_signed(said["email"]):
+            found.append(f"a card of {request_id} says that the NDA is signed before Conveyor does")
         if reviewer and state != "pending" and reviewer not in deciders(world.deeds, request_id):
             found.append(f"a card of {request_id} says {state} by {reviewer}, who did not click")
 
     world.slack.on_exchange.append(check)
+
+
+def _all_text(exchange: Exchange) -> str:
+    """What a message shows, and what searching finds of it."""
+    drawn = exchange.request["blocks"]
+    return f"{exchange.request['text']} {blocks_text(json.loads(drawn) if isinstance(drawn, str) else drawn)}"
 
 
 def deciders(deeds: list[Deed], request_id: str) -> set[str]:

@@ -43,6 +43,7 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "revoke": [(ANN, "approve and revoke")],
     "tell me": [(BOB, "reject what is watched")],
     "reminders": [(ANN, "approve late")],
+    "nda": [(ANN, "approve and sign")],
     "changed": [(ANN, "approve changed")],
     "unheard": [(ANN, "approve unheard")],
     "three clicks": [(ANN, "approve"), (BOB, "approve"), (ANN, "approve")],

@@ -13,8 +13,9 @@ from urllib.parse import parse_qs
 
 from sqlalchemy.exc import OperationalError
 
+import addresses
 import blocks
-from sandbox.conveyor import OPEN
+from sandbox.conveyor import OPEN, Decision
 from sandbox.slack import Refused
 from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, SAM, Answer, Private, elements_in
@@ -30,6 +31,8 @@ LAG_SECONDS = 2.0  # longer than the app waits before a second write, and shorte
 ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
 DECISIONS = ("approve", "reject", "revoke")
+SIGNING, SIGNED = "waiting for them to sign the NDA", "the NDA is signed"
+GATED = "SELECT authorization_id FROM requests WHERE state = 'approved' AND access_status = 'gated'"
 REMINDER = str(blocks.note("reminder", "", "", "")["text"])
 
 
@@ -73,6 +76,7 @@ class MortalWorld(World):
         self.ends: list[float] = []  # when the app was seen to be dead
         self.deeds: list[Deed] = []
         self.closed_here: list[tuple[str, str | None]] = []  # by people in Conveyor: request, status
+        self.signed: list[str] = []  # by customers: the ids of what they were granted
         self.asked_again: list[tuple[str, float]] = []  # by customers: request, when
         self.outages: list[tuple[StandIn, float, float]] = []  # of a service, from when to when
         self.ledger_lost_at = 0.0
@@ -123,6 +127,32 @@ class MortalWorld(World):
             ]
         return len(ours) + self.closed_here.count((request_id, status))
 
+    def sign(self, authorization_id: str) -> None:
+        """Sign the NDA as the customer, if that is still to be done."""
+        with self.conveyor.lock:
+            if self.conveyor.authorizations[authorization_id]["status"] == "gated":
+                self.conveyor.sign_nda(authorization_id)
+                self.signed.append(authorization_id)
+
+    def is_signed(self, email: str) -> bool:
+        """Return whether the customer with this address has signed the NDA."""
+        return any(addresses.same(each, email) for each in self.signers())
+
+    def signers(self) -> list[str]:
+        """Return the address of each who has signed, as often as they did."""
+        with self.conveyor.lock:
+            return [str(self.conveyor.authorizations[key]["email"]) for key in self.signed]
+
+    def approvals(self, request_id: str) -> list[Decision]:
+        """Return the approvals of a request by the app that took effect."""
+        with self.conveyor.lock:
+            every = list(self.conveyor.decisions)
+        return [
+            each
+            for each in every
+            if (each.request_id, each.effective) == (request_id, True) and each.call.startswith("POST")
+        ]
+
     def every_start(self) -> list[float]:
         """Return all starts, also of processes that replaced one which could not renew its lease in time."""
         own = self.ledger("SELECT at FROM trail WHERE event = 'start'")
@@ -153,6 +183,7 @@ class MortalWorld(World):
         try:
             rows = self.ledger("SELECT id, state, show_at, decide_at, card_ts FROM requests")
             notes = self.ledger("SELECT kind, request_id FROM notes")
+            gated = self.ledger(GATED)
             (lease,) = self.ledger("SELECT adopted_at, polled_at, poll_problem FROM lease")
         except (OperationalError, ValueError):
             return "there is no ledger yet"
@@ -164,6 +195,8 @@ class MortalWorld(World):
             return f"notes to send: {notes}"
         if bare := [row[0] for row in rows if row[1] == "pending" and not self.slack.find(str(row[4]))]:
             return f"without a card: {bare}"
+        if signed := {key for (key,) in gated} & set(self.signed):
+            return f"signed in Conveyor, not here: {signed}"
         with self.conveyor.lock:
             is_open = {key for key, item in self.conveyor.requests.items() if item["status"] in OPEN}
         waiting = {row[0] for row in rows if row[1] == "pending"}
@@ -334,6 +367,20 @@ def reject_watched(world: MortalWorld, user: str, request_id: str, ts: str) -> N
     reject(world, user, request_id, ts)
 
 
+def approve_and_sign(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve what somebody wants to be told of; the customer then signs the NDA as soon as there is one."""
+    watch(world, SAM, request_id)
+    approve(world, user, request_id, ts)
+
+    def granted() -> list[str]:
+        email = world.conveyor.requests[request_id]["email"]
+        with world.conveyor.lock:
+            return [key for key, each in world.conveyor.authorizations.items() if each["email"] == email]
+
+    with suppress(AssertionError):
+        world.sign(eventually(granted, 5)[0])
+
+
 def approve_changed(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Approve while the request gets another address in Conveyor; that happens only once."""
     email = str(world.conveyor.requests[request_id]["email"])
@@ -368,6 +415,7 @@ ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
     "approve and revoke": approve_and_revoke,
     "reject what is watched": reject_watched,
     "approve late": approve_late,
+    "approve and sign": approve_and_sign,
     "approve changed": approve_changed,
     "approve unheard": approve_unheard,
 }

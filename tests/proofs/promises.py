@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from itertools import pairwise
 
+import addresses
 import blocks
 from sandbox.limits import blocks_text
 from sandbox.stand_in import Exchange
 from tests.proofs.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
-from tests.proofs.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from tests.proofs.mortal import DECISIONS, REMINDER, SIGNED, SIGNING, STOP_TELLING, TELL_ME, Deed, MortalWorld
 from worker.upkeep import REMINDERS
 from workspace.block_kit import cut, one_line
 
@@ -22,7 +23,7 @@ STATUSES_OF = {word: STATUS_OF[str(state)] for state, (word, _) in blocks.DECIDE
 
 def promises_broken(world: MortalWorld) -> list[str]:
     """Return every promise that is broken in a world at rest, each as a sentence."""
-    return [*watchers_are_told(world), *reminders_are_few(world)]
+    return [*watchers_are_told(world), *watchers_hear_of_signatures(world), *reminders_are_few(world)]
 
 
 def watchers_are_told(world: MortalWorld) -> list[str]:
@@ -48,7 +49,12 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
         told = [at for at, text in _direct_messages(world, user) if _names(text, deeds[0])]
         closed = sum(world.closings(request_id, status) for status in ("approved", "ignored", None))
         revoked = sum((deed.request_id, deed.what) == (request_id, "revoke") for deed in world.deeds)
-        most = min(len(tells), closed + revoked) + _repeats(world, told, [user], deeds[0].about)
+        # Where the NDA is to be signed, they are told once more.
+        gated = [each for each in world.approvals(request_id) if not each.nda_bypass]
+        signatures = sum(addresses.same(deeds[0].about, email) for email in world.signers())
+        most = min(len(tells) + len(gated), closed + revoked + signatures) + _repeats(
+            world, told, [user], deeds[0].about
+        )
         if len(told) > most:
             found.append(f"{name} was told {len(told)} times, at most {most} are due")
         last, end = deeds[-1], ends.get(request_id, (0, 0.0))
@@ -63,6 +69,22 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
                 found.append(f"{name} was not told that it is decided")
         elif (user, request_id) not in watching:
             found.append(f"{name} is forgotten")
+    return found
+
+
+def watchers_hear_of_signatures(world: MortalWorld) -> list[str]:
+    """Whoever was promised to be told of the signature is told of it, unless the customer asks once more."""
+    signed = world.ledger("SELECT request_id, at FROM trail WHERE event = 'signed'")
+    asked_again = [request_id for request_id, _ in world.asked_again]
+    found = []
+    for (user, request_id), deeds in _watchers(world).items():
+        at = max((float(str(at)) for signed_id, at in signed if signed_id == request_id), default=0.0)
+        mine = [said for said in _direct_messages(world, user) if _names(said[1], deeds[0])]
+        is_promised = any(sent < at and SIGNING in text for sent, text in mine)
+        is_told = any(sent >= at and SIGNED in text for sent, text in mine)
+        has_stopped = deeds[-1].what == STOP_TELLING
+        if is_promised and not (is_told or has_stopped or request_id in asked_again):
+            found.append(f"{user} was not told that the NDA of {request_id} is signed")
     return found
 
 
@@ -154,6 +176,8 @@ def watch_what_is_told(world: MortalWorld, found: list[str]) -> None:
         if not request_id:
             found.append(f"{user} is told what they did not ask: {text}")
             return
+        if SIGNED in text and not any(world.is_signed(deed.about) for deed in tells if _names(text, deed)):
+            found.append(f"{user} is told too early that the NDA is signed: {text}")
         word = text.partition(":")[0]
         statuses = STATUSES_OF.get(word)
         if statuses is None:

@@ -111,6 +111,7 @@ def rows(draw: st.DrawFn) -> Row:
         nda_bypass=draw(st.booleans()),
         expires_at=draw(st.sampled_from(["", "2027-01-31"])),
         access_status=draw(st.sampled_from(["", "gated", "authorized", "odd"])),
+        signed_at=draw(st.none() | TIMES),
         access_ends=draw(st.sampled_from([None, "", "2027-01-31"])),
         groups=draw(st.one_of(st.none(), GROUPS.map(tuple))),
         reason=draw(OUTSIDE)[: blocks.REASON_CHARS],

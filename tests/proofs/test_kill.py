@@ -24,6 +24,9 @@ SOME = [
     Run("revoke", "kept", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
     Run("tell me", "kept", Kill("POST chat.postMessage", 2, "after")),
     Run("reminders", "kept", Kill("POST chat.postMessage", 2, "after")),
+    Run("nda", "kept", Kill("commit signed", 1, "before")),
+    Run("nda", "kept", Kill("commit signed", 1, "after")),
+    Run("nda", "lost", Kill("GET /exchange/authorizations", 1, "after")),
     Run("three clicks", "kept", Kill("commit record_click", 1, "after")),
 ]
 

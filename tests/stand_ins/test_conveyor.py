@@ -126,6 +126,16 @@ def test_lists_can_be_filtered(conveyor: ConveyorStandIn) -> None:
     assert get(conveyor, QUEUE)["authorization_requests"] == []
 
 
+def test_the_nda_is_signed_and_a_list_may_ignore_the_status(conveyor: ConveyorStandIn) -> None:
+    grant = conveyor.approve_here(conveyor.ask("jane@acme.com"))
+    assert [each["id"] for each in get(conveyor, GRANTS, status="gated")["authorizations"]] == [grant]
+    conveyor.sign_nda(grant)
+    assert get(conveyor, GRANTS, status="gated")["authorizations"] == []
+    assert get(conveyor, f"{GRANTS}/{grant}")["status"] == "authorized"
+    conveyor.honors_status = False
+    assert [each["id"] for each in get(conveyor, GRANTS, status="gated")["authorizations"]] == [grant]
+
+
 def test_a_begun_request_waits_too_and_a_group_may_be_for_every_data_room(conveyor: ConveyorStandIn) -> None:
     begun = conveyor.ask("jane@acme.com", status="initial")
     assert [request["id"] for request in get(conveyor, QUEUE)["authorization_requests"]] == [begun]

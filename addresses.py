@@ -49,6 +49,22 @@ def domain_folded(name: str) -> str:
     )
 
 
+def domain_unfolded(name: str) -> str:
+    """Return a domain as people write it, with the letters that IDNA spells as `xn--…`.
+
+    It stays as it is if these letters could not all be seen.
+    """
+    labels = domain_folded(name).split(".")
+    try:
+        shown = ".".join(
+            label[4:].encode().decode("punycode") if label.startswith("xn--") else label for label in labels
+        )
+    except ValueError:
+        return name
+    is_same = shown.isprintable() and domain_folded(shown) == ".".join(labels)
+    return shown if is_same and not shown.isascii() else name
+
+
 def same(one: str, other: str) -> bool:
     """Return whether both are the address of the same person."""
     return folded(one) == folded(other)

@@ -682,6 +682,9 @@ def rooms_answer(
     `standings` has, for each address, the status of its access in Conveyor now, or None if that is not known.
     """
     name = cut(one_line(who), ADDRESS_CHARS)
+    at = domain(who if "@" in who else f"@{who}")
+    if at not in name.lower():
+        name = f"{name} ({at})"
     if not rows:
         unknown = f"I have no request of {name}."
         return message_of(unknown, [rich([words(unknown)]), *map(_standing, standings.values())])

@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
-from text import BLANK
+from text import BLANK, QUOTES
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -21,7 +21,6 @@ MAX_DAYS = 36500.0
 # One part of REVIEWERS: an email address, an @domain, or the id of a user or a user group.
 REVIEWER = re.compile(r'[^@\s"<>*:]+@[^@\s"<>*:]+|@[^@\s"<>*:.]+(\.[^@\s"<>*:.]+)+|[UWS][A-Z0-9]{2,}')
 # What is found around such a part when it was copied from Slack, a mail program or another setting.
-QUOTES = "\"'`“”„«»\u2018\u2019\u201a\u201b\u201f\u2039\u203a"
 DECORATION = re.compile(r"^mailto:|^\*(?=@)|^@(?=[UW][A-Z0-9]{2,}(\||$))|\|.*", re.DOTALL)
 
 

@@ -13,6 +13,9 @@ BLANK = re.compile(
     "\U00013441\U00013442\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
 
+# What people and programs put around what they quote.
+QUOTES = "\"'`“”„«»\u2018\u2019\u201a\u201b\u201f\u2039\u203a"
+
 
 def clean(text: str) -> str:
     """Return the text without NUL, and with "?" for each lone surrogate.

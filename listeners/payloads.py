@@ -114,9 +114,8 @@ def selected_groups(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def command_text(body: Mapping[str, Any]) -> str:
-    """Return what was typed after a slash command."""
-    # Slack may have turned an address into a link: <mailto:jane@acme.com|jane@acme.com>.
-    return re.sub(r"<[^<>|]*\|([^<>|]*)>", r"\1", text_at(body, "text")).strip()
+    """Return what was typed after a slash command, in which Slack may have turned an address into a link."""
+    return text_at(body, "text").strip()
 
 
 def user_of(body: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from slack_bolt import App
 
+import addresses
 import blocks
 from conveyor_client import ConveyorClient, ConveyorError
 from ledger.ledger import Ledger
@@ -19,6 +20,8 @@ from ledger.states import SETTLED, State
 from listeners.answers import Answers
 from listeners.errors import Refusal
 from listeners.payloads import button_text, command_text, text_at, user_of
+from listeners.questions import as_shown, readings, word
+from text import is_readable
 from workspace.block_kit import Message
 from workspace.channel import Channel, ChannelError
 
@@ -26,11 +29,6 @@ log = logging.getLogger(__name__)
 
 CONVEYOR_SECONDS = 2.0  # for everything that one answer asks Conveyor
 MAX_WATCHED = 20
-ADDRESS = re.compile(r"([^@\s,;]+@[^@\s,;]+)")
-# A domain may also be typed as a browser shows it: https://www.acme.com/about
-DOMAIN = re.compile(
-    r"<?(?:https?://)?(?:www\.|@)?([^@\s,;:/<>]+\.[^@\s,;:/<>.]+)\.?(?:[:/][^\s,;<>]*)?>?", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,15 @@ class Rooms:
     def answer(self, body: Mapping[str, Any]) -> Message:
         person_id = self._member(body)
         typed = command_text(body)
-        if not typed:
+        if not is_readable(typed):
             rows, total = self._ledger.memory.waiting(blocks.WAITING_MOST)
             return blocks.waiting_answer(rows, total, self._clock(), self._permalink)
-        if typed.casefold() == "watching":
+        if word(typed) == "watching":
             rows, total = self._ledger.memory.watched_by(person_id, MAX_WATCHED)
             return blocks.watching_answer(rows, total, self._permalink)
-        if asked := ADDRESS.fullmatch(typed) or DOMAIN.fullmatch(typed):
-            return self._answer_about(asked[1])
-        unknown = "" if typed.casefold() == "help" else typed
+        if customers := readings(typed):
+            return self._answer_about(customers)
+        unknown = "" if word(typed) == "help" else as_shown(typed)
         return blocks.rooms_help(text_at(body, "command"), unknown)
 
     def watch(self, body: Mapping[str, Any]) -> str | None:
@@ -107,10 +105,13 @@ class Rooms:
         identity = self._channel.identity
         return identity.permalink(row.channel, row.card_ts) if identity else ""
 
-    def _answer_about(self, who: str) -> Message:
-        """Answer about an email address or a domain."""
+    def _answer_about(self, customers: Sequence[str]) -> Message:
+        """Answer about the first of these addresses or domains that has asked, or about the last of them."""
         now = self._clock()
-        rows, total = self._ledger.memory.asked(who, blocks.ROOMS_MOST)
+        for who in customers:
+            rows, total = self._ledger.memory.asked(who, blocks.ROOMS_MOST)
+            if rows:
+                break
         return blocks.rooms_answer(who, rows, total, self._access_now(who, rows), now, self._permalink)
 
     def _access_now(self, who: str, rows: Sequence[Row]) -> dict[str, str | None]:
@@ -162,5 +163,8 @@ class Rooms:
 
 def _access_status(conveyor: ConveyorClient, email: str, room: str) -> str:
     """Return the status of access that is left, if there is any, however many others were revoked."""
-    statuses = [granted.status for granted in conveyor.authorizations(email) if granted.is_in(room)]
+    # How Conveyor writes the addresses that it keeps is not known, nor whether it looks for others.
+    spellings = dict.fromkeys([email, addresses.folded(email)])
+    grants = [granted for spelling in spellings for granted in conveyor.authorizations(spelling)]
+    statuses = [granted.status for granted in grants if granted.is_in(room)]
     return next((status for status in statuses if status != "revoked"), statuses[0] if statuses else "")

@@ -5,13 +5,17 @@ import logging
 from text import printable
 
 FORMAT = "%(asctime)s level=%(levelname)s at=%(name)s %(message)s"
-# Libraries that write bodies and addresses, with customers in them, or what is logged here with its cause.
+# Libraries that write bodies, whole frames and addresses, with customers and passwords in them, or what is
+# logged here with its cause. The errors of databases and sockets reach this app as exceptions.
 CHATTY = {
     "alembic": logging.WARNING,
+    "psycopg": logging.CRITICAL,
     "slack_bolt": logging.WARNING,
     "slack_sdk": logging.WARNING,
     "slack_sdk.web": logging.CRITICAL,
+    "sqlalchemy": logging.CRITICAL,
     "urllib3": logging.ERROR,
+    "websockets": logging.CRITICAL,
     "werkzeug": logging.WARNING,
 }
 

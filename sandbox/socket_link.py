@@ -90,6 +90,12 @@ class SocketLink:
             self._changed.wait_for(lambda: envelope_id in self._answers, remaining)
             return self._answers.pop(envelope_id, None)
 
+    def send_raw(self, *parts: str | bytes) -> None:
+        """Send a frame as it is, whatever it holds. Several parts are one message in several frames."""
+        with self._changed:
+            connection = self._connections[-1]
+        connection.send(parts[0] if len(parts) == 1 else parts)
+
     def _handle_connection(self, connection: ServerConnection) -> None:
         """Greet the app on a new connection, and collect its answers until the connection ends."""
         ticket = connection.request.path.rpartition("=")[2] if connection.request else ""

@@ -5,7 +5,6 @@ print whole frames and proxy addresses, and notice a cut connection late; so thi
 """
 
 import json
-import logging
 import socket
 import ssl
 from typing import Any
@@ -28,9 +27,6 @@ OPEN_SECONDS = 5.0  # for TCP, TLS and the handshake, and again for Slack's hell
 PING_SECONDS = 2.0
 PONG_SECONDS = 2.0
 MAX_FRAME_BYTES = 1_000_000  # Slack's payloads are far smaller
-
-# Its records may hold whole frames, with customers' words in them; causes are told as SocketFailed.
-logging.getLogger("websockets").setLevel(logging.CRITICAL)
 
 
 class SocketFailed(Exception):

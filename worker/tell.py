@@ -69,7 +69,7 @@ class Tell:
             raise CardRefused("its request has no card")
         elif not self.channel.reply(row, message):
             # It was said all the same, and names the customer. To draw the card finds out if that is gone.
-            log.warning("request=%s note=%r card=missing", row.id, note.kind)
+            log.warning("request=%s note=%r user=%s card=missing", row.id, note.kind, note.person_id)
             self.ledger.redraw(row.id, now)
 
     def _direct(self, row: Row, person_id: str, message: Message) -> None:

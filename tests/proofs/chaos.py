@@ -119,6 +119,7 @@ BECOMES: dict[str, tuple[str, ...]] = {
     "revoking": ("revoked", "approved"),
 }
 SETTLED = ("approved", "rejected", "revoked", *ELSEWHERE)
+LOCKED = "restricted_action_thread_locked"
 
 
 @dataclass(frozen=True)
@@ -326,6 +327,21 @@ def break_slack(chaos: Chaos, which: int, how: int, times: int) -> None:
     chaos.slack.fail(call, 1 + times % 3, **faults[how % len(faults)])
 
 
+def refuse_messages(chaos: Chaos, which: int, _: int, times: int) -> None:
+    """Let Slack refuse the next cards as they are, or the next replies and direct messages."""
+
+    def is_card(request: Any) -> bool:
+        return "metadata" in request
+
+    def is_no_card(request: Any) -> bool:
+        return not is_card(request)
+
+    call, error, refused = (
+        ("chat.*", "invalid_blocks", is_card) if which % 2 else ("chat.postMessage", LOCKED, is_no_card)
+    )
+    chaos.slack.fail(call, 1 + times % 3, body={"ok": False, "error": error}, when=refused)
+
+
 def lag_behind(chaos: Chaos, much: int, how_long: int, _: int) -> None:
     """For a while, reads from Conveyor are behind what was written there."""
 
@@ -425,6 +441,7 @@ EVENTS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "delete card": (1, delete_card),
     "break conveyor": (6, break_conveyor),
     "break slack": (5, break_slack),
+    "refuse messages": (2, refuse_messages),
     "lag behind": (2, lag_behind),
     "change address": (2, change_address),
     "look up slowly": (1, look_up_slowly),

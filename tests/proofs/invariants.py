@@ -1,6 +1,7 @@
 """What must be true when everything is at rest, and at every step on the way there."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,7 +20,6 @@ from sandbox.workspace import Message
 from tests.proofs.mortal import DECISIONS, SIGNED, STOP_TELLING, TELL_ME, Deed, MortalWorld
 from tests.support.launcher import SHORT
 from tests.support.world import eventually
-from workspace.block_kit import escaped
 
 # The life of a request in the trail: which events may come before each event. "" is the beginning.
 DECIDED = ("approved", "rejected", "revoked", "approved elsewhere", "ignored elsewhere", "gone")
@@ -109,9 +109,9 @@ def payload_of(card: Message) -> dict[str, Any]:
 
 def one_card_each(world: MortalWorld) -> list[str]:
     """Every round of a request has at most one card, and every open request has one."""
-    cards = Counter(
-        (payload_of(card).get("id"), payload_of(card).get("round")) for card in world.slack.cards()
-    )
+    # A reply to a card that somebody deleted is in the channel as well, and is no card.
+    payloads = filter(None, map(payload_of, world.slack.cards()))
+    cards = Counter((payload.get("id"), payload.get("round")) for payload in payloads)
     found = [f"{number} cards of {card}" for card, number in cards.items() if number > 1]
     with_card = {request_id for request_id, _ in cards}
     return found + [
@@ -142,7 +142,7 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     if payload_of(card)["state"] != row.state:
         found.append(f"{name} is {row.state} in the ledger, {payload_of(card)['state']} on the card")
     offered = ledger.polls.access_groups(row.dataroom_id) if row.state == State.PENDING else []
-    picture = blocks.card(row, offered)
+    picture = blocks.shorter_card(row) if row.refusals else blocks.card(row, offered)
     shown, drawn = world.slack.text_of(card), blocks_text(picture["blocks"])
     # The past requests of others are as they were when the card was drawn.
     if (card.text, _without_past(shown)) != (picture["text"], drawn):
@@ -350,28 +350,24 @@ def _is_taken(exchange: Exchange) -> bool:
 
 
 def reviewers_are_told(world: MortalWorld) -> list[str]:
-    """Whoever's decision was given back is named in the thread of the card.
+    """Whoever's decision was given back is named in the thread of the card or, with the customer, beside it.
 
-    If somebody deleted the card, that may be in the channel itself, with the customer's address.
+    The latter is so if the card was deleted, or if Slack did not take the reply.
     """
     query = "SELECT request_id, person_id FROM trail WHERE event = 'given back' AND person_id != ''"
     given_back = Counter((str(request_id), str(person)) for request_id, person in world.ledger(query))
     with world.slack.lock:
         messages = list(world.slack.messages)
     card_of = {message.ts: payload_of(message).get("id") for message in messages}
-    asked = world.ledger("SELECT id, email FROM requests")
     named = Counter(
-        (request_id, person)
+        (card_of.get(reply.thread_ts), person)
         for reply in messages
         for person in world.slack.users
-        if not payload_of(reply) and f"<@{person}>" in reply.text
-        for request_id, email in asked
-        if (
-            card_of.get(reply.thread_ts) == request_id
-            if reply.thread_ts
-            else escaped(str(email)) in reply.text
-        )
+        if reply.thread_ts and f"<@{person}>" in reply.text
     )
+    # The customer's address may have changed since it was said, so what tells is the log.
+    beside = r"request=(\S+) note=.* user=(\S+) (?:told=privately|card=missing)"
+    named.update(re.findall(beside, world.log()))
     return [
         f"{person} got {named[request_id, person]} notes, {number} decisions on {request_id} came back"
         for (request_id, person), number in given_back.items()

@@ -19,7 +19,7 @@ from sandbox.limits import (
     view_problems,
 )
 from sandbox.stand_in import Incoming, Reply
-from sandbox.workspace import Blocks, Channel, Json, Message, Person, ResponseUrl, Workspace
+from sandbox.workspace import MAX_HISTORY, Blocks, Channel, Json, Message, Person, ResponseUrl, Workspace
 
 SCOPE_OF = {
     "chat.postMessage": "chat:write",
@@ -43,7 +43,6 @@ RATE_LIMITS = {
     "views.open": (100, 60.0),
     "chat.postEphemeral": (100, 60.0),
 }
-MAX_HISTORY = 999
 
 
 class ApiError(Exception):
@@ -100,9 +99,10 @@ class WebApi(Workspace):
 
     def _enforce_rate_limit(self, call: str, channel: str) -> None:
         """Count this call. Raise ApiError if there were too many within the time of its limit."""
-        if not self.limit_rates or call not in RATE_LIMITS:
+        limits = {**(RATE_LIMITS if self.limit_rates else {}), **self.rate_limits}
+        if call not in limits:
             return
-        times, seconds = RATE_LIMITS[call]
+        times, seconds = limits[call]
         now = self.now()
         recent = [at for at in self._calls_at.get((call, channel), []) if at > now - seconds]
         if len(recent) >= times:
@@ -173,7 +173,7 @@ class WebApi(Workspace):
 
     def api_conversations_history(self, arguments: Json) -> Json:
         channel = self._channel_to_read(arguments, "history")
-        limit = _int_argument(arguments, "limit", 100, MAX_HISTORY)
+        limit = min(_int_argument(arguments, "limit", 100, MAX_HISTORY), self.history_page)
         oldest, latest = _timestamp(arguments, "oldest", 0), _timestamp(arguments, "latest", 10**12)
         inclusive = _bool_argument(arguments, "inclusive")
         if cursor := arguments.get("cursor"):
@@ -253,7 +253,7 @@ class WebApi(Workspace):
         wanted = str(arguments.get("channel"))
         if wanted in self.users:
             return self._direct_channel(wanted)
-        channel = self.channels.get(wanted)
+        channel = self.channels.get(self.former_ids.get(wanted, wanted))
         if channel is None or (channel.is_private and not channel.is_member):
             raise ApiError("channel_not_found")
         return channel

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ ANN, BOB, SAM = "U0ANN", "U0BOB", "U0SAM"  # ids of the people whom `_people` de
 GUS, GIL, EVE = "U0GUS", "U0GIL", "U0EVE"
 ROBOT, DAN, NOEL, UNA = "U0ROBOT", "U0DAN", "U0NOEL", "U0UNA"
 TEAM, OTHER_TEAM = "T0SANDBOX", "T0ELSEWHERE"
+MAX_HISTORY = 999
 MANIFEST = Path(__file__).resolve().parent.parent / "manifest.yaml"
 # For each type of input element: the key of its value in `state.values`, the key of its initial value in the
 # element, and the value of an empty one.
@@ -198,6 +199,11 @@ class Workspace(StandIn):
         self.bot_token, self.signing_secret = bot_token, signing_secret
         self.scopes = set(manifest_scopes())
         self.limit_rates = limit_rates
+        # How many times a method may be called within how many seconds, whatever `limit_rates` says, and how
+        # many messages a page of a channel's history has at most.
+        self.rate_limits: dict[str, tuple[int, float]] = {}
+        self.history_page = MAX_HISTORY
+        self.former_ids: dict[str, str] = {}  # of channels that were moved, while Slack still takes them
         self.allow_made_up_options = True  # a person may pick options that the app has not suggested
         self.app_url = ""  # where the app listens; empty: it uses Socket Mode
         self.app_token = "xapp-made-up-token"  # noqa: S105 - made up
@@ -268,6 +274,21 @@ class Workspace(StandIn):
         with self.lock:
             if message := self.find(ts):
                 message.deleted = True
+        self.touch()
+
+    def move_channel(self, new_id: str, takes_former: bool = True) -> None:
+        """Give the channel another id, as Slack does when a private channel starts to be shared.
+
+        `takes_former` says whether calls may still name the former id.
+        """
+        with self.lock:
+            former, self.channel_id = self.channel_id, new_id
+            self.channels[new_id] = replace(self.channels.pop(former), id=new_id)
+            self.former_ids = {former: new_id} if takes_former else {}
+            there: list[Message | Private | ResponseUrl] = [*self.messages, *self.private]
+            for each in (*there, *self.response_urls.values()):
+                if each.channel == former:
+                    each.channel = new_id
         self.touch()
 
     def post_as(self, user_id: str, text: str, thread_ts: str | None = None, channel: str = "") -> Message:

@@ -99,7 +99,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         clicks.let_pass,
         lease,
         calls,
-        Refresh(channel, reviewers, unheard.tell),
+        Refresh(channel, ledger.cards, reviewers, unheard.tell),
         Watch(
             conveyor,
             ledger.queue,

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, update
 from ledger.changes import MANY_FAILURES, ROWS, Changes, addressed, fresh, redraw, unchanged
 from ledger.rows import Note, Row, row_of
 from ledger.states import OPEN, State
-from ledger.tables import LEASE, NOTES, REQUESTS
+from ledger.tables import LEASE, MOVED_CHANNELS, NOTES, REQUESTS
 from ledger.trail import REMINDER, log_event
 
 # Made once: to make a statement costs SQLAlchemy more than to run it.
@@ -155,6 +155,27 @@ class Cards(Changes):
                 began = {"received_at": float(note.detail), "state": State.OUTAGE}
                 values = {**fresh(note.request_id, now), **addressed(""), **began}
                 db.execute(REQUESTS.insert().values(values))
+
+    # Channels whose id has changed
+
+    def moved_channels(self) -> dict[str, str]:
+        """Return the present ids of channels, by their former ones."""
+        with self._database.read() as db:
+            return {row.former: row.current for row in db.execute(MOVED_CHANNELS.select())}
+
+    def move_channels(self, moved: Mapping[str, str]) -> None:
+        """Keep these present ids of channels, by their former ones, also for the cards that are there."""
+        new = moved.items() - self.moved_channels().items()
+        if not new:
+            return
+        with self._database.write() as db:
+            for former, current in new:
+                is_known = MOVED_CHANNELS.c.former == former
+                db.execute(
+                    self._database.insert_if_absent(MOVED_CHANNELS), {"former": former, "current": current}
+                )
+                db.execute(update(MOVED_CHANNELS).where(is_known).values(current=current))
+                db.execute(update(REQUESTS).where(REQUESTS.c.channel == former).values(channel=current))
 
     # After a lost ledger
 

@@ -24,8 +24,19 @@ class Polls:
         with self._database.read() as db:
             row = db.execute(select(LEASE)).one()
             return PollStatus(
-                row.adopted_at, row.polled_at, row.poll_problem, row.poll_note, row.untold_at
+                row.adopted_at,
+                row.polled_at,
+                row.poll_problem,
+                row.poll_note,
+                row.untold_at,
+                row.channel_problems,
+                row.messages_read,
             )
+
+    def record_channel(self, problems: str, messages_read: int) -> None:
+        """Record how the channel is. `PollStatus` says what the values mean."""
+        found = update(LEASE).values(channel_problems=problems, messages_read=messages_read)
+        self._database.update(found, wakes=False)
 
     def record(self, problem: str, now: float, *, arriving: bool, tell_after: float, note: str = "") -> None:
         """Record how a poll went; an empty problem means that it was complete, `note` is for the operator.

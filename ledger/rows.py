@@ -164,11 +164,13 @@ class Note:
 
 @dataclass(frozen=True)
 class PollStatus:
-    """What the last polls of Conveyor came to, whichever process made them.
+    """What the last polls of Conveyor came to, and how the channel is, whichever process found out.
 
     `adopted_at` is None until the channel was read. `problem` is empty after a complete poll. `note` is what
     the operator should know of a poll all the same, or empty. `untold_at` is when words to a person could
     last be said nowhere in Slack.
+    `channel_problems` has a line for each thing that keeps cards from being posted or read. `messages_read`
+    counts the messages of the channel that were read back so far; 0 while nothing is.
     """
 
     adopted_at: float | None
@@ -176,6 +178,8 @@ class PollStatus:
     problem: str
     note: str
     untold_at: float | None
+    channel_problems: str
+    messages_read: int
 
 
 _TIMES = [field.name for field in fields(Row) if field.type in (float, float | None)]

@@ -148,7 +148,15 @@ GROUP_NAMES = Table(
     Column("name", CleanText, nullable=False),
 )
 
-# One row: which process works, and what every process has to know about its polls of Conveyor.
+# Channels whose id has changed, by the id that they had before.
+MOVED_CHANNELS = Table(
+    "moved_channels",
+    METADATA,
+    Column("former", String(30), primary_key=True),
+    Column("current", String(30), nullable=False),
+)
+
+# One row: which process works, and what every process has to know about its polls and about the channel.
 LEASE = Table(
     "lease",
     METADATA,
@@ -164,6 +172,10 @@ LEASE = Table(
     Column("poll_note", CleanText, nullable=False, default=""),
     # When words to a person could last be said nowhere in Slack.
     Column("untold_at", Float),
+    # What keeps it from posting or reading cards, a line each, and how many messages of the channel it has
+    # read back so far; 0 while it does not.
+    Column("channel_problems", Text, nullable=False, default=""),
+    Column("messages_read", Integer, nullable=False, default=0),
     # Whether somebody wants a poll before it is due.
     Column("poll_wanted", Boolean, nullable=False, default=False),
 )

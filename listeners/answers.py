@@ -24,7 +24,8 @@ from ledger.states import State
 from listeners.errors import InvalidField, Refusal
 from listeners.payloads import Recipient, card_of, request_of, text_at
 from workspace.block_kit import Message
-from workspace.channel import Channel, ChannelError
+from workspace.channel import Channel
+from workspace.slack_errors import ChannelError
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from listeners.payloads import button_text, command_text, text_at, user_of
 from listeners.questions import as_shown, readings, word
 from text import is_readable
 from workspace.block_kit import Message
-from workspace.channel import Channel, ChannelError
+from workspace.channel import Channel
+from workspace.slack_errors import ChannelError
 
 log = logging.getLogger(__name__)
 

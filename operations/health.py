@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from deadline import Calls
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
+from ledger.rows import PollStatus
 from settings import Settings
 from workspace.channel import Channel
 
@@ -40,6 +41,9 @@ def readiness(
         found.reasons.append(f"Slack: {channel.problem}.")
     if socket_problem:
         found.reasons.append(f"Slack: {socket_problem}.")
+    if channel.id != settings.slack_channel_id:
+        found.notes.append(f"SLACK_CHANNEL_ID is {channel.id} by now: Slack gave the channel another id.")
+    channel_problems = channel.problems
     try:
         polls = ledger.polls.status()
         failing = ledger.upkeep.failing()
@@ -47,25 +51,45 @@ def readiness(
     except LedgerError as error:
         found.reasons.append(f"Ledger: {error}.")
     else:
-        since = f"since {_utc(polls.polled_at)}" if polls.polled_at else "yet"
-        if polls.problem:
-            found.reasons.append(f"Conveyor: no complete look {since}: {polls.problem}.")
-        elif polls.adopted_at is None:
-            found.reasons.append("Slack: the channel was not read yet.")
-        elif (polls.polled_at or 0.0) < time.time() - max(60.0, 3 * settings.poll_seconds):
-            found.reasons.append(f"Conveyor: no complete look {since}.")
-        if polls.note:
-            found.notes.append(f"Conveyor: {polls.note}. New ones get no card.")
+        # Whichever process works has met some that the others cannot know.
+        channel_problems += polls.channel_problems.splitlines()
+        found.reasons.extend(_unread(polls, settings.poll_seconds))
+        found.notes.extend(_worth_knowing(polls))
         found.notes.extend(f"Request {request_id} keeps failing; the log says why." for request_id in failing)
         found.notes.extend(
             f"Request {request_id} has only a shorter card; the log says why." for request_id in shortened
         )
-        if (polls.untold_at or 0.0) > time.time() - DAY_SECONDS:
-            at = _utc(polls.untold_at or 0.0)
-            found.notes.append(f"Not told: Slack took words to a person nowhere, at {at}; the log says why.")
+    found.reasons.extend(f"Slack: {problem}." for problem in dict.fromkeys(channel_problems))
     if not settings.reviewers:
         found.notes.append(EVERYBODY_MAY_DECIDE)
     return found
+
+
+def _unread(polls: PollStatus, poll_seconds: float) -> list[str]:
+    """Return why requests do not arrive: Conveyor, or first the channel, could not be read."""
+    since = f"since {_utc(polls.polled_at)}" if polls.polled_at else "yet"
+    if polls.problem:
+        return [f"Conveyor: no complete look {since}: {polls.problem}."]
+    if polls.adopted_at is None:
+        return [f"Slack: the channel was not read yet.{f' {_reading(polls)}' if polls.messages_read else ''}"]
+    if (polls.polled_at or 0.0) < time.time() - max(60.0, 3 * poll_seconds):
+        return [f"Conveyor: no complete look {since}."]
+    return []
+
+
+def _worth_knowing(polls: PollStatus) -> list[str]:
+    """Return the notes about polls, about words that reached nobody, and about reading the channel back."""
+    notes = [f"Conveyor: {polls.note}. New ones get no card."] if polls.note else []
+    if (polls.untold_at or 0.0) > time.time() - DAY_SECONDS:
+        at = _utc(polls.untold_at or 0.0)
+        notes.append(f"Not told: Slack took words to a person nowhere, at {at}; the log says why.")
+    if polls.messages_read and polls.adopted_at is not None:
+        notes.append(_reading(polls))
+    return notes
+
+
+def _reading(polls: PollStatus) -> str:
+    return f"Reading the channel back: {polls.messages_read:,} messages so far."
 
 
 def _utc(at: float) -> str:

@@ -10,7 +10,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import addresses
@@ -20,7 +20,8 @@ from ledger.changes import addressed, fresh
 from ledger.rows import Reviewer, Row, person
 from ledger.states import IN_FLIGHT, REVOKE, State
 from text import clean
-from workspace.channel import Channel, FoundCard
+from workspace.channel import Channel
+from workspace.history import FoundCard, Reading
 
 log = logging.getLogger(__name__)
 
@@ -53,24 +54,36 @@ def kept_by_card(row: Row) -> dict[str, Any]:
     return kept
 
 
-@dataclass(frozen=True)
+@dataclass
 class Adopt:
     """Begins a new ledger with the cards that are in the channel. May raise ChannelError and LedgerError."""
 
     channel: Channel
     ledger: Cards
+    _reading: Reading | None = None
+    _best: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def messages(self) -> int:
+        """How many messages have been read so far; 0 before and after."""
+        return self._reading.messages if self._reading else 0
 
     def run(self, now: float) -> None:
-        best: dict[str, tuple[int, dict[str, Any]]] = {}
-        for card in self.channel.cards(now - ADOPT_SECONDS):
-            if card.round <= best.get(card.request_id, (0, {}))[0]:
+        """Read one page, and begin the ledger after the last. An error leaves what has been found."""
+        self._reading = reading = self._reading or Reading(self.channel, now - ADOPT_SECONDS)
+        for card in reading.page():
+            if card.round <= self._best.get(card.request_id, (0, {}))[0]:
                 continue
             try:
-                best[card.request_id] = card.round, _values(card, now)
+                self._best[card.request_id] = card.round, _values(card, now)
             except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
                 log.warning("card=unreadable ts=%r cause=%s", card.ts, type(error).__name__)
-        self.ledger.adopt([values for _, values in best.values()], now)
-        log.info("channel=read cards=%d", len(best))
+        if not reading.done:
+            log.info("channel=reading messages=%d", reading.messages)
+            return
+        self.ledger.adopt([values for _, values in self._best.values()], now)
+        log.info("channel=read cards=%d", len(self._best))
+        self._reading, self._best = None, {}
 
 
 def _values(card: FoundCard, now: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ledger.cards import Cards
 from workspace.channel import Channel
 from workspace.reviewers import Reviewers
 
@@ -12,16 +13,24 @@ RETRY_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Refresh:
-    """Asks who the app is in Slack, and who is in the user groups that may decide."""
+    """Asks who the app is in Slack, whether the channel can be used, and who is in the reviewers' groups.
+
+    A channel's new id is kept in the ledger: Slack may take the former one for a while only.
+    """
 
     channel: Channel
+    cards: Cards
     reviewers: Reviewers
     tell: Callable[[], object]  # writes to the log what was refused since it last did
 
     def round(self) -> float:
         """Ask once; return the seconds until it should be asked again."""
         self.tell()
+        for former, now in self.cards.moved_channels().items():
+            self.channel.learn(former, now)
         if not self.channel.refresh_identity():
             return RETRY_SECONDS
+        self.channel.check(self.reviewers.scopes)
         self.reviewers.refresh()
+        self.cards.move_channels(self.channel.moved)
         return REFRESH_SECONDS

@@ -1,6 +1,7 @@
 """The loop that writes to Slack, one message after another, so that an older card never replaces a newer."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,17 +15,19 @@ from ledger.trail import OUTAGE, OUTCOME, REMINDER
 from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies
+from worker.sweep import Sweep
 from worker.tell import Tell
 from workspace.block_kit import Message
-from workspace.channel import (
+from workspace.channel import Channel
+from workspace.history import Reading
+from workspace.slack_errors import (
     CardLost,
     CardRefused,
     CardUnfit,
-    Channel,
     ChannelError,
+    PostingRestricted,
     SlackDown,
     SlackSilent,
-    is_ts,
 )
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ LOOK_AGAIN_SECONDS = 10.0  # by then what got no answer has arrived or never wil
 HISTORY_MARGIN = 300.0  # Slack's clock and ours may differ
 SWEEP_SECONDS = 600.0  # between two searches for cards that were deleted
 IDLE_SECONDS = 0.5
-UPDATE, POST = "update", "post"
+UPDATE, POST, READ = "update", "post", "read"
 LONGEST_OUTAGE_PAUSE = 60.0
 
 
@@ -58,12 +61,15 @@ class Show:
         self._memory = ledger.memory
         self._adopt = Adopt(channel, ledger.cards)
         self._tell = Tell(channel, ledger.cards)
+        self._sweep = Sweep(channel, ledger.cards)
         self._companies = companies
         self._held = held
         self._clock = clock
-        self._not_before = {UPDATE: 0.0, POST: 0.0}
+        self._not_before = {UPDATE: 0.0, POST: 0.0, READ: 0.0}
         self._sweep_at = clock() + SWEEP_SECONDS
-        self._outages = 0
+        self._search: tuple[object, float, Reading] | None = None  # for a card whose posting is in doubt
+        self._outages: Counter[tuple[str, ...]] = Counter()  # in a row, by what was not possible
+        self._cause = ""  # of the last outage, until something gets through
         self._doubtful: dict[str, float] = {}  # when an update was sent that got no answer
 
     def round(self) -> float:
@@ -71,18 +77,8 @@ class Show:
         if self._channel.identity is None:
             return IDLE_SECONDS
         now = self._clock()
-        if wait := max(0.0, min(self._not_before.values()) - now):
-            return min(wait, IDLE_SECONDS)
-        try:
-            if self._polls.status().adopted_at is None:
-                self._adopt.run(now)
-                return 0.0
-            if now >= self._sweep_at:
-                self._sweep_at = now + SWEEP_SECONDS
-                self._sweep()
-        except ChannelError as error:
-            self._outage(error, UPDATE, POST)
-            return IDLE_SECONDS
+        if not self._read(now):
+            return 0.0 if self._not_before[READ] <= now else IDLE_SECONDS
         if self._not_before[UPDATE] <= now and (row := self._cards.next_update(now)):
             self._attempt(row, UPDATE, self._update)
             return 0.0
@@ -97,6 +93,29 @@ class Show:
                 return 0.0
         wait = max(self._not_before.values()) - now
         return min(wait, IDLE_SECONDS) if wait > 0 else IDLE_SECONDS
+
+    def _read(self, now: float) -> bool:
+        """Read a page of the channel if that is due, and return whether cards may be written.
+
+        They may once the channel was read back; the search for deleted cards holds up no other.
+        """
+        status = self._polls.status()
+        is_due = self._not_before[READ] <= now
+        try:
+            if is_due and status.adopted_at is None:
+                self._adopt.run(now)
+            elif is_due and now >= self._sweep_at and self._sweep.step(now):
+                self._sweep_at = self._clock() + SWEEP_SECONDS
+            if is_due:
+                self._outages.pop((READ,), None)
+        except ChannelError as error:
+            self._outage(error, READ)
+        is_read = status.adopted_at is not None
+        messages = self._sweep.messages if is_read else self._adopt.messages
+        problems = "\n".join(self._channel.problems)
+        if (problems, messages) != (status.channel_problems, status.messages_read):
+            self._polls.record_channel(problems, messages)
+        return is_read
 
     def _attempt(self, row: Row, what: str, draw: Callable[[Row], None]) -> None:
         try:
@@ -114,7 +133,7 @@ class Show:
             log.exception("request=%s card=failed failures=%d", row.id, row.show_failures)
             self._put_off(row, error)
         else:
-            self._outages = 0
+            self._got_through()
 
     def _put_off(self, row: Row, error: Exception) -> None:
         """Draw the card again later or, if it may be the card itself that fails, a shorter one now."""
@@ -192,12 +211,27 @@ class Show:
 
     def _find(self, row: Row, posting_at: float) -> None:
         """Look for a card whose posting is in doubt. It is missing only if it still is ten seconds later."""
-        asked_at = self._clock()
-        for card in self._channel.cards(posting_at - HISTORY_MARGIN, row.channel):
-            if (card.request_id, card.round) == (row.id, row.round):
-                log.info("request=%s card=found", row.id)
-                self._cards.found_card(row, card.channel, card.ts)
-                return
+        key = row.id, row.round, posting_at
+        if self._search is None or self._search[0] != key:
+            reading = Reading(self._channel, posting_at - HISTORY_MARGIN, row.channel)
+            self._search = key, self._clock(), reading
+        _, asked_at, reading = self._search
+        try:
+            while not reading.done:
+                for card in reading.page():
+                    if (card.request_id, card.round) == (row.id, row.round):
+                        log.info("request=%s card=found", row.id)
+                        self._cards.found_card(row, card.channel, card.ts)
+                        return
+        except SlackDown as error:
+            if not error.retry_after:
+                raise
+            # The search goes on where it is, before the one for deleted cards; replies do not wait for it.
+            self._outage(error, READ)
+            self._sweep_at = max(self._sweep_at, self._not_before[READ] + LOOK_AGAIN_SECONDS)
+            self._cards.show_later(row, self._not_before[READ], failed=False)
+            return
+        self._search = None
         if asked_at >= posting_at + LOOK_AGAIN_SECONDS:
             self._cards.not_posted(row)
         else:
@@ -225,7 +259,7 @@ class Show:
                 log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
                 self._cards.note_later(note, self._clock() + pause(note.failures), failed=True)
         else:
-            self._outages = 0
+            self._got_through()
             self._cards.note_sent(note)
         finally:
             self._pace()
@@ -247,8 +281,8 @@ class Show:
 
     def _is_outage(self, error: ChannelError, what: str) -> bool:
         """Return whether no other message would get through either; then all wait, in their order."""
-        if isinstance(error, SlackDown) and error.retry_after:
-            self._outage(error, what)  # Slack counts each method for itself
+        if isinstance(error, PostingRestricted) or (isinstance(error, SlackDown) and error.retry_after):
+            self._outage(error, what)  # Slack counts and restricts each method for itself
             return True
         silent = isinstance(error, SlackSilent)
         if isinstance(error, SlackDown) or (silent and not self._channel.refresh_identity()):
@@ -256,21 +290,20 @@ class Show:
             return True
         return False
 
+    def _got_through(self) -> None:
+        self._outages.clear()
+        self._cause = ""
+
     def _outage(self, error: ChannelError, *what: str) -> None:
         if isinstance(error, SlackDown) and error.retry_after:
             wait = error.retry_after
         else:
-            wait = min(pause(self._outages), LONGEST_OUTAGE_PAUSE)
-            self._outages += 1
-        log.warning("slack=unavailable seconds=%s cause=%r", wait, str(error))
+            wait = min(pause(self._outages[what]), LONGEST_OUTAGE_PAUSE)
+            self._outages[what] += 1
+        # One warning for each change. The channel has logged its own problems.
+        is_told = str(error) == self._cause or (isinstance(error, SlackDown) and error.problem)
+        level = logging.INFO if is_told else logging.WARNING
+        self._cause = str(error)
+        log.log(level, "slack=unavailable seconds=%s cause=%r", wait, str(error))
         for method in what:
             self._not_before[method] = self._clock() + wait
-
-    def _sweep(self) -> None:
-        """Update the open cards that may have been deleted: that fails if one is gone, and posts it again."""
-        rows = self._cards.open_cards()
-        here = [float(row.card_ts) for row in rows if row.channel == self._channel.id and is_ts(row.card_ts)]
-        there = {card.ts for card in self._channel.cards(min(here) - 1.0)} if here else set()
-        for row in rows:
-            if row.channel != self._channel.id or row.card_ts not in there:
-                self._cards.redraw(row.id, self._clock())

@@ -16,7 +16,8 @@ from ledger.rows import Note, Row
 from ledger.states import State
 from ledger.trail import OUTCOME
 from workspace.block_kit import Message
-from workspace.channel import CardLost, CardRefused, CardUnfit, Channel, ChannelError, SlackDown, SlackSilent
+from workspace.channel import Channel
+from workspace.slack_errors import CardLost, CardRefused, CardUnfit, ChannelError, SlackDown, SlackSilent
 
 log = logging.getLogger(__name__)
 

@@ -95,6 +95,11 @@ class Reviewers:
         self._people: dict[str, tuple[float, dict[str, Any]]] = {}
         self._members: dict[str, tuple[float, frozenset[str]]] = {}
 
+    @property
+    def scopes(self) -> set[str]:
+        """The scopes without which nobody can be checked."""
+        return {"users:read", "users:read.email"} | ({"usergroups:read"} if self._group_ids else set())
+
     def check(self, user_id: str, team_id: str) -> Reviewer:
         """Return the reviewer with this Slack user id. Raises MayNot if this person may not decide."""
         user = self._user(user_id)

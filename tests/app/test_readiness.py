@@ -44,15 +44,25 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     slack.fail("auth.test", times=1, delay=2, body={"ok": False, "error": "invalid_auth"})
     slack.fail("auth.test", times=1, status=503)
     slack.fail("conversations.history", times=3, body={"ok": False, "error": "not_in_channel"})
+    for words in ("Good morning", "Good afternoon", "Good night"):
+        slack.post_as(ANN, words)
+    slack.history_page = 1
+    slack.rate_limits["conversations.history"] = 1, 3.0
     conveyor.fail("GET /exchange/authorization_request_queue", times=1, delay=3)
     slack.fail("apps.connections.open", times=3, status=503)
     world.waits |= {"app.CONVEYOR": 1, "operations.health.FULL_SECONDS": 0.5}
+    world.waits |= {"worker.refresh.REFRESH_SECONDS": 1.0, "worker.show.LONGEST_OUTAGE_PAUSE": 1.0}
+    world.waits |= {"worker.show.SWEEP_SECONDS": 2.0}
     world.launch(REVIEWERS="", SLACK_APP_TOKEN=slack.app_token)
     says("has not answered yet")
     says("the socket")
     says("invalid_auth")
     says("503")
     says("the channel was not read yet")
+    says("the app is not in the channel")
+    says("was not read yet. Reading the channel back: ")
+    slack.history_page = 999
+    slack.rate_limits.clear()
     says("no complete look yet.")
     says("REVIEWERS is empty")
     no_longer_says("no complete look")
@@ -80,6 +90,30 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     conveyor.refuse_reviewers = True
     slack.click(ANN, card.ts, "approve")
     says("Not told")
+    channel = slack.channels[slack.channel_id]
+    channel.is_archived = True
+    says("the channel is archived")
+    channel.is_archived = False
+    no_longer_says("the channel is archived")
+    slack.scopes.discard("channels:history")
+    says("the scope channels:history is missing")
+    slack.scopes.add("channels:history")
+    no_longer_says("channels:history")
+    for error, words in (
+        ("channel_not_found", "finds no channel SLACK_CHANNEL_ID"),
+        ("restricted_action_read_only_channel", "may not post"),
+        ("message_limit_exceeded", "message limit"),
+        ("ekm_access_denied", "chat.postMessage fails with ekm_access_denied"),
+    ):
+        slack.fail("chat.postMessage", times=None, body={"ok": False, "error": error})
+        conveyor.ask(f"{error}@acme.com".replace("_", "-"))
+        says(words)
+        slack.clear_faults()
+        no_longer_says(words)
+    slack.history_page = 1
+    says("Reading the channel back: ")
+    slack.move_channel("C0SHARED")
+    says("SLACK_CHANNEL_ID is C0SHARED by now")
     slack.fail("chat.postMessage", times=None, body={"ok": False, "error": "invalid_blocks"})
     conveyor.ask("late@acme.com", "x")
     says("only a shorter card")

@@ -122,6 +122,11 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
     )
     op.create_table(
+        "moved_channels",
+        sa.Column("former", sa.String(30), primary_key=True),
+        sa.Column("current", sa.String(30), nullable=False),
+    )
+    op.create_table(
         "lease",
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("owner", sa.String(80), nullable=False),
@@ -131,6 +136,8 @@ def upgrade() -> None:
         sa.Column("poll_problem", sa.Text, nullable=False),
         sa.Column("poll_note", sa.Text, nullable=False),
         sa.Column("untold_at", sa.Float),
+        sa.Column("channel_problems", sa.Text, nullable=False),
+        sa.Column("messages_read", sa.Integer, nullable=False),
         sa.Column("poll_wanted", sa.Boolean, nullable=False),
     )
     op.create_index("ix_requests_state", "requests", ["state"])
@@ -142,8 +149,8 @@ def upgrade() -> None:
     op.create_index("ix_trail_request_id", "trail", ["request_id"])
     op.create_index("requests_by_card", "requests", ["card_ts"])
     op.execute(
-        "INSERT INTO lease (number, owner, heartbeat, poll_problem, poll_note, poll_wanted) "
-        "VALUES (1, '', 0, '', '', false)"
+        "INSERT INTO lease (number, owner, heartbeat, poll_problem, poll_note, channel_problems, "
+        "messages_read, poll_wanted) VALUES (1, '', 0, '', '', '', 0, false)"
     )
     if op.get_bind().dialect.name == "sqlite":
         for name, event in SQLITE_TRIGGERS.items():

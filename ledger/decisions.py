@@ -42,12 +42,12 @@ class Decisions(Changes):
 
     # Claiming
 
-    def find_by_card(self, channel: str, ts: str) -> Row | None:
-        """Return the request whose current card this is, or None."""
+    def find_by_card(self, channels: frozenset[str], ts: str) -> Row | None:
+        """Return the request whose current card this is, or None. The channel may have several ids."""
         if not ts:
             return None
         with self._database.read() as db:
-            current = and_(REQUESTS.c.channel == channel, REQUESTS.c.card_ts == ts)
+            current = and_(REQUESTS.c.channel.in_(channels), REQUESTS.c.card_ts == ts)
             found = db.execute(ROWS.where(current)).first()
             return None if found is None else row_of(found)
 

@@ -153,8 +153,11 @@ class Answers:
         """Return the id of the request that was clicked. A choice in a card's menu does not name it."""
         if request_id := request_of(body):
             return request_id
-        row = self._ledger.decisions.find_by_card(*card_of(body))
+        row = self._on_card(*card_of(body))
         return row.id if row else ""
+
+    def _on_card(self, channel_id: str, ts: str) -> Row | None:
+        return self._ledger.decisions.find_by_card(self._channel.ids_of(channel_id), ts)
 
     def _is_told(self, body: Mapping[str, Any], answer: str | Message) -> bool:
         """Send the answer, and return False if that failed at once. A slow one may still arrive."""

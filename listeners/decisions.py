@@ -100,7 +100,7 @@ class Listeners:
         return self._claim(row, form.click, REJECT, reviewer, reason=form.reason)
 
     def revoke(self, body: Mapping[str, Any]) -> Decided:
-        row = self._ledger.decisions.find_by_card(*card_of(body))
+        row = self._on_card(*card_of(body))
         click = Click.on_card(body, row)
         reviewer = self._reviewer(click.user_id)
         row = _approved(row, click)
@@ -132,11 +132,31 @@ class Listeners:
         row = self._ledger.decisions.find(click.request_id)
         if row is None or not row.card_ts:
             raise Refusal(blocks.READING_THE_CHANNEL, "unknown card")
-        if (row.channel, row.card_ts, row.round) != (click.channel, click.card_ts, click.round):
+        if row.card_ts != click.card_ts:
             permalink = self._identity().permalink(row.channel, row.card_ts)
             raise Refusal(blocks.old_card(permalink), "old card")
+        if row.round != click.round or not self._is_in(row.channel, click.channel):
+            raise Refusal(blocks.READING_THE_CHANNEL, "unknown card")
         _check_still_as_shown(row, click)
         return row
+
+    def _on_card(self, channel_id: str, ts: str) -> Row | None:
+        """Return the request whose current card this is, or None."""
+        find = self._ledger.decisions.find_by_card
+        row = find(self._channel.ids_of(channel_id), ts)
+        if row is None and not self._channel.is_here(channel_id):
+            self._channel.ask_id(self._client)
+            row = find(self._channel.ids_of(channel_id), ts)
+        return row
+
+    def _is_in(self, kept: str, clicked: str) -> bool:
+        """Return whether these are ids of one channel: the one that is kept of a card, and that of a click.
+
+        Slack is asked only if its answers have not said so before.
+        """
+        if clicked not in self._channel.ids_of(kept) and self._channel.is_here(kept):
+            self._channel.ask_id(self._client)
+        return clicked in self._channel.ids_of(kept)
 
     def _grantable(self, row: Row, chosen: Sequence[str]) -> list[AccessGroup]:
         """Return the chosen groups. Raises Refusal if one of them cannot be granted anymore."""
@@ -175,7 +195,7 @@ class Listeners:
         try:
             self._reviewer(search.user_id)
             if search.request_id is None:
-                row = self._ledger.decisions.find_by_card(*search.card)
+                row = self._on_card(*search.card)
             else:
                 row = self._ledger.decisions.find(search.request_id)
             return self._ledger.polls.access_groups(row.dataroom_id) if row else []

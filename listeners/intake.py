@@ -39,6 +39,7 @@ class Intake:
         if self._channel.identity and team and team != self._channel.identity.team_id:
             self._unheard.refuse("other_workspace")
             return BoltResponse(status=401, body="This is another workspace.")
+        self._channel.learn_from_payload(text_at(payload, "channel", "id"))
         try:
             # Bolt gets the parsed body, because its own parser takes every form that contains the word
             # "payload" for an interaction. It accepts a parsed body only in Socket Mode.

@@ -148,6 +148,8 @@ class SlackCheck:
                 yield from self._refused(error, f"Channel: Slack says {error} about {channel_id}. {hint}")
             return
         name = f"#{channel.get('name') or channel_id}"
+        if channel.get("id") not in (None, channel_id):
+            yield ODD, f"Channel: Slack calls it {channel['id']} by now. Put that into SLACK_CHANNEL_ID."
         if channel.get("is_archived"):
             yield BAD, f"Channel: {name} is archived. Unarchive it, or choose another."
         elif not channel.get("is_member"):

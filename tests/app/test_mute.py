@@ -230,3 +230,57 @@ def test_a_card_whose_posting_is_in_doubt_is_found_across_rate_limits(world: Wor
     clickable(world, after)
     clickable(world, request_id)
     assert len(world.cards(request_id)) == 1
+
+
+# Another id
+
+
+@pytest.mark.parametrize(
+    ("shared_as", "takes_former"), [("C0REQUESTS", True), ("C0REQUESTS", False), ("C0OTHERWISE", True)]
+)
+def test_the_cards_of_a_private_channel_stay_current_when_it_is_shared(
+    world: World, shared_as: str, takes_former: bool
+) -> None:
+    slack = world.slack
+    slack.move_channel("G0REQUESTS", takes_former=False)
+    slack.channels["G0REQUESTS"].is_private = True
+    world.settings["SLACK_CHANNEL_ID"] = "G0REQUESTS"
+    world.waits["worker.refresh.REFRESH_SECONDS"] = 3.0
+    world.waits["worker.show.SWEEP_SECONDS"] = 3.0
+    world.start()
+    cards = [posted(world, f"c{number}@acme.com") for number in range(3)]
+    ids = [request_of(card) for card in cards]
+    slack.click(BOB, cards[1].ts, "reject")
+    slack.move_channel(shared_as, takes_former)
+    slack.click(ANN, cards[0].ts, "approve")
+    world.shows(ids[0], "Approved by")
+    slack.submit(BOB, values={"reason": "no"})
+    world.shows(ids[1], "Rejected by")
+    eventually(lambda: world.ledger("SELECT DISTINCT channel FROM requests") == [(shared_as,)])
+    slack.click(ANN, cards[0].ts, "more", value="revoke")
+    world.shows(ids[0], "Revoked by")
+    swept = len(slack.calls(HISTORY))
+    eventually(lambda: len(slack.calls(HISTORY)) > swept + 1)
+    assert world.readiness()[0] == 200
+    assert f"SLACK_CHANNEL_ID is {shared_as} by now" in str(world.readiness()[1]["notes"])
+    # And after a restart, when Slack may not take the id in the settings anymore.
+    world.stop()
+    slack.former_ids.clear()
+    world.start()
+    clickable(world, world.conveyor.ask("late@acme.com"))
+    slack.click(BOB, cards[2].ts, "approve")
+    world.shows(ids[2], "Approved by")
+    assert [len(world.cards(request_id)) for request_id in ids] == [1, 1, 1]
+    assert not slack.private
+    assert len([line for line in warnings(world.log()) if "channel=moved" in line]) == 2
+
+
+def test_no_sentence_links_to_the_card_that_was_clicked(world: World) -> None:
+    world.start()
+    card = posted(world)
+    payload = world.slack.click_payload(ANN, card.ts, "approve")
+    payload["channel"]["id"] = payload["container"]["channel_id"] = "C0OTHER"
+    world.slack.send_payload(payload)
+    said = eventually(lambda: [each for each in world.slack.private if each.user == ANN])
+    assert "/archives/" not in world.slack.text_of(said[0])
+    assert "asks for access" in world.slack.text_of(card)

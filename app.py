@@ -86,9 +86,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     bolt = make_bolt(quick)
     answers = Answers(ledger, channel, for_slack, settings.slack_api_url, time.time)
     Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, time.time).register(bolt)
-    Rooms(ledger, channel, conveyor, answers, time.time).register(bolt)
+    Rooms(ledger, channel, reviewers, conveyor, answers, time.time).register(bolt)
     unheard = Unheard()
-    intake = Intake(bolt, channel, clicks, unheard)
+    intake = Intake(bolt, channel, reviewers, answers, clicks, unheard)
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
 
     # The background
@@ -123,7 +123,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    made = Parts(settings, ledger, channel, answers, calls, worker, sockets, unheard, gated)
+    made = Parts(settings, ledger, channel, reviewers, answers, calls, worker, sockets, unheard, gated)
     app.extensions["conveyor_for_slack"] = made
     app.add_url_rule("/healthz", view_func=lambda: _health(worker), endpoint="healthz")
     app.add_url_rule("/readyz", view_func=lambda: _readiness(made), endpoint="readyz")
@@ -205,6 +205,8 @@ def _readiness(made: "Parts") -> Response:
     """For alarms and people: what is wrong, in sentences?"""
     socket_problem = made.sockets.problem if made.sockets else ""
     found = health.readiness(made.settings, made.ledger, made.channel, socket_problem, made.calls)
+    if made.reviewers.problem:
+        found.reasons.append(f"Slack: {made.reviewers.problem}.")
     found.notes.extend([*made.unheard.notes(), *made.gated.notes()])
     response = jsonify(ready=not found.reasons, reasons=found.reasons, notes=found.notes)
     response.status_code = 503 if found.reasons else 200
@@ -225,6 +227,7 @@ class Parts:
     settings: Settings
     ledger: Ledger
     channel: Channel
+    reviewers: Reviewers
     answers: Answers
     calls: Sequence[Calls]
     worker: Worker

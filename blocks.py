@@ -438,6 +438,11 @@ def _modal(callback_id: str, private_metadata: str, title: str, submit: str, blo
 # Private sentences (mrkdwn). They hold no words of outsiders, except in code.
 
 STILL_STARTING = "I am still starting: Slack has not told me who I am yet. Please try again in a minute."
+ORG_WIDE = (
+    "I'm installed for a whole organization, and I only work when I'm installed in one workspace. "
+    "Please tell whoever runs this app."
+)
+OTHER_WORKSPACE = "Only full members of the workspace that this app is installed in can use it."
 READING_THE_CHANNEL = (
     "I do not know this card yet; I may be reading the channel again. Please try again in a minute."
 )
@@ -456,7 +461,12 @@ NOT_A_REVIEWER = (
 )
 NO_ADDRESS = (
     "Conveyor wants the e-mail address of whoever decides, and Slack does not show me a confirmed one for "
-    "you. Nothing was changed. Please add or confirm your address in your Slack profile, then try again."
+    "you. Please add or confirm your address in your Slack profile, then try again. If Slack can't confirm "
+    "it, ask whoever runs this app to name you as a reviewer by your Slack user id."
+)
+NO_SCOPE = (
+    "Conveyor needs your email, and this app may not see anybody's. It's nothing in your profile: please "
+    "tell whoever runs this app that its Slack app lacks the scope `users:read.email`."
 )
 NOT_CURRENT = (
     "This card is not the current one of its request, or I am still reading the channel. "

@@ -24,7 +24,7 @@ from ledger.states import State
 from listeners.errors import InvalidField, Refusal
 from listeners.payloads import Recipient, card_of, request_of, text_at
 from workspace.block_kit import Message
-from workspace.channel import Channel
+from workspace.channel import ORG_WIDE, Channel, Identity
 from workspace.slack_errors import ChannelError
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,14 @@ class Decided:
 # A listener takes a payload, and returns what to tell the person, if anything.
 Answer = str | Message | Decided | None
 Listener = Callable[[Mapping[str, Any]], Answer]
+
+
+def identity_of(channel: Channel) -> Identity:
+    """Return who the app is in Slack. Raises Refusal if that is not known."""
+    if channel.identity is None:
+        sentence = blocks.ORG_WIDE if channel.problem == ORG_WIDE else blocks.STILL_STARTING
+        raise Refusal(sentence, "starting")
+    return channel.identity
 
 
 class Answers:
@@ -106,6 +114,15 @@ class Answers:
             ack()
 
         return listen
+
+    def refuse(self, body: Mapping[str, Any], refusal: Refusal) -> None:
+        """Tell the person privately, where that is possible, why their payload is not passed on."""
+
+        def listen(_: Mapping[str, Any]) -> None:
+            raise refusal
+
+        with suppress(RuntimeError):  # the process is about to end
+            self._pool.submit(self._run_and_tell, listen, body)
 
     def stop(self) -> None:
         """Send the answers that are on their way, and take no new ones."""
@@ -215,7 +232,7 @@ class Answers:
         with suppress(RuntimeError):  # the process is about to end
             self._pool.submit(self._tell, person, sentence)
 
-    def _run_and_tell(self, listener: Listener, body: dict[str, Any]) -> None:
+    def _run_and_tell(self, listener: Listener, body: Mapping[str, Any]) -> None:
         answer = self._run(listener, body)[0]
         if answer and not isinstance(answer, Decided):
             self._tell(Recipient.of(body), answer)

@@ -19,13 +19,13 @@ from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE, REJECT, REVOKE, Decision, State
-from listeners.answers import Answers, Decided
+from listeners.answers import Answers, Decided, identity_of
 from listeners.errors import Refusal
 from listeners.forms import CardForm, GroupSearch, OptionsForm, RejectForm
 from listeners.payloads import Click, card_of
 from workspace.block_kit import Block
-from workspace.channel import Channel, Identity
-from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
+from workspace.channel import Channel
+from workspace.reviewers import MayNot, NoAddress, NoScope, NotAMember, NotListed, Reviewers, Unknown
 from workspace.slack_client import slack_error
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ MAY_NOT_DECIDE: dict[type[MayNot], str] = {
     NotAMember: blocks.NOT_A_MEMBER,
     NotListed: blocks.NOT_A_REVIEWER,
     NoAddress: blocks.NO_ADDRESS,
+    NoScope: blocks.NO_SCOPE,
     Unknown: blocks.WHO_UNKNOWN,
 }
 
@@ -116,16 +117,11 @@ class Listeners:
 
     def _reviewer(self, user_id: str) -> Reviewer:
         """Return the reviewer with this Slack user id. Raises Refusal if the person can't decide."""
-        identity = self._identity()
+        identity = identity_of(self._channel)
         try:
-            return self._reviewers.check(user_id, identity.team_id)
+            return self._reviewers.check(user_id, identity.team_id, identity.enterprise_id)
         except MayNot as error:
             raise Refusal(MAY_NOT_DECIDE[type(error)], type(error).__name__) from error
-
-    def _identity(self) -> Identity:
-        if self._channel.identity is None:
-            raise Refusal(blocks.STILL_STARTING, "starting")
-        return self._channel.identity
 
     def _waiting(self, click: Click) -> Row:
         """Return the request that was clicked, if it is still waiting and this is its current card."""
@@ -133,7 +129,7 @@ class Listeners:
         if row is None or not row.card_ts:
             raise Refusal(blocks.READING_THE_CHANNEL, "unknown card")
         if row.card_ts != click.card_ts:
-            permalink = self._identity().permalink(row.channel, row.card_ts)
+            permalink = identity_of(self._channel).permalink(row.channel, row.card_ts)
             raise Refusal(blocks.old_card(permalink), "old card")
         if row.round != click.round or not self._is_in(row.channel, click.channel):
             raise Refusal(blocks.READING_THE_CHANNEL, "unknown card")

@@ -7,10 +7,14 @@ from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 
+import blocks
+from listeners.answers import Answers
 from listeners.clicks import Clicks
-from listeners.payloads import text_at
+from listeners.errors import Refusal
+from listeners.payloads import text_at, user_of
 from listeners.unheard import Unheard
-from workspace.channel import Channel
+from workspace.channel import Channel, Identity
+from workspace.reviewers import Reviewers, Unknown
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +24,19 @@ NOT_SLACKS = "This is not what Slack sends."
 class Intake:
     """Passes payloads to the listeners. The caller has made sure that they come from Slack."""
 
-    def __init__(self, bolt: App, channel: Channel, clicks: Clicks, unheard: Unheard) -> None:
+    def __init__(
+        self,
+        bolt: App,
+        channel: Channel,
+        reviewers: Reviewers,
+        answers: Answers,
+        clicks: Clicks,
+        unheard: Unheard,
+    ) -> None:
         self._bolt = bolt
         self._channel = channel
+        self._reviewers = reviewers
+        self._answers = answers
         self._clicks = clicks
         self._unheard = unheard
         bolt.error(_malformed_payload)
@@ -35,9 +49,9 @@ class Intake:
         """Return the listeners' answer; 401 for another workspace; 400 for a malformed payload."""
         if not isinstance(payload, dict) or not payload:
             return BoltResponse(status=400, body=NOT_SLACKS)
-        team = text_at(payload, "team_id") or text_at(payload, "team", "id")
-        if self._channel.identity and team and team != self._channel.identity.team_id:
+        if refusal := self._refusal(payload, self._channel.identity):
             self._unheard.refuse("other_workspace")
+            self._answers.refuse(payload, refusal)
             return BoltResponse(status=401, body="This is another workspace.")
         self._channel.learn_from_payload(text_at(payload, "channel", "id"))
         try:
@@ -52,6 +66,23 @@ class Intake:
         else:
             self._unheard.accept()
         return answer
+
+    def _refusal(self, payload: dict[str, Any], identity: Identity | None) -> Refusal | None:
+        """Return why a payload from another workspace is refused, or None.
+
+        In an organization, full members of the app's workspace may click in another one of its workspaces.
+        """
+        team = text_at(payload, "team_id") or text_at(payload, "team", "id")
+        if identity is None or team in ("", identity.team_id):
+            return None
+        organization = text_at(payload, "enterprise_id") or text_at(payload, "enterprise", "id")
+        if organization and organization == identity.enterprise_id:
+            try:
+                if self._reviewers.is_member(user_of(payload), identity.team_id, organization):
+                    return None
+            except Unknown:
+                return Refusal(blocks.WHO_UNKNOWN, "unknown person of another workspace")
+        return Refusal(blocks.OTHER_WORKSPACE, "other workspace")
 
 
 def make_bolt(client: WebClient) -> App:

@@ -17,13 +17,14 @@ from conveyor_client import ConveyorClient, ConveyorError
 from ledger.ledger import Ledger
 from ledger.rows import Row
 from ledger.states import SETTLED, State
-from listeners.answers import Answers
+from listeners.answers import Answers, identity_of
 from listeners.errors import Refusal
 from listeners.payloads import button_text, command_text, text_at, user_of
 from listeners.questions import as_shown, readings, word
 from text import is_readable
 from workspace.block_kit import Message
 from workspace.channel import Channel
+from workspace.reviewers import Reviewers, Unknown
 from workspace.slack_errors import ChannelError
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Rooms:
 
     _ledger: Ledger
     _channel: Channel
+    _reviewers: Reviewers
     _conveyor: ConveyorClient
     _answers: Answers
     _clock: Callable[[], float]
@@ -87,20 +89,23 @@ class Rooms:
         return blocks.UNWATCHED
 
     def _member(self, body: Mapping[str, Any]) -> str:
-        """Return the user id of whoever asks. Raises Refusal unless that is a member of the channel.
+        """Return the id under which the channel lists whoever asks. Raises Refusal if it does not list them.
 
-        The answers contain internal reasons, which only people who see the cards may read.
+        The answers contain internal reasons, which only people who see the cards may read. In an organization
+        the channel may list a person under another id than the one that the payload has.
         """
-        if self._channel.identity is None:
-            raise Refusal(blocks.STILL_STARTING, "starting")
+        organization = identity_of(self._channel).enterprise_id
+        ids = frozenset([user_of(body)])
         try:
             members = self._channel.members()
-        except ChannelError as error:
+            if organization and not ids & members:
+                ids = self._reviewers.ids(user_of(body), organization)
+        except (ChannelError, Unknown) as error:
             log.warning("members=unknown cause=%r", str(error))
             raise Refusal(blocks.MEMBERS_UNKNOWN, "members unknown") from error
-        if user_of(body) not in members:
+        if not ids & members:
             raise Refusal(blocks.NOT_IN_CHANNEL, "not in the channel")
-        return user_of(body)
+        return min(ids & members)
 
     def _permalink(self, row: Row) -> str:
         identity = self._channel.identity

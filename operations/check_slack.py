@@ -12,7 +12,8 @@ from deadline import CallFailed
 from operations.findings import BAD, GOOD, ODD, Finding, no_answer
 from operations.health import EVERYBODY_MAY_DECIDE
 from settings import Settings
-from workspace.reviewers import Bar, barred
+from workspace.channel import is_org_wide
+from workspace.reviewers import Bar, address_of, barred, confirmed_address_of
 from workspace.slack_client import SlackClient
 from workspace.web_socket import SocketFailed, open_socket
 
@@ -36,7 +37,6 @@ BARS = {
     Bar.BOT: "is a bot, which may never decide",
     Bar.GUEST: "is a guest, who may never decide",
     Bar.OTHER_WORKSPACE: "is of another workspace",
-    Bar.NO_ADDRESS: "has no confirmed email address, which Conveyor needs",
 }
 # Slack's errors that say nothing about what was asked.
 BUSY = {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
@@ -61,6 +61,7 @@ class SlackCheck:
         self._settings = settings
         self._client = SlackClient(settings.slack_bot_token, settings.slack_api_url)
         self._missing: set[str] = set()
+        self._enterprise_id = ""
 
     def findings(self) -> Iterator[Finding]:
         try:
@@ -87,7 +88,8 @@ class SlackCheck:
             yield BAD, f"Slack: auth.test says {error}. {hint}"
             return ""
         team = str(answer.get("team_id") or "")
-        if answer.get("is_enterprise_install") or not team or team.startswith("E"):
+        self._enterprise_id = str(answer.get("enterprise_id") or "")
+        if is_org_wide(answer) or not team:
             yield (
                 BAD,
                 "Slack: the app is installed for a whole Enterprise organization, which it does not support. "
@@ -211,11 +213,13 @@ class SlackCheck:
         except Refused as error:
             yield from self._refused(error, f"Reviewers: Slack does not find {part} ({error}).")
             return
-        bar = barred(user, team)
-        if bar is Bar.NO_ADDRESS and "users:read.email" in self._missing:
-            return
-        if bar:
+        if bar := barred(user, team, self._enterprise_id):
             yield BAD, f"Reviewers: {part} {BARS[bar]}."
+        elif not address_of(user):
+            if "users:read.email" not in self._missing:
+                yield BAD, f"Reviewers: {part} shows no email address, which Conveyor needs."
+        elif "@" in part and not confirmed_address_of(user):
+            yield BAD, f"Reviewers: Slack has not confirmed the address {part}. Name this person by Slack id."
         else:
             name = _mapping(user, "profile").get("real_name") or user.get("name")
             yield GOOD, f"Reviewers: {part} is {name}."

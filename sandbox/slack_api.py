@@ -19,7 +19,17 @@ from sandbox.limits import (
     view_problems,
 )
 from sandbox.stand_in import Incoming, Reply
-from sandbox.workspace import MAX_HISTORY, Blocks, Channel, Json, Message, Person, ResponseUrl, Workspace
+from sandbox.workspace import (
+    MAX_HISTORY,
+    Blocks,
+    Channel,
+    Json,
+    Message,
+    Person,
+    ResponseUrl,
+    Workspace,
+    ids_of,
+)
 
 SCOPE_OF = {
     "chat.postMessage": "chat:write",
@@ -125,10 +135,11 @@ class WebApi(Workspace):
             "url": self.url + "/",
             "team": "Sandbox",
             "user": "conveyor",
-            "team_id": self.team_id,
+            "team_id": self.enterprise_id if self.is_org_wide else self.team_id,
             "user_id": self.bot_user_id,
             "bot_id": self.bot_id,
-            "is_enterprise_install": False,
+            **({"enterprise_id": self.enterprise_id} if self.enterprise_id else {}),
+            "is_enterprise_install": self.is_org_wide,
         }
 
     def api_chat_postMessage(self, arguments: Json) -> Json:
@@ -165,7 +176,8 @@ class WebApi(Workspace):
     def api_chat_postEphemeral(self, arguments: Json) -> Json:
         channel = self._channel_to_write(arguments)
         user = arguments.get("user")
-        if user not in channel.members:
+        person = self.person(str(user))
+        if person is None or not ids_of(person) & set(channel.members):
             raise ApiError("user_not_in_channel")
         text, blocks, _ = content_of(arguments)
         private = self._add_private(str(user), channel.id, text, blocks, arguments.get("thread_ts"))
@@ -209,7 +221,7 @@ class WebApi(Workspace):
         return {"members": shown, **page}
 
     def api_users_info(self, arguments: Json) -> Json:
-        person = self.users.get(str(arguments.get("user")))
+        person = self.person(str(arguments.get("user")))
         if person is None:
             raise ApiError("user_not_found")
         return {"user": self._person_json(person)}
@@ -251,8 +263,8 @@ class WebApi(Workspace):
     def _find_channel(self, arguments: Json) -> Channel:
         """Return the channel of this call. The id of a person stands for the direct messages with them."""
         wanted = str(arguments.get("channel"))
-        if wanted in self.users:
-            return self._direct_channel(wanted)
+        if person := self.person(wanted):
+            return self._direct_channel(person.id)
         channel = self.channels.get(self.former_ids.get(wanted, wanted))
         if channel is None or (channel.is_private and not channel.is_member):
             raise ApiError("channel_not_found")
@@ -307,7 +319,8 @@ class WebApi(Workspace):
             profile["email"] = person.email
         return {
             "id": person.id,
-            "team_id": person.team_id,
+            **({"team_id": person.team_id} if person.team_id else {}),
+            **({"enterprise_user": person.enterprise_user} if person.enterprise_user else {}),
             "name": person.name,
             "real_name": person.real_name,
             "tz": person.tz,

@@ -49,7 +49,8 @@ class Person:
     name: str
     real_name: str
     email: str | None = None
-    team_id: str = TEAM
+    team_id: str = TEAM  # empty: Slack does not say it
+    enterprise_user: Json | None = None  # what Slack says of somebody who is in an organization
     deleted: bool = False
     is_bot: bool = False
     is_restricted: bool = False
@@ -164,6 +165,11 @@ class Answer:
     sent: tuple[bytes, Mapping[str, str]] = field(default=(b"", {}), repr=False)
 
 
+def ids_of(person: Person) -> set[str]:
+    """Return the ids of a person: the one in the workspace, and the one in the organization."""
+    return {person.id, (person.enterprise_user or {}).get("id", person.id)}
+
+
 def manifest_scopes() -> list[str]:
     """Return the scopes that manifest.yaml asks for, which are all that the app has in this workspace."""
     return re.findall(r"^ {6}- (\S+)", MANIFEST.read_text(), re.MULTILINE)
@@ -209,6 +215,9 @@ class Workspace(StandIn):
         self.app_token = "xapp-made-up-token"  # noqa: S105 - made up
         self.link = SocketLink()  # the Socket Mode connections
         self.team_id, self.bot_user_id, self.bot_id, self.app_id = TEAM, "U0APP", "B0APP", "A0APP"
+        self.enterprise_id = ""  # of the organization that the workspace is in; empty: it is in none
+        self.is_org_wide = False  # the app is installed for the organization, and not in the workspace
+        self.sent_team = ""  # the workspace in which people click, if it is another one
         self.channel_id = "C0REQUESTS"
         self.users = _people()
         members = [*(person.id for person in self.users.values() if not person.deleted), self.bot_user_id]
@@ -239,6 +248,12 @@ class Workspace(StandIn):
         with self.lock:
             found = (message for message in self.messages if message.ts == ts and not message.deleted)
             return next((message for message in found if channel in (None, message.channel)), None)
+
+    def person(self, user_id: str) -> Person | None:
+        """Return the person with this id, which may be their id in the organization."""
+        if user_id in self.users:
+            return self.users[user_id]
+        return next((who for who in self.users.values() if user_id in ids_of(who)), None)
 
     def cards(self) -> list[Message]:
         """Return the app's own messages in the channel, oldest first, except replies and deleted ones."""

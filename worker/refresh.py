@@ -30,7 +30,8 @@ class Refresh:
             self.channel.learn(former, now)
         if not self.channel.refresh_identity():
             return RETRY_SECONDS
-        self.channel.check(self.reviewers.scopes)
+        self.reviewers.learn_scopes(self.channel.scopes)
+        self.channel.check()
         self.reviewers.refresh()
         self.cards.move_channels(self.channel.moved)
         return REFRESH_SECONDS

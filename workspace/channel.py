@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from slack_sdk.web import SlackResponse
 
 from ledger.rows import Row
 from workspace.block_kit import Message
+from workspace.slack_client import scopes_of
 from workspace.slack_errors import (
     ARCHIVED,
     NO_SCOPE,
@@ -38,6 +39,8 @@ MEMBERS_PAGE = 1000
 MEMBERS_SECONDS = 60.0
 METADATA_TYPE = "conveyor_request"
 
+ORG_WIDE = "org-wide installation is not supported; install the app in one workspace"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -47,6 +50,7 @@ class Identity:
     user_id: str
     bot_id: str
     url: str
+    enterprise_id: str = ""  # of the organization that the workspace belongs to; empty if there is none
 
     def permalink(self, channel: str, ts: str) -> str:
         """Return the address of a message."""
@@ -67,10 +71,10 @@ class Channel:
         self.id = channel_id
         self.moved: dict[str, str] = {}
         self.identity: Identity | None = None
+        self.scopes: frozenset[str] = frozenset()  # empty if Slack did not say which the app has
         self.problem = "Slack has not answered yet"
         self._lock = threading.Lock()
         self._problems: dict[str, str] = {}  # by what has shown them: the name of a call, or a scope
-        self._scopes: frozenset[str] = frozenset()  # those that the app has; empty if Slack did not say
         self._kind = ""  # of the channel, as the names of the scopes begin
         self._members: frozenset[str] = frozenset()
         self._members_until = 0.0
@@ -83,20 +87,20 @@ class Channel:
         try:
             answer = call(self._client.auth_test)
             said = [answer.get(name) for name in ("team_id", "user_id", "bot_id", "url")]
-            identity = Identity(*(str(part or "") for part in said))
+            if is_org_wide(answer):
+                raise SlackDown(ORG_WIDE)
+            identity = Identity(*map(str, [*said, answer.get("enterprise_id") or ""]))
             if not all(isinstance(part, str) and part for part in said):
                 raise SlackSilent("auth_test: the answer does not say who the app is", maybe_done=False)
         except ChannelError as error:
             if self.problem != str(error):
-                log.warning("slack=unreachable cause=%r", str(error))
+                log.warning("slack=unusable cause=%r", str(error))
             self.problem = str(error)
             return False
         if self.problem:
             log.info("slack=reached team=%s bot=%s", answer.get("team_id"), answer.get("bot_id"))
-        headers = {name.lower(): str(value) for name, value in answer.headers.items()}
-        scopes = headers.get("x-oauth-scopes", "").split(",")
-        self._scopes = frozenset(scope.strip() for scope in scopes) - {""}
         self.identity = identity
+        self.scopes = scopes_of(answer)
         self.problem = ""
         return True
 
@@ -106,18 +110,18 @@ class Channel:
         with self._lock:
             return list(dict.fromkeys(filter(None, self._problems.values())))
 
-    def check(self, also_needed: Collection[str]) -> None:
+    def check(self) -> None:
         """Ask Slack whether the channel can be used, and compare the app's scopes with those that it needs.
 
-        `also_needed` are the scopes that other parts of the app need. What is wrong is kept in `problems`.
+        What is wrong is kept in `problems`. The scopes by which people are known are the reviewers' affair.
         """
         with suppress(ChannelError):
             self._keep("conversations_info", self._problem_with_channel())
-        needed = {"chat:write", "commands", *also_needed}
+        needed = {"chat:write", "commands"}
         of_channels = {f"{kind}:{right}" for kind in ("channels", "groups") for right in ("history", "read")}
         needed |= {scope for scope in of_channels if scope.startswith(f"{self._kind}:")}
-        for scope in sorted(needed | of_channels if self._scopes else ()):
-            is_missing = scope in needed - self._scopes
+        for scope in sorted(needed | of_channels if self.scopes else ()):
+            is_missing = scope in needed - self.scopes
             self._keep(scope, NO_SCOPE.format(scope) if is_missing else "")
 
     def _problem_with_channel(self) -> str:
@@ -298,6 +302,11 @@ class Channel:
                 return
             cursor = following
         raise SlackSilent(f"{method.__name__}: more than {PAGES_MOST} pages", maybe_done=False)
+
+
+def is_org_wide(answer: SlackResponse) -> bool:
+    """Return whether the token is for an organization, and not for one workspace, by what auth.test says."""
+    return bool(answer.get("is_enterprise_install")) or str(answer.get("team_id")).startswith("E")
 
 
 def is_ts(value: object) -> bool:

@@ -1,15 +1,18 @@
 """Who may decide: the setting REVIEWERS, applied to people as Slack describes them.
 
+One person may have two ids, one in the workspace and one in the organization; they are compared by both.
+
 MayNot          this person may not decide
 ├── NotAMember  a guest, a bot, somebody deactivated or from another workspace
 ├── NotListed   a member whom REVIEWERS does not name
-├── NoAddress   a member without a confirmed email address that the app can see
+├── NoAddress   a member without an email address that counts
+├── NoScope     Slack shows this app nobody's email address, because a scope is missing
 └── Unknown     Slack did not say who this is, or who is in a user group that may decide
 """
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum, auto
 from typing import Any
 
@@ -17,12 +20,13 @@ from slack_sdk import WebClient
 
 import addresses
 from ledger.rows import Reviewer
-from workspace.slack_client import slack_error
+from workspace.slack_client import scopes_of, slack_error
 
 log = logging.getLogger(__name__)
 
 CACHED_SECONDS = 60.0
 PEOPLE_MOST = 1000  # so many are remembered at once
+EMAIL_SCOPE = "users:read.email"
 
 
 class Bar(Enum):
@@ -32,7 +36,6 @@ class Bar(Enum):
     BOT = auto()
     GUEST = auto()
     OTHER_WORKSPACE = auto()
-    NO_ADDRESS = auto()
 
 
 class MayNot(Exception):
@@ -48,24 +51,43 @@ class NotListed(MayNot):
 
 
 class NoAddress(MayNot):
-    """A member without a confirmed email address that the app can see."""
+    """A member without an email address that counts.
+
+    If REVIEWERS names the person or a user group, the address in their profile counts, and otherwise only one
+    that Slack has confirmed: nobody may become a reviewer by typing an address.
+    """
+
+
+class NoScope(MayNot):
+    """Slack shows this app nobody's email address, because a scope is missing."""
 
 
 class Unknown(MayNot):
     """Slack did not say who this is, or who is in a user group that may decide."""
 
 
-def barred(user: Mapping[str, Any], team_id: str) -> Bar | None:
-    """Return what keeps this person from deciding, or None. `user` is what Slack's users.info says."""
+def barred(user: Mapping[str, Any], team_id: str, enterprise_id: str = "") -> Bar | None:
+    """Return what keeps this person from deciding, or None. `user` is what Slack's users.info says.
+
+    The ids are those of the app's workspace and of its organization, which is empty if it has none.
+    """
     if user.get("deleted"):
         return Bar.DEACTIVATED
     if user.get("is_bot") or user.get("id") == "USLACKBOT":
         return Bar.BOT
     if any(user.get(flag) for flag in ("is_restricted", "is_ultra_restricted", "is_stranger")):
         return Bar.GUEST
-    if not team_id or user.get("team_id") != team_id:
-        return Bar.OTHER_WORKSPACE
-    return None if _confirmed_address(user) else Bar.NO_ADDRESS
+    return None if _is_in(user, team_id, enterprise_id) else Bar.OTHER_WORKSPACE
+
+
+def address_of(user: Mapping[str, Any]) -> str:
+    """Return the email address that this person's profile shows; empty if there is none."""
+    return str(_mapping(user, "profile").get("email") or "").strip()
+
+
+def confirmed_address_of(user: Mapping[str, Any]) -> str:
+    """Return the same address, unless Slack says that it is not confirmed."""
+    return "" if user.get("is_email_confirmed") is False else address_of(user)
 
 
 class Reviewers:
@@ -92,26 +114,61 @@ class Reviewers:
         self._addresses = {
             addresses.folded(part) for part in allowed if "@" in part and not part.startswith("@")
         }
+        self._scopes = {"users:read", EMAIL_SCOPE, *(["usergroups:read"] if self._group_ids else [])}
+        self._missing: list[str] = []
         self._people: dict[str, tuple[float, dict[str, Any]]] = {}
         self._members: dict[str, tuple[float, frozenset[str]]] = {}
 
-    @property
-    def scopes(self) -> set[str]:
-        """The scopes without which nobody can be checked."""
-        return {"users:read", "users:read.email"} | ({"usergroups:read"} if self._group_ids else set())
-
-    def check(self, user_id: str, team_id: str) -> Reviewer:
+    def check(self, user_id: str, team_id: str, enterprise_id: str = "") -> Reviewer:
         """Return the reviewer with this Slack user id. Raises MayNot if this person may not decide."""
         user = self._user(user_id)
-        if user.get("id") != user_id:
+        ids = _ids(user, enterprise_id)
+        if user_id not in ids:
             raise NotAMember  # the answer is about somebody else
-        if bar := barred(user, team_id):
-            raise NoAddress if bar is Bar.NO_ADDRESS else NotAMember
-        address = _confirmed_address(user)
-        if not self._is_listed(user_id, addresses.folded(address)):
-            raise NotListed if self._fresh_groups().keys() >= self._group_ids else Unknown
-        name = _profile(user).get("real_name") or user.get("real_name") or user.get("name") or user_id
-        return Reviewer(user_id, str(name), address)
+        if barred(user, team_id, enterprise_id):
+            raise NotAMember
+        address = address_of(user)
+        if not self._names(ids):
+            address = confirmed_address_of(user)
+            if not self._lists(addresses.folded(address)):
+                if not self._fresh_groups().keys() >= self._group_ids:
+                    raise Unknown
+                if address:
+                    raise NotListed
+        if not address:
+            raise NoScope if EMAIL_SCOPE in self._missing and not address_of(user) else NoAddress
+        name = _mapping(user, "profile").get("real_name") or user.get("real_name") or user.get("name")
+        return Reviewer(user_id, str(name or user_id), address)
+
+    def is_member(self, user_id: str, team_id: str, enterprise_id: str) -> bool:
+        """Return whether this is a full member of the app's workspace. Raises Unknown."""
+        user = self._user(user_id)
+        return user_id in _ids(user, enterprise_id) and barred(user, team_id, enterprise_id) is None
+
+    def ids(self, user_id: str, enterprise_id: str) -> frozenset[str]:
+        """Return the ids under which Slack may list this person. Raises Unknown."""
+        ids = _ids(self._user(user_id), enterprise_id)
+        return ids if user_id in ids else frozenset()
+
+    def learn_scopes(self, scopes: frozenset[str]) -> None:
+        """Keep in `problem` which scopes are missing among these, by which people are known.
+
+        An empty set means that Slack did not say which scopes the app has.
+        """
+        missing = sorted(self._scopes - scopes) if scopes else []
+        if missing and missing != self._missing:
+            log.warning("reviewers=unknown cause=missing_scope needed=%s", ",".join(missing))
+        self._missing = missing
+
+    @property
+    def problem(self) -> str:
+        """What keeps reviewers from being known, or an empty string."""
+        if not self._missing:
+            return ""
+        return (
+            f"the app cannot know who may decide without the scope {', '.join(self._missing)}. "
+            "Add it to the Slack app, and install the app again"
+        )
 
     def refresh(self) -> None:
         """Read who is in the user groups that REVIEWERS names. This is too slow to be done during a click."""
@@ -128,13 +185,13 @@ class Reviewers:
                 continue
             self._members[group_id] = (asked_at, members)
 
-    def _is_listed(self, user_id: str, address: str) -> bool:
-        """Return whether REVIEWERS names this person; the address is folded (see addresses.py)."""
-        if self._everybody or user_id in self._user_ids:
-            return True
-        if address in self._addresses or addresses.domain(address) in self._domains:
-            return True
-        return any(user_id in members for members in self._fresh_groups().values())
+    def _names(self, ids: Set[str]) -> bool:
+        """Return whether REVIEWERS names a person who has these ids, or a user group that lists them."""
+        return bool(ids & self._user_ids) or any(ids & members for members in self._fresh_groups().values())
+
+    def _lists(self, address: str) -> bool:
+        """Return whether REVIEWERS names this address or its domain; the address is folded."""
+        return self._everybody or address in self._addresses or addresses.domain(address) in self._domains
 
     def _fresh_groups(self) -> dict[str, frozenset[str]]:
         """Return the members of each user group that was read within CACHED_SECONDS."""
@@ -148,7 +205,9 @@ class Reviewers:
         if known and known[0] > now - CACHED_SECONDS:
             return known[1]
         try:
-            user = self._client.users_info(user=user_id).get("user")
+            answer = self._client.users_info(user=user_id)
+            user = answer.get("user")
+            self.learn_scopes(scopes_of(answer))
         except Exception as error:
             # Slack's refusal, its silence and its nonsense all leave the same doubt.
             log.warning("users_info=failed user=%s cause=%r", user_id, slack_error(error))
@@ -161,13 +220,26 @@ class Reviewers:
         return user
 
 
-def _confirmed_address(user: Mapping[str, Any]) -> str:
-    """Return the email address that Slack has confirmed for this person; empty if there is none."""
-    if user.get("is_email_confirmed") is False:
-        return ""
-    return str(_profile(user).get("email") or "").strip()
+def _is_in(user: Mapping[str, Any], team_id: str, enterprise_id: str) -> bool:
+    """Return whether this person is of the workspace, which need not be their first one."""
+    if not team_id:
+        return False
+    if user.get("team_id") == team_id:
+        return True
+    in_organization = _mapping(user, "enterprise_user")
+    teams = in_organization.get("teams") or user.get("teams")
+    is_ours = bool(enterprise_id) and in_organization.get("enterprise_id") == enterprise_id
+    return is_ours and isinstance(teams, list) and team_id in teams
 
 
-def _profile(user: Mapping[str, Any]) -> Mapping[str, Any]:
-    profile = user.get("profile")
-    return profile if isinstance(profile, Mapping) else {}
+def _ids(user: Mapping[str, Any], enterprise_id: str) -> frozenset[str]:
+    """Return the ids of this person, in the workspace and in the organization."""
+    in_organization = _mapping(user, "enterprise_user")
+    is_ours = bool(enterprise_id) and in_organization.get("enterprise_id") == enterprise_id
+    ids = user.get("id"), in_organization.get("id") if is_ours else None
+    return frozenset(each for each in ids if isinstance(each, str) and each)
+
+
+def _mapping(user: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = user.get(key)
+    return found if isinstance(found, Mapping) else {}

@@ -45,9 +45,21 @@ class SlackClient(WebClient):
         return {"status": answer.status, "headers": answer.headers, "body": text, "parsed_body": parsed}
 
 
+def scopes_of(answer: Any) -> frozenset[str]:
+    """Return the scopes that the app has, as each answer of Slack says; empty if this one does not."""
+    headers = {name.lower(): str(value) for name, value in dict(answer.headers).items()}
+    return frozenset(filter(None, map(str.strip, headers.get("x-oauth-scopes", "").split(","))))
+
+
 def slack_error(error: Exception) -> str:
-    """Return Slack's own name of an error, or the kind of error where Slack gave no answer."""
+    """Return Slack's own name of an error, or the kind of error where Slack gave no answer.
+
+    If a scope is missing, its name follows.
+    """
     if isinstance(error, CallFailed):
         return str(error)
     answer = getattr(error, "response", None)
-    return str(answer.get("error")) if answer is not None else type(error).__name__
+    if answer is None:
+        return type(error).__name__
+    needed = answer.get("needed")
+    return f"{answer.get('error')} needed={needed}" if needed else str(answer.get("error"))

@@ -50,6 +50,7 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     slack.rate_limits["conversations.history"] = 1, 3.0
     conveyor.fail("GET /exchange/authorization_request_queue", times=1, delay=3)
     slack.fail("apps.connections.open", times=3, status=503)
+    slack.enterprise_id, slack.is_org_wide = "E0ORG", True
     world.waits |= {"app.CONVEYOR": 1, "operations.health.FULL_SECONDS": 0.5}
     world.waits |= {"worker.refresh.REFRESH_SECONDS": 1.0, "worker.show.LONGEST_OUTAGE_PAUSE": 1.0}
     world.waits |= {"worker.show.SWEEP_SECONDS": 2.0}
@@ -58,6 +59,8 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     says("the socket")
     says("invalid_auth")
     says("503")
+    says("org-wide")
+    slack.is_org_wide = False
     says("the channel was not read yet")
     says("the app is not in the channel")
     says("was not read yet. Reading the channel back: ")
@@ -76,6 +79,10 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     conveyor.fail("GET /exchange/access_groups", times=1, delay=3)
     says("are all stuck")
     no_longer_says("are all stuck")
+    slack.scopes.discard("users:read.email")
+    says("users:read.email")
+    slack.scopes.add("users:read.email")
+    no_longer_says("users:read.email")
     slack.click(ANN, posted(world).ts, "approve")
     conveyor.fail("GET /exchange/authorizations", times=1, status=422, when=lambda sent: "status" in sent)
     says("who has signed it")

@@ -129,6 +129,7 @@ def test_being_missing_from_the_list_proves_nothing(town: World, grants: str) ->
 
 
 def test_it_costs_one_call_a_poll_at_most_however_long_the_list_is(town: World) -> None:
+    before = len(town.conveyor.exchanges)  # /rooms asks for grants as well
     for number in range(230):
         town.conveyor.approve_here(town.conveyor.ask(f"p{number}@many.example", status="approved"))
     cards = [gated(town, f"jane@list-{number}.example") for number in range(2)]
@@ -139,7 +140,7 @@ def test_it_costs_one_call_a_poll_at_most_however_long_the_list_is(town: World) 
             town.shows(request_of(card), "The NDA is signed.", 60)
     town.conveyor.honors_status = True
     with town.conveyor.lock:
-        calls = [exchange.call for exchange in town.conveyor.exchanges]
+        calls = [exchange.call for exchange in town.conveyor.exchanges[before:]]
     polls = [number for number, call in enumerate(calls) if call == QUEUE]
     assert max(calls[start:end].count(GRANTS) for start, end in pairwise(polls)) == 1
     assert max(int(each.request["page"]) for each in lists(town)) == 3

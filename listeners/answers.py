@@ -174,6 +174,7 @@ class Answers:
         return row.id if row else ""
 
     def _on_card(self, channel_id: str, ts: str) -> Row | None:
+        """Return the request whose current card this is, or None."""
         return self._ledger.decisions.find_by_card(self._channel.ids_of(channel_id), ts)
 
     def _is_told(self, body: Mapping[str, Any], answer: str | Message) -> bool:

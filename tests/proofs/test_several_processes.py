@@ -90,6 +90,21 @@ def decide(world: World, request_id: str, person: str) -> None:
     eventually(decided, 60, f"{request_id} is decided")
 
 
+def test_every_process_says_what_only_the_working_one_has_met(several: Make, tmp_path: Path) -> None:
+    replicas = several(f"sqlite:///{tmp_path}/shared.db", 2, QUICK)
+    world = replicas.world
+    world.slack.fail("chat.postMessage", None, body={"ok": False, "error": "restricted_action"})
+    request_id = world.conveyor.ask("jane@acme.com")
+
+    def reasons() -> list[list[str]]:
+        return [each.readiness()[1]["reasons"] for each in replicas.each]
+
+    eventually(lambda: all("may not post" in str(each) for each in reasons()))
+    world.slack.clear_faults()
+    clickable(world, request_id)
+    eventually(lambda: reasons() == [[], []])
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_processes_may_be_killed_at_random(several: Make, database_url: str, seed: int) -> None:

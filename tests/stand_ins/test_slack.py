@@ -446,6 +446,34 @@ def test_other_calls_are_limited_by_the_minute(
     call(slack, client)
 
 
+def test_a_workspace_may_limit_one_method_and_the_page_of_a_history(
+    slack: SlackStandIn, client: WebClient
+) -> None:
+    made = [post(client) for _ in range(3)]
+    slack.history_page = 2
+    slack.rate_limits["conversations.history"] = 2, 60.0
+    first = client.conversations_history(channel=CHANNEL, limit=999)
+    second = client.conversations_history(
+        channel=CHANNEL, limit=999, cursor=first["response_metadata"]["next_cursor"]
+    )
+    assert [each["ts"] for each in (*first["messages"], *second["messages"])] == made[::-1]
+    assert error_of(lambda: history(client)) == "ratelimited"
+    assert client.conversations_info(channel=CHANNEL)["ok"]
+
+
+@pytest.mark.parametrize("takes_former", [True, False])
+def test_a_channel_gets_another_id(slack: SlackStandIn, client: WebClient, takes_former: bool) -> None:
+    ts = post(client, blocks=[button()])
+    slack.move_channel("C0SHARED", takes_former)
+    if takes_former:
+        assert client.conversations_info(channel=CHANNEL)["channel"]["id"] == "C0SHARED"
+        assert client.chat_update(channel=CHANNEL, ts=ts, text="x")["channel"] == "C0SHARED"
+    else:
+        assert error_of(lambda: history(client)) == "channel_not_found"
+    assert client.conversations_history(channel="C0SHARED")["messages"][0]["ts"] == ts
+    assert [card.ts for card in slack.cards()] == [ts]
+
+
 def test_timestamps_differ_even_if_the_clock_stands_still(slack: SlackStandIn, client: WebClient) -> None:
     slack.now = lambda: 1_700_000_000.000123
     assert [post(client) for _ in range(2)] == ["1700000000.000123", "1700000000.000124"]

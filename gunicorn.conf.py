@@ -30,7 +30,7 @@ except SettingsError as error:
     print(*(f"- {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
     raise SystemExit(1) from None
 except LedgerError as error:
-    print(f"The app cannot start: {error}. Please look at DATABASE_URL.", file=sys.stderr)
+    print(f"The app cannot start: {error}. {error.fix}", file=sys.stderr)
     raise SystemExit(1) from None
 
 REQUEST_SECONDS = 2.0  # for a whole request to arrive; Slack itself gives up after three

@@ -1,11 +1,14 @@
 """The database under the ledger: short transactions, on SQLite or PostgreSQL, and a wake-up after each.
 
 LedgerError
-└── OddValue    the database is well, and does not take this value
+├── OddValue      the database is well, and does not take this value
+└── NotWritable   the ledger's file cannot be written by this user
 """
 
+import errno
 import logging
 import os
+import shlex
 import stat
 import threading
 from collections.abc import Iterator
@@ -35,11 +38,24 @@ POSTGRESQL_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_tran
 
 
 class LedgerError(Exception):
-    """The ledger cannot be read or written now. A commit whose answer was lost may have been made."""
+    """The ledger cannot be read or written now. A commit whose answer was lost may have been made.
+
+    `fix` says what to do if that keeps the app from starting.
+    """
+
+    fix = "Please look at DATABASE_URL."
 
 
 class OddValue(LedgerError):
     """The database is well and does not take this value."""
+
+
+class NotWritable(LedgerError):
+    """The ledger's file cannot be written by this user."""
+
+    def __init__(self, text: str, fix: str) -> None:
+        super().__init__(text)
+        self.fix = fix
 
 
 # The classes of PostgreSQL's errors that are about a value: data, constraints, and limits such as an index's.
@@ -177,9 +193,31 @@ def _make_private_file(path: str) -> None:
     try:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if places := _closed_places(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), places[0])
     except OSError as error:
-        raise LedgerError(f"the ledger's file cannot be written: {error.strerror}: {path}") from None
+        text = f"the ledger's file cannot be written: {error.strerror}: {path}"
+        is_right = isinstance(error, PermissionError)
+        raise NotWritable(text, how_to_own(path) if is_right else LedgerError.fix) from None
     _shut_others_out(os.path.realpath(path))
+
+
+def how_to_own(path: str) -> str:
+    """Return what lets this user write the ledger's file, in a sentence with the command."""
+    me = os.geteuid()
+    if foreign := [place for place in _closed_places(path) if os.stat(place).st_uid != me]:
+        return f"If that folder is only for the ledger, run this as root: chown {me} {shlex.join(foreign)}"
+    if own := _closed_places(path):
+        return f"Please run: chmod u+rwX {shlex.join(own)}"
+    folder = shlex.quote(str(Path(path).absolute().parent))
+    return f"Please run this as root: mkdir -p {folder} && chown {me} {folder}"
+
+
+def _closed_places(path: str) -> list[str]:
+    """Return the ledger's folder and files that are there and that this user may not write."""
+    file = Path(path).absolute()
+    places = [str(file.parent), *(f"{file}{ending}" for ending in ("", "-wal", "-shm"))]
+    return [place for place in places if os.path.exists(place) and not os.access(place, os.W_OK)]
 
 
 def _shut_others_out(path: str) -> None:

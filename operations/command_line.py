@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
     except LedgerError as error:
-        print(f"The ledger cannot be read: {error}. Please look at DATABASE_URL.", file=sys.stderr)
+        print(f"The ledger cannot be read: {error}. {error.fix}", file=sys.stderr)
     except ConveyorError as error:
         print(f"Conveyor cannot be read: {error}. `python app.py check` may tell more.", file=sys.stderr)
     except BrokenPipeError:

@@ -38,7 +38,6 @@ PAGES_MOST = 1000
 MEMBERS_PAGE = 1000
 MEMBERS_SECONDS = 60.0
 METADATA_TYPE = "conveyor_request"
-
 ORG_WIDE = "org-wide installation is not supported; install the app in one workspace"
 
 

@@ -1,6 +1,7 @@
 """The container's image and the files that start it: the Dockerfile is run, the others are parsed."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -69,6 +70,16 @@ for folder in {folders!r} + ["/app/data"]:
 """
     done = container.execute("python", "-c", script)
     assert done.stdout.decode().splitlines() == ["10001 1", "/app/data"], done.stderr
+
+
+@needs_image
+def test_a_volume_of_root_is_told_with_the_command(container: Container) -> None:
+    os.chown(container.volume, 0, 0)
+    assert container.world.launch().wait(timeout=60) == 1
+    assert "run this as root: chown 10001 /app/data\n" in container.world.log()
+    assert "DATABASE_URL" not in container.world.log()
+    os.chown(container.volume, 10001, 10001)
+    container.world.start()
 
 
 @needs_image

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from ledger.database import BUSY_SECONDS
 from sandbox.workspace import ANN
 from tests.support.steps import posted, request_of, writes
@@ -75,8 +77,37 @@ def test_read_only(world: World) -> None:
     world.stop()
     world.database.chmod(0o400)
     world.command = [*WITHOUT_RIGHTS, *COMMAND]
-    assert f"cannot be written: Permission denied: {world.database}" in refuses_to_start(world)
+    said = refuses_to_start(world)
+    assert f"cannot be written: Permission denied: {world.database}" in said
+    assert f"Please run: chmod u+rwX {world.database}" in said
     world.database.chmod(0o600)
+    world.start()
+    still_works(world, request_of(card))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away takes root")
+@pytest.mark.parametrize("given", ["folder", "file", "log"])
+def test_of_another_user(world: World, given: str) -> None:
+    """As an engine lays a volume, or as root leaves a restored backup."""
+    world.start()
+    card = posted(world)
+    world.stop()
+    place = {
+        "folder": world.database.parent,
+        "file": world.database,
+        "log": Path(f"{world.database}-wal"),
+    }[given]
+    place.touch()
+    mode = place.stat().st_mode
+    os.chown(place, 10001, 10001)
+    place.chmod(0o755 if given == "folder" else 0o644)
+    world.command = [*WITHOUT_RIGHTS, *COMMAND]
+    said = refuses_to_start(world)
+    assert f"cannot be written: Permission denied: {world.database}" in said
+    assert f"run this as root: chown 0 {place}\n" in said
+    assert "DATABASE_URL" not in said
+    os.chown(place, 0, 0)
+    place.chmod(mode)
     world.start()
     still_works(world, request_of(card))
 

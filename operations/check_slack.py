@@ -12,7 +12,7 @@ from deadline import CallFailed
 from operations.findings import BAD, GOOD, ODD, Finding, no_answer
 from operations.health import EVERYBODY_MAY_DECIDE
 from settings import Settings
-from workspace.channel import is_org_wide
+from workspace.channel import ORG_WIDE, is_org_wide
 from workspace.reviewers import Bar, address_of, barred, confirmed_address_of
 from workspace.slack_client import SlackClient
 from workspace.web_socket import SocketFailed, open_socket
@@ -90,11 +90,7 @@ class SlackCheck:
         team = str(answer.get("team_id") or "")
         self._enterprise_id = str(answer.get("enterprise_id") or "")
         if is_org_wide(answer) or not team:
-            yield (
-                BAD,
-                "Slack: the app is installed for a whole Enterprise organization, which it does not support. "
-                "Install it in the one workspace where people click, and take the token of that.",
-            )
+            yield BAD, f"Slack: {ORG_WIDE}."
             team = ""
         else:
             yield (

@@ -396,7 +396,7 @@ def test_an_installation_for_a_whole_organization_is_found(world: World) -> None
     world.slack.team_id = "E0GRID"
     said = run(world, "check", REVIEWERS=EVERY_KIND)[1]
     (line,) = problems(said)
-    assert line.startswith("✗ Slack: the app is installed for a whole Enterprise organization")
+    assert line.startswith("✗ Slack: org-wide installation is not supported")
     assert not lines_of(said, "Reviewers")
 
 

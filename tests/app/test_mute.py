@@ -129,7 +129,9 @@ def test_a_missing_scope_is_named(town: World, scope: str, is_private: bool, is_
     try:
         asked = len(town.slack.calls("conversations.info"))
         if is_needed:
-            eventually(lambda: reason(town, f"the scope {scope} is missing"))
+            of_people = scope.startswith("users:")
+            words = f"without the scope {scope}." if of_people else f"the scope {scope} is missing"
+            eventually(lambda: reason(town, words))
         eventually(lambda: len(town.slack.calls("conversations.info")) > asked + 2)
         assert (town.readiness()[0] == 503) is is_needed
     finally:

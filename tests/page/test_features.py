@@ -123,7 +123,8 @@ def test_a_card_shows_past_requests(sandbox: Sandbox, windows: Windows) -> None:
     day = r"\w+ \d+, \d{4}"
     remembered = (
         r"They wrote:May I\?"
-        r"When this came, 3 people at acme\.example had access; last active on DAY\. Open in the CRM"
+        r"When this came, 3 people at acme\.example had access; last active on DAY\."
+        r"Open in the CRM"
         r"second@acme\.example asked before; approved on DAY by @bob \(Bob Brown\), with Penetration test\."
         r"first@acme\.example asked before; rejected on DAY by @bob \(Bob Brown\); reason: Wrong company\."
         r"Access groups"

@@ -115,7 +115,7 @@ def test_a_group_that_is_renamed_has_its_name_everywhere(sandbox: Sandbox, windo
     expect(grant).to_contain_text("New name")
     expect(window.get_by_role("textbox", name="Name of the access group New name")).to_be_focused()
     window.get_by_role("button", name="Delete the access group New name").click()
-    expect(grant).to_have_text(re.compile("standard access$"))
+    expect(grant).to_have_text(re.compile("standard access(Sign the NDA)?$"))
 
 
 def test_an_app_that_has_ended_and_a_sandbox_that_has_stopped(

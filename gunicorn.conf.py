@@ -26,7 +26,7 @@ try:
     ledger.prepare()
     ledger.close()
 except SettingsError as error:
-    print("The app cannot start. Please mend these settings:", file=sys.stderr)
+    print("The app cannot start. Please fix these settings:", file=sys.stderr)
     print(*(f"- {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
     raise SystemExit(1) from None
 except LedgerError as error:

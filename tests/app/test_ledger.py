@@ -313,3 +313,11 @@ def test_the_error_of_a_busy_ledger_shows_no_values(ledger: Ledger, database_url
 
 def test_pauses_double_up_to_five_minutes() -> None:
     assert [pause(failures) for failures in (0, 1, 2, 8, 9, 10_000)] == [1, 2, 4, 256, 300, 300]
+
+
+def test_a_page_of_20000_requests_is_recorded(ledger: Ledger) -> None:
+    many = [asked(f"r{number}") for number in range(20_000)]
+    assert ledger.queue.record(many, 10.0) == 20_000
+    assert ledger.queue.record(many, 11.0) == 0
+    with ledger.database.read() as db:
+        assert db.scalar(text("SELECT count(*) FROM trail WHERE event = 'asked'")) == 20_000

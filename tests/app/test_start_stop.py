@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -158,8 +159,9 @@ def test_sigterm_finishes_a_running_decision_and_hands_over(world: World) -> Non
 def test_many_ctrl_c_end_the_app_in_order(world: World) -> None:
     world.start()
     assert world.process
-    for _ in range(50):
-        os.killpg(world.process.pid, signal.SIGINT)  # a terminal sends it to both processes
-        time.sleep(0.002)
+    with suppress(ProcessLookupError):  # it may end sooner than these
+        for _ in range(50):
+            os.killpg(world.process.pid, signal.SIGINT)  # a terminal sends it to both processes
+            time.sleep(0.002)
     world.process.wait(timeout=10)
     assert world.ledger("SELECT owner FROM lease") == [("",)]

@@ -369,6 +369,12 @@ def change_address(chaos: Chaos, which: int, how: int, number: int) -> None:
         chaos.conveyor.change_here(request_id, **changes[how % len(changes)])
 
 
+def move_channel(chaos: Chaos, number: int, _: int, __: int) -> None:
+    """The channel gets another id, as when it is shared; that happens once."""
+    if not chaos.slack.former_ids:
+        chaos.slack.move_channel(f"C0MOVED{number % 10}")
+
+
 def look_up_slowly(chaos: Chaos, much: int, how_long: int, _: int) -> None:
     """For a while, looking up the names of both services takes long, perhaps too long for any call."""
     begun = time.time()
@@ -444,6 +450,7 @@ EVENTS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "refuse messages": (2, refuse_messages),
     "lag behind": (2, lag_behind),
     "change address": (2, change_address),
+    "move channel": (1, move_channel),
     "look up slowly": (1, look_up_slowly),
     "stop service": (1, stop_service),
     "die": (3, die),

@@ -65,7 +65,7 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
         if last.what == STOP_TELLING or last.begun < world.ledger_lost_at or not _heard(last, *PROMISES):
             continue
         if end[0] > trail[last.trigger_id]:
-            if not any(at > last.begun for at in told):
+            if not any(at > last.begun for at in [*told, *_private_outcomes(world, user, deeds[0])]):
                 found.append(f"{name} was not told that it is decided")
         elif (user, request_id) not in watching:
             found.append(f"{name} is forgotten")
@@ -102,6 +102,17 @@ def _direct_messages(world: MortalWorld, user: str) -> list[tuple[float, str]]:
     with world.slack.lock:
         mine = [message for message in world.slack.messages if message.channel == f"D{user[1:]}"]
     return [(float(message.ts), message.text) for message in mine]
+
+
+def _private_outcomes(world: MortalWorld, user: str, deed: Deed) -> list[float]:
+    """Return when somebody was told the outcome in the channel, as where Slack refuses the direct message."""
+    with world.slack.lock:
+        mine = [private for private in world.slack.private if private.user == user]
+    return [
+        float(private.ts)
+        for private in mine
+        if private.text.partition(":")[0] in STATUSES_OF and _names(private.text, deed)
+    ]
 
 
 def _names(text: str, deed: Deed) -> bool:

@@ -44,6 +44,8 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "tell me": [(BOB, "reject what is watched")],
     "reminders": [(ANN, "approve late")],
     "nda": [(ANN, "approve and sign")],
+    "moved": [(ANN, "approve moved")],
+    "shorter": [(ANN, "approve refused")],
     "changed": [(ANN, "approve changed")],
     "unheard": [(ANN, "approve unheard")],
     "three clicks": [(ANN, "approve"), (BOB, "approve"), (ANN, "approve")],

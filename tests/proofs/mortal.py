@@ -381,6 +381,19 @@ def approve_and_sign(world: MortalWorld, user: str, request_id: str, ts: str) ->
         world.sign(eventually(granted, 5)[0])
 
 
+def approve_moved(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve after the channel got another id, as when it is shared; that happens only once."""
+    if not world.slack.former_ids:
+        world.slack.move_channel("C0MOVED")
+    approve(world, user, request_id, ts)
+
+
+def approve_refused(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve while Slack does not take the card that says so, so that a shorter one has to."""
+    world.slack.fail("chat.update", body={"ok": False, "error": "msg_blocks_too_long"})
+    approve(world, user, request_id, ts)
+
+
 def approve_changed(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Approve while the request gets another address in Conveyor; that happens only once."""
     email = str(world.conveyor.requests[request_id]["email"])
@@ -416,6 +429,8 @@ ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
     "reject what is watched": reject_watched,
     "approve late": approve_late,
     "approve and sign": approve_and_sign,
+    "approve moved": approve_moved,
+    "approve refused": approve_refused,
     "approve changed": approve_changed,
     "approve unheard": approve_unheard,
 }

@@ -76,12 +76,10 @@ class Sockets:
             failures += 1
             opened_at = time.monotonic()
             try:
-                connection = open_socket(self._client, self._app_token)
+                self._use(open_socket(self._client, self._app_token))
             except SocketFailed as error:
                 if not self._open:
                     self._lost(f"the socket does not open: {error}")
-                continue
-            self._use(connection)
 
     def _pause(self, failures: int) -> bool:
         """Wait after so many attempts in a row, and return whether the app stops meanwhile."""
@@ -90,13 +88,27 @@ class Sockets:
             return self._changed.wait_for(lambda: self._stopping, seconds)
 
     def _use(self, connection: ClientConnection) -> None:
+        """Read the frames of this socket from now on. Raises SocketFailed if there is no thread for that."""
+        reader = threading.Thread(target=self._read, args=(connection,), name="frames", daemon=True)
         with self._changed:
             self._wanted = False
             self._open.add(connection)
+        try:
+            reader.start()
+        except RuntimeError:
+            self._close(connection)
+            self._want_another()
+            raise SocketFailed("there is no thread to read it") from None
         if self.problem:
             log.info("socket=open")
         self.problem = ""
-        threading.Thread(target=self._read, args=(connection,), name="frames", daemon=True).start()
+
+    def _close(self, connection: ClientConnection) -> bool:
+        """Close this socket, and return whether no other is open."""
+        connection.close()
+        with self._changed:
+            self._open.discard(connection)
+            return not self._open
 
     def _lost(self, problem: str) -> None:
         if problem != self.problem:
@@ -104,9 +116,9 @@ class Sockets:
         self.problem = problem
 
     def _read(self, connection: ClientConnection) -> None:
-        """Read the frames of one socket until it closes."""
+        """Read the frames of one socket until it closes. However that ends, a socket is open afterward."""
         asked_to_change = False
-        with suppress(ConnectionClosed, OSError):
+        try:
             for text in connection:
                 frame = frame_of(text)
                 if frame.get("type") == "disconnect":
@@ -115,10 +127,12 @@ class Sockets:
                 elif "envelope_id" in frame and not self._stopping:
                     with suppress(RuntimeError):  # the app stops at this moment
                         self._clicks.submit(self._answer, connection, frame)
-        connection.close()
-        with self._changed:
-            self._open.discard(connection)
-            is_last = not self._open
+        except (ConnectionClosed, OSError):
+            pass  # what follows tells it
+        except Exception:
+            # A bug must not leave a socket open that nobody reads: no click would arrive, and all look well.
+            log.exception("socket=failed")
+        is_last = self._close(connection)
         if is_last and not self._stopping:
             self._lost("Slack closed the socket" if asked_to_change else "the socket was cut")
         if is_last or not asked_to_change:

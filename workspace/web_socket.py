@@ -52,7 +52,7 @@ def open_socket(client: WebClient, app_token: str) -> ClientConnection:
         raise SocketFailed(_cause(error)) from None
     try:
         hello = frame_of(connection.recv(timeout=OPEN_SECONDS))
-    except Exception:
+    except Exception:  # whatever came instead, it was no hello
         hello = {}
     if hello.get("type") != "hello":
         connection.close()
@@ -77,7 +77,7 @@ def _address(client: WebClient, app_token: str) -> str:
         raise SocketFailed(f"apps.connections.open says {said}") from None
     except CallFailed as error:
         raise SocketFailed(f"apps.connections.open: {error}") from None
-    except Exception as error:
+    except Exception as error:  # Slack's library lets many kinds out
         raise SocketFailed(f"apps.connections.open: {type(error).__name__}") from None
     if not isinstance(url, str) or not url.startswith(("wss://", "ws://")):
         raise SocketFailed("apps.connections.open gave no address")

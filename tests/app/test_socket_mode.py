@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -13,6 +14,7 @@ import requests
 from sandbox.workspace import ANN, BOB, SAM
 from tests.support.steps import posted, request_of, writes
 from tests.support.world import World, eventually
+from workspace.web_socket import frame_of
 
 
 @pytest.fixture
@@ -189,6 +191,26 @@ def test_a_click_in_several_frames_counts(world: World) -> None:
     world.slack.link.frames = 3
     assert world.slack.click(ANN, card.ts, "approve").status == 200
     world.shows(request_of(card), "Approved by")
+
+
+def stumble(text: str | bytes) -> dict[str, Any]:
+    """Fail on one kind of frame, as a bug in reading frames would."""
+    if "stumble" in str(text):
+        raise KeyError("a bug")
+    return frame_of(text)
+
+
+def test_a_bug_in_reading_frames_leaves_no_socket_that_nobody_reads(world: World) -> None:
+    world.waits["listeners.sockets.frame_of"] = stumble
+    world.start()
+    card = posted(world)
+    before = len(world.slack.calls("apps.connections.open"))
+    world.slack.link.send_raw('{"type": "stumble"}')
+    eventually(lambda: len(world.slack.calls("apps.connections.open")) > before)
+    eventually(world.serves)
+    eventually(lambda: world.slack.click(ANN, card.ts, "approve").status == 200)
+    world.shows(request_of(card), "Approved by")
+    assert "socket=failed" in world.log()
 
 
 class Relay:

@@ -29,7 +29,7 @@ from ledger.rows import json_of
 log = logging.getLogger(__name__)
 
 # A click may wait for both, for its turn among the threads of this process and for a file that is locked from
-# outside, and is to be answered within Slack's three seconds all the same.
+# outside, and still has to be answered within Slack's three seconds.
 TURN_SECONDS = 1.2
 BUSY_SECONDS = 0.8
 PREPARE_SECONDS = 20  # while others that start do the same

@@ -152,7 +152,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Note:
-    """A reply that is to be sent into the thread of a request's card, or to a person about that request."""
+    """A reply to send into the thread of a request's card, or to a person about that request."""
 
     number: int
     request_id: str

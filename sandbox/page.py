@@ -202,7 +202,7 @@ class Page:
         for found, _, exchange in self._exchanges():
             if found == key:
                 return {"path": exchange.path, "request": exchange.request, "response": exchange.response}
-        return {"problem": "This exchange is not kept any more."}
+        return {"problem": "This exchange is not kept anymore."}
 
     def search(self, person: str, query: str) -> list[str]:
         """Return the timestamps of the messages that this person finds, newest first."""
@@ -346,7 +346,7 @@ class Page:
 
 def _get_or_refuse(things: Mapping[str, T], key: str) -> T:
     if key not in things:
-        raise Refused("that is not there any more")
+        raise Refused("that is not there anymore")
     return things[key]
 
 

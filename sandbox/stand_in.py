@@ -310,7 +310,7 @@ class StandIn:
         return Fault(times=0)
 
     def _make_reply(self, incoming: Incoming, fault: Fault, stopping: threading.Event) -> Reply | None:
-        """Return the answer, or None if the connection is to be dropped without one."""
+        """Return the answer, or None to drop the connection without one."""
         if (fault.delay and stopping.wait(fault.delay)) or fault.drop == "before":
             return None
         reply = Reply(fault.body, fault.status or 200, fault.headers)

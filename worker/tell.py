@@ -69,7 +69,7 @@ class Tell:
         elif not row.card_ts:
             raise CardRefused("its request has no card")
         elif not self.channel.reply(row, message):
-            # It was said all the same, and names the customer. To draw the card finds out if that is gone.
+            # It was said all the same, and names the customer. Drawing the card shows whether it is gone.
             log.warning("request=%s note=%r user=%s card=missing", row.id, note.kind, note.person_id)
             self.ledger.redraw(row.id, now)
 

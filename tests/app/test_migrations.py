@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from ledger.database import Database, LedgerError
 from ledger.tables import METADATA
@@ -108,9 +108,9 @@ def test_a_failed_upgrade_leaves_each_kind_of_database_as_it_was(
         with database.read() as db:
             before = MigrationContext.configure(db).get_current_heads()
 
-        def upgrade(db: object) -> None:
-            db.execute(text("ALTER TABLE requests ADD COLUMN favorite TEXT"))  # type: ignore[attr-defined]
-            db.execute(text("UPDATE requests SET nothing = 1"))  # type: ignore[attr-defined]
+        def upgrade(db: Connection) -> None:
+            db.execute(text("ALTER TABLE requests ADD COLUMN favorite TEXT"))
+            db.execute(text("UPDATE requests SET nothing = 1"))
 
         monkeypatch.setattr(module, "upgrade", upgrade)
         with pytest.raises(LedgerError, match="the ledger failed"):

@@ -50,7 +50,9 @@ def test_a_card_that_slack_refuses_comes_shorter_and_works(world: World, error: 
     assert len(re.findall(f"level=WARNING .*card=shorter .*{error}", world.log())) == 1
     assert "secret-of-acme" not in world.log()
     world.slack.click(BOB, card.ts, "reject")
-    assert "secret-of-acme" not in str(world.slack.open_view(BOB).blocks)  # type: ignore[union-attr]
+    view = world.slack.open_view(BOB)
+    assert view
+    assert "secret-of-acme" not in str(view.blocks)
     world.slack.submit(BOB, values={"reason": "not now"})
     in_short(world, request_id, "rejected")
     assert "not now" in world.slack.text_of(card)

@@ -141,7 +141,7 @@ def perform(run: Run, folder: Path) -> list[str]:
             stage.play()
             found = stage.broken()
             if stage.is_clickable():
-                found.append("the request cannot be decided any more")
+                found.append("the request cannot be decided anymore")
     except AssertionError as error:
         found = [*stage.found, str(error)]
     finally:

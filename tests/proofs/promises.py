@@ -49,7 +49,7 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
         told = [at for at, text in _direct_messages(world, user) if _names(text, deeds[0])]
         closed = sum(world.closings(request_id, status) for status in ("approved", "ignored", None))
         revoked = sum((deed.request_id, deed.what) == (request_id, "revoke") for deed in world.deeds)
-        # Where the NDA is to be signed, they are told once more.
+        # Where the customer has to sign the NDA, they are told once more.
         gated = [each for each in world.approvals(request_id) if not each.nda_bypass]
         signatures = sum(addresses.same(deeds[0].about, email) for email in world.signers())
         most = min(len(tells) + len(gated), closed + revoked + signatures) + _repeats(

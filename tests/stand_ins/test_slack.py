@@ -922,7 +922,7 @@ def test_delays_come_before_or_after_the_work(slack: SlackStandIn, client: WebCl
     with pytest.raises(TimeoutError):
         post(slow, "later")
     assert slack.messages == []
-    assert slack.wait_for(slack.cards)[0].text == "later", "the work is done though nobody waits any more"
+    assert slack.wait_for(slack.cards)[0].text == "later", "the work is done though nobody waits anymore"
     slack.fail("chat.postMessage", delay_after=0.4)
     with pytest.raises(TimeoutError):
         post(slow, "at once")

@@ -220,7 +220,7 @@ def serve(start: Start) -> None:
     for name, value in start.waits.items():
         module, _, constant = name.rpartition(".")
         found = importlib.import_module(module)
-        assert hasattr(found, constant), f"{name} does not exist any more"
+        assert hasattr(found, constant), f"{name} does not exist anymore"
         setattr(found, constant, value)
     if start.events or start.kill or start.stop:
         Events(start).watch()

@@ -294,8 +294,15 @@ class _Adapter(HTTPAdapter):
 
 @cache
 def trusted_certificates() -> ssl.SSLContext:
-    """Return the context for every TLS connection of the app: it demands a certificate that is trusted."""
+    """Return the context for every TLS connection of the app: it demands a certificate that is trusted.
+
+    Those of the system are trusted, which OpenSSL takes from SSL_CERT_FILE where that is set, and with them
+    those of REQUESTS_CA_BUNDLE, or else of certifi. Raises CallFailed.
+    """
     context = ssl.create_default_context()
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
-    context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
+    try:
+        context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
+    except OSError:  # ssl.SSLError is one as well
+        raise CallFailed("what REQUESTS_CA_BUNDLE names cannot be read as certificates", sent=False) from None
     return context

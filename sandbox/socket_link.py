@@ -6,6 +6,7 @@ It transports envelopes and their answers, and must not look into their payloads
 import json
 import secrets
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -22,6 +23,7 @@ class SocketLink:
 
     def __init__(self) -> None:
         self.says_hello = True
+        self.tls: ssl.SSLContext | None = None
         self.frames = 1  # in how many frames an envelope is sent
         self._server: Server | None = None
         self._tickets: set[str] = set()
@@ -35,10 +37,10 @@ class SocketLink:
         with self._changed:
             self._tickets.add(ticket)
             if self._server is None:
-                self._server = serve(self._handle_connection, "127.0.0.1", 0)
+                self._server = serve(self._handle_connection, "127.0.0.1", 0, ssl=self.tls)
                 threading.Thread(target=self._server.serve_forever, daemon=True).start()
             port = self._server.socket.getsockname()[1]
-        return f"ws://127.0.0.1:{port}/link/?ticket={ticket}"
+        return f"{'wss' if self.tls else 'ws'}://127.0.0.1:{port}/link/?ticket={ticket}"
 
     def stop(self) -> None:
         with self._changed:

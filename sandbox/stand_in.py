@@ -7,6 +7,7 @@ listen on no address but 127.0.0.1, and must put no secret into the log.
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -153,11 +154,13 @@ class StandIn:
         """Do what the request asks and return the answer. The caller holds the lock."""
         raise NotImplementedError
 
-    def serve(self, port: int = 0) -> None:
+    def serve(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         """Start to answer on 127.0.0.1, on this port or any free one, and set `url`."""
         self._stopping = threading.Event()
-        server = make_server("127.0.0.1", port, self._flask, threaded=True, request_handler=QuietHandler)
-        self._server, self.url = server, f"http://127.0.0.1:{server.port}"
+        server = make_server(
+            "127.0.0.1", port, self._flask, threaded=True, request_handler=QuietHandler, ssl_context=tls
+        )
+        self._server, self.url = server, f"{'https' if tls else 'http'}://127.0.0.1:{server.port}"
         self._thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True)
         self._thread.start()
 

@@ -86,6 +86,8 @@ def _address(client: WebClient, app_token: str) -> str:
 
 def _cause(error: Exception) -> str:
     """Return why a connection could not be made, without any part of an address."""
+    if isinstance(error, CallFailed):
+        return str(error)
     if isinstance(error, InvalidStatus):
         return f"the server answered {error.response.status_code} instead of opening a WebSocket"
     if isinstance(error, (InvalidProxy, ProxyError)):

@@ -20,6 +20,7 @@ from operations import check_slack
 from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN, BOB, GUS, manifest_scopes
 from tests.requirements import needs
+from tests.support.certificates import certify, server_context
 from tests.support.container import Container, needs_image
 from tests.support.postgres import Postgres
 from tests.support.raw_peer import RawPeer, saying
@@ -486,26 +487,7 @@ def test_a_proxy_that_refuses_is_named_without_its_password(world: World, peer: 
 
 @needs("openssl")
 def test_a_certificate_that_is_not_trusted_is_named_as_one(world: World, tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-    ]
-    subprocess.run(
-        [*make, "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context = server_context(*certify(tmp_path, "localhost"))
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def shake_hands() -> None:
@@ -525,3 +507,18 @@ def test_a_certificate_that_is_not_trusted_is_named_as_one(world: World, tmp_pat
     assert of_socket.startswith("✗ Socket: the certificate was not accepted.")
     assert f"no answer from {url}: the certificate was not accepted." in of_conveyor
     assert "REQUESTS_CA_BUNDLE" in of_conveyor
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_trusted_certificates_that_cannot_be_read_are_named(
+    world: World, tmp_path: Path, content: str | None
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_text(content)
+    settings = {"REQUESTS_CA_BUNDLE": str(bundle), "SLACK_APP_TOKEN": world.slack.app_token}
+    world.slack.fail("apps.connections.open", body={"ok": True, "url": "wss://localhost:1/"})
+    said = run(world, "check", CONVEYOR_API_URL="https://localhost:1/", **settings)[1]
+    of_socket, of_conveyor = problems(said)
+    for line in (of_socket, of_conveyor):
+        assert "what REQUESTS_CA_BUNDLE names cannot be read as certificates" in line

@@ -7,6 +7,7 @@ from pathlib import Path
 import requests
 
 from tests.requirements import find
+from tests.support.certificates import certify
 from tests.support.world import ROOT, eventually, free_port
 
 ADDRESS = "conveyor.example.com"
@@ -26,7 +27,7 @@ class Nginx:
         self.command = [program, "-c", str(self.main), "-e", str(folder / "error.log")]
         self._process: subprocess.Popen[bytes] | None = None
         self._write_main()
-        self._certify()
+        certify(folder, ADDRESS)
 
     def install(self, text: str | None = None) -> None:
         """Put the site's configuration where nginx reads it."""
@@ -85,9 +86,3 @@ include {self.folder}/conf.d/*.conf;
 }}
 """
         )
-
-    def _certify(self) -> None:
-        subject = ["-subj", f"/CN={ADDRESS}", "-addext", f"subjectAltName=DNS:{ADDRESS},IP:127.0.0.1"]
-        files = ["-keyout", str(self.folder / "privkey.pem"), "-out", str(self.folder / "fullchain.pem")]
-        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        subprocess.run([*make, *subject, *files], check=True, capture_output=True)

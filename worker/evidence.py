@@ -85,7 +85,14 @@ class Evidence:
     def grants(self, row: Row, request: AuthorizationRequest | None = None) -> list[Authorization]:
         """Return what this customer was granted in this Trust Center, latest change first."""
         email = request.email if request else row.email  # Conveyor's spelling, if that is known
-        return [each for each in self.conveyor.authorizations(email) if each.is_in(row.dataroom_id)]
+        return of_trust_center(row, self.conveyor.authorizations(email))
+
+
+def of_trust_center(row: Row, grants: list[Authorization]) -> list[Authorization]:
+    """Return those that may be for the Trust Center of the request, or of the access that it was granted."""
+    rooms = (each.dataroom_id for each in grants if each.id == row.authorization_id)
+    room = row.dataroom_id or next(rooms, "")
+    return [each for each in grants if each.is_in(room)]
 
 
 def may_be_of(row: Row, granted: Authorization) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from conveyor_client import GATED, ConveyorClient, ConveyorError, Unavailable
 from ledger.gated import Gated as Record
+from worker.evidence import of_trust_center
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Gated:
         row = self.record.find(request_id)
         if row is None or not row.is_gated:
             return
-        grants = [each for each in self.conveyor.authorizations(row.email) if each.is_in(row.dataroom_id)]
+        grants = of_trust_center(row, self.conveyor.authorizations(row.email))
         status = next((each.status for each in grants if each.id == row.authorization_id), "")
         is_over = status == "revoked" and all(each.status == "revoked" for each in grants)
         if status == "authorized" and self.record.signed(row, self.clock()):

@@ -767,6 +767,21 @@ def test_a_revocation_stays_within_its_trust_center(scene: Scene) -> None:
     assert scene.conveyor.authorizations[other]["status"] == "gated"
 
 
+def test_a_revocation_of_a_request_without_a_trust_center_stays_where_access_was_given(scene: Scene) -> None:
+    other = other_grant(scene, dataroom_id="room-2")
+    scene.conveyor.requests[scene.request_id]["dataroom_id"] = None
+    scene.ledger.queue.record([scene.decide.conveyor.request(scene.request_id)], scene.now)
+    assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, "t1", scene.now, groups=[], reason="")
+    assert scene.step().state == "approved"
+    assert scene.row.dataroom_id == ""
+    own = scene.row.authorization_id
+    scene.conveyor.authorizations[own]["dataroom_id"] = "room-1"
+    scene.revoke()
+    assert scene.step().state == "revoked"
+    assert scene.conveyor.authorizations[own]["status"] == "revoked"
+    assert scene.conveyor.authorizations[other]["status"] == "gated"
+
+
 def test_two_404s_count_only_one_right_after_the_other(scene: Scene) -> None:
     scene.claim()
     scene.conveyor.fail(READ, status=404)

@@ -113,6 +113,7 @@ class Authorization:
 
     `groups` is None if the answer does not list them. `ends` is the last day (YYYY-MM-DD), empty if access
     does not end, or None if the answer does not say. `request_id` is empty if the answer names no request.
+    Times are in seconds since 1970, or 0.0 if Conveyor gives none.
     """
 
     id: str
@@ -123,6 +124,7 @@ class Authorization:
     updated_at: float
     ends: str | None = None
     request_id: str = ""
+    created_at: float = 0.0
 
     def is_in(self, dataroom_id: str) -> bool:
         """Return whether it may be for this Trust Center: one that is not known may be the same."""
@@ -455,6 +457,7 @@ def _read_authorization(item: object) -> Authorization | None:
         updated_at=_seconds(item.get("updated_at")),
         ends=_last_day_of(item),
         request_id=_text_of(item.get("request_id")),
+        created_at=_seconds(item.get("created_at")),
     )
 
 

@@ -25,6 +25,11 @@ def clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
+def counted(number: int, what: str) -> str:
+    """Return "1 card" or "2 cards"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def printable(text: str) -> str:
     """Return the text with each character that cannot be seen spelled out, such as `\\u200b` or `\\n`."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

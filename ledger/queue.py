@@ -14,10 +14,11 @@ from ledger.database import OddValue
 from ledger.rows import Row, row_of
 from ledger.states import SETTLED, State
 from ledger.tables import REQUESTS
-from ledger.trail import LOG, line, log_event
+from ledger.trail import LOG, first_start, line, log_event
 
 log = logging.getLogger(__name__)
 
+BEFORE = "before the first start"  # what the trail says of a request that came then
 DETAILS = ("email", "message", "dataroom_id", "link", "crm_link")
 KNOWN = select(REQUESTS.c.id, REQUESTS.c.round, REQUESTS.c.state, *(REQUESTS.c[name] for name in DETAILS))
 
@@ -59,7 +60,10 @@ class Queue(Changes):
         values = [{**fresh(request.id, now), **said(request, now)} for request in requests]
         with self._database.write() as db:
             db.execute(self._database.insert_if_absent(REQUESTS), values)
-            db.execute(LOG, [line(now, "asked", request.id, 1) for request in requests])
+            started = first_start(db)
+            early = {each.id: BEFORE for each in requests if 0.0 < each.received_at < started}
+            asked = [line(now, "asked", each.id, 1, detail=early.get(each.id, "")) for each in requests]
+            db.execute(LOG, asked)
 
     def _update(self, row: Any, now: float, requests: Sequence[AuthorizationRequest]) -> None:
         """Keep what Conveyor says about a waiting request now. The trail says so if it is somebody else's.

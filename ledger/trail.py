@@ -13,6 +13,7 @@ from ledger.tables import NOTES, TRAIL, WATCHERS
 # Kinds of notes that are no answer to a decision: a message about missing requests, an answer to somebody who
 # wanted to be told, a reminder.
 OUTAGE, OUTCOME, REMINDER = "outage", "outcome", "reminder"
+START = "start"  # of a process, as an event of the trail
 
 LOG = TRAIL.insert()
 
@@ -58,6 +59,12 @@ def line(
         "detail": detail,
         "trigger_id": trigger_id or None,
     }
+
+
+def first_start(db: Connection) -> float:
+    """Return when the app first started with this ledger, in seconds since 1970, or 0.0 if it never did."""
+    starts = select(TRAIL.c.at).where(TRAIL.c.event == START).order_by(TRAIL.c.number).limit(1)
+    return float(db.scalar(starts) or 0.0)
 
 
 def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:

@@ -6,7 +6,7 @@ from ledger.changes import AT_ONCE, MANY_FAILURES, ROWS, Changes, addressed, red
 from ledger.rows import row_of
 from ledger.states import OPEN, SETTLED, State
 from ledger.tables import REQUESTS
-from ledger.trail import REMINDER, add_note, log_event
+from ledger.trail import REMINDER, START, add_note, log_event
 
 REMIND_AT_ONCE = 100
 
@@ -55,7 +55,7 @@ class Upkeep(Changes):
 
     def record_start(self, owner: str, now: float) -> None:
         with self._database.write() as db:
-            log_event(db, now, "start", detail=owner)
+            log_event(db, now, START, detail=owner)
 
     def shortened(self, since: float, most: int = 20) -> list[str]:
         """Return the ids of requests that have only a shorter card and are open, or were until recently."""

@@ -17,7 +17,8 @@ from conveyor_client import Authorization, ConveyorClient
 from ledger.database import Database
 from ledger.states import State
 from ledger.tables import REQUESTS, TRAIL
-from text import printable
+from ledger.trail import first_start
+from text import counted, printable
 
 COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
 AT_A_TIME = 500
@@ -49,18 +50,26 @@ def export(ledger: Database, format: str, since: float, out: TextIO) -> None:
 
 
 def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
-    """Write how Conveyor and the ledger differ, and return the exit status: 1 if they do, else 0."""
+    """Write how Conveyor and the ledger differ, and return the exit status: 1 if they do, else 0.
+
+    Access from before the app's first start is counted, and is no difference.
+    """
     decided = _decided(ledger)
     today = datetime.now(UTC).date().isoformat()
     active: defaultdict[str, list[Authorization]] = defaultdict(list)
+    earlier: set[str] = set()  # those who had access before anybody could decide here
     found: list[str] = []
+    with ledger.read() as db:
+        started_at = first_start(db)
     for granted in conveyor.every_authorization():
         if granted.status == "revoked":
             continue
         address = addresses.folded(granted.email)
         active[address].append(granted)
         here = {each.state for each in decided[address] if granted.is_in(each.dataroom_id)}
-        if not here & MAY_HAVE_ACCESS:
+        if not here and 0.0 < granted.created_at < started_at:
+            earlier.add(address)
+        elif not here & MAY_HAVE_ACCESS:
             why = "was revoked here" if State.REVOKED in here else "this ledger does not know of an approval"
             found.append(f"{granted.email} has access in Conveyor ({granted.id}), but {why}.")
     ignored = {request.id for request in conveyor.ignored_requests()}
@@ -76,7 +85,10 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
                 found.append(f"{where}, but is not ignored in Conveyor.")
     for difference in found:
         out.write(printable(difference) + "\n")
-    out.write(f"{len(found)} differences.\n" if found else "Conveyor and the ledger agree.\n")
+    if earlier:
+        first = f"the app's first start on {datetime.fromtimestamp(started_at, UTC):%Y-%m-%d}"
+        out.write(f"Not compared: {counted(len(earlier), 'customer')} who had access before {first}.\n")
+    out.write(f"{counted(len(found), 'difference')}.\n" if found else "Conveyor and the ledger agree.\n")
     return 1 if found else 0
 
 

@@ -14,7 +14,7 @@ from operations.check_ledger import ledger_findings
 from operations.check_slack import SlackCheck
 from operations.findings import BAD, GOOD, ODD, Finding, no_answer
 from settings import Settings, SettingsError, load
-from text import printable
+from text import counted, printable
 
 QUEUE, COMPANIES = "read the queue", "read what is known about companies"
 NOTHING = "00000000-0000-0000-0000-000000000000"
@@ -26,13 +26,9 @@ def run(out: TextIO) -> int:
     for mark, line in _findings():
         print(f"{mark} {printable(line)}", file=out, flush=True)
         counts[mark] += 1
-    warnings, problems = _counted(counts[ODD], "warning"), _counted(counts[BAD], "problem")
+    warnings, problems = counted(counts[ODD], "warning"), counted(counts[BAD], "problem")
     print(f"{counts[GOOD]} fine, {warnings}, {problems}", file=out, flush=True)
     return int(counts[BAD] > 0)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _findings() -> Iterator[Finding]:

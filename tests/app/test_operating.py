@@ -183,6 +183,30 @@ def test_reconciling_finds_what_was_not_decided_here(world: World) -> None:
     assert "Traceback" not in said
 
 
+def test_what_was_before_the_first_start_is_named_as_such(world: World) -> None:
+    old = world.conveyor.ask("eve@elsewhere.example", "x")
+    world.conveyor.approve_here(old)
+    waiting = world.conveyor.ask("wendy@waiting.example", "x")
+    world.start()
+    clickable(world, waiting)
+    approved, rejected = decide_some(world)
+    status, said = run(world, "audit", "reconcile")
+    assert (status, said.splitlines()[1:]) == (0, ["Conveyor and the ledger agree."])
+    assert said.startswith("Not compared: 1 customer who had access before the app's first start on ")
+    trail = world.ledger("SELECT request_id, detail FROM trail WHERE event = 'asked'")
+    assert sorted(trail) == sorted([(waiting, "before the first start"), (approved, ""), (rejected, "")])
+    world.slack.click(ANN, clickable(world, waiting).ts, "approve")
+    card = world.shows(waiting, "Approved by")
+    world.slack.click(ANN, card.ts, "more", value="revoke")
+    world.shows(waiting, "Revoked by")
+    grant = next(g for g in world.conveyor.authorizations.values() if g["email"] == "wendy@waiting.example")
+    grant["status"] = "authorized"
+    grant["created_at"] = grant["updated_at"] = "2020-01-01T00:00:00Z"
+    status, said = run(world, "audit", "reconcile")
+    assert status == 1
+    assert "but was revoked here." in said
+
+
 def test_access_without_a_trust_center_may_be_what_was_approved_here(world: World) -> None:
     world.start()
     approved, _ = decide_some(world)

@@ -1,4 +1,5 @@
-FROM python:3.11-slim
+# Pinned by its digest, so that a build does not change by itself: `docker pull python:3.13-slim` tells a newer one.
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
@@ -13,5 +14,5 @@ USER 10001
 VOLUME /app/data
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
-  CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '8080') + '/healthz', timeout=4)"]
+  CMD ["python", "-c", "import http.client, os; app = http.client.HTTPConnection('127.0.0.1:' + os.environ.get('PORT', '8080'), timeout=4); app.request('GET', '/healthz'); raise SystemExit(app.getresponse().status != 200)"]
 CMD ["python", "app.py"]

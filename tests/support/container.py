@@ -51,9 +51,11 @@ class Container:
         # Outside of the container the ledger has another address.
         world.settings["DATABASE_URL"] = f"sqlite:///{self.volume}/ledger.db"
 
-    def execute(self, *command: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def execute(
+        self, *command: str, given: bytes = b"", **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a command as `docker exec` would, but with a process table of its own."""
-        inside = self.image.run(list(command), {"PORT": str(self.world.port)}, self.volume)
+        inside = self.image.run(list(command), {"PORT": str(self.world.port), **environment}, self.volume)
         return subprocess.run(inside, capture_output=True, input=given, timeout=60)
 
     def stop(self) -> int:

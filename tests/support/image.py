@@ -81,7 +81,7 @@ def build(context: Path, root: Path) -> Image:
         image.steps.append(step)
         match step:
             case "FROM":
-                assert re.fullmatch(r"python:3\.\d+-slim", rest), rest
+                assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", rest), rest
                 image.build_step(f"{PYTHON}/bin/python3 -m venv /venv", {})
             case "ENV":
                 image.environment |= dict(part.split("=", 1) for part in shlex.split(rest))

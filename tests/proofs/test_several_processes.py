@@ -78,13 +78,14 @@ def decide(world: World, request_id: str, person: str) -> None:
         card = world.card(request_id)
         if card is None or "asks for access" not in world.slack.text_of(card):
             return card is not None
-        if person == ANN:
-            world.slack.click(ANN, card.ts, "approve")
-        else:
-            world.slack.click(BOB, card.ts, "reject")
-            for view in list(world.slack.views.values()):
-                if "submit" in view.view and f'"{request_id}"' in view.view["private_metadata"]:
-                    world.slack.submit(BOB, view.id, {"reason": "no"})
+        with suppress(Refused):  # the card changed at this moment, and has no such button anymore
+            if person == ANN:
+                world.slack.click(ANN, card.ts, "approve")
+            else:
+                world.slack.click(BOB, card.ts, "reject")
+                for view in list(world.slack.views.values()):
+                    if "submit" in view.view and f'"{request_id}"' in view.view["private_metadata"]:
+                        world.slack.submit(BOB, view.id, {"reason": "no"})
         return False
 
     eventually(decided, 60, f"{request_id} is decided")

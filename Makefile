@@ -56,7 +56,10 @@ screenshots: $(INSTALLED) ## Make the pictures in docs/images again (needs chrom
 	@$(BIN)/python -m sandbox.screenshots
 
 $(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "This needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	"Name another one, for instance: make $(MAKECMDGOALS) PYTHON=python3.13"; exit 1; }
 	@echo "Installing into $(VENV), which takes a moment."
-	@started=$$(date +%s); $(PYTHON) -m venv $(VENV) && \
+	@started=$$(date +%s); $(PYTHON) -m venv --clear $(VENV) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && \
 	touch $@ && echo "Installed in $$(($$(date +%s) - started)) s."

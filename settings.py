@@ -5,6 +5,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -68,8 +70,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     Raises SettingsError with every problem at once. Blank means missing.
     """
     if environment is None:
-        file = os.environ.get("ENV_FILE") or ".env"
-        from_file = {name: value or "" for name, value in dotenv_values(file, interpolate=False).items()}
+        from_file = _read_file(Path(os.environ.get("ENV_FILE") or ".env"))
         environment = {**from_file, **{name: value for name, value in os.environ.items() if value.strip()}}
     read = _Reader(environment)
     read.required()
@@ -100,6 +101,25 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     if read.problems:
         raise SettingsError(read.problems)
     return settings
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    """Return the settings in this file, or none if there is no such file. Raises SettingsError."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except PermissionError:
+        raise SettingsError([f"{file} cannot be read. Please run: chown {os.geteuid()} {file}"]) from None
+    except OSError as error:
+        raise SettingsError([f"{file} cannot be read: {error.strerror}."]) from None
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise SettingsError([f"{file} isn't written in UTF-8. Save it as UTF-8 in your editor."])
+    return {
+        name: value or "" for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items()
+    }
 
 
 class _Reader:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from settings import SettingsError, load
-from tests.support.world import GOOD, ROOT
+from tests.support.world import COMMAND, GOOD, ROOT
 
 NO_FILE = {"ENV_FILE": os.devnull}
 
@@ -143,6 +143,34 @@ def test_characters_of_a_reviewer_that_cannot_be_seen_are_shown(unseen: str) -> 
         (problem,) = problems(REVIEWERS=value)
         assert f"“{value.replace(unseen, shown)}”, with characters that can't be seen: write it" in problem
         assert problem.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "is_right"),
+    [("utf-8", True), ("utf-8-sig", True), ("utf-16", False), ("utf-16-le", False), ("cp1252", False)],
+)
+def test_a_file_of_settings_is_written_in_utf_8(tmp_path: Path, encoding: str, is_right: bool) -> None:
+    lines = [f"{name}={value}" for name, value in {**GOOD, "PORT": "nonsense"}.items()]
+    said = start_with(tmp_path, "\n".join([*lines, "# Überprüft"]).encode(encoding))
+    problem = "PORT must be" if is_right else f"{tmp_path}/.env isn't written in UTF-8. Save it as UTF-8"
+    assert said.startswith(f"The app cannot start. Please fix these settings:\n- {problem}")
+    assert said.count("\n") == 2
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert f"- {tmp_path}/.env cannot be read: Is a directory." in start_with(tmp_path)
+
+
+def start_with(folder: Path, content: bytes | None = None) -> str:
+    """Start the app, which has to end at once, with this file of settings; return what it says."""
+    file = folder / ".env"
+    if content is not None:
+        file.write_bytes(content)
+    environment = {"PATH": os.environ["PATH"], "ENV_FILE": str(file)}
+    done = subprocess.run(COMMAND, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    return done.stdout + done.stderr
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import TextIOWrapper
 
 from conveyor_client import ConveyorClient, ConveyorError
 from ledger.database import Database, LedgerError
@@ -23,6 +24,10 @@ def run(arguments: Sequence[str]) -> int:
     export.add_argument("--since", type=_day, default=0.0, metavar="YYYY-MM-DD", help="from this day (UTC)")
     audits.add_parser("reconcile", help="compare the decisions made here with the access that Conveyor lists")
     asked = parser.parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Not every terminal can show what is said, and other programs are given UTF-8.
+        encoding = "utf-8" if asked.command == "audit" and asked.audit == "export" else None
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
     log_to_stderr("WARNING")  # also here libraries are not to print addresses and what they carry
     if asked.command == "check":
         return check.run(sys.stdout)

@@ -179,6 +179,18 @@ def check_as(world: World, *entered: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_every_line_is_said_in_any_terminal(world: World, encoding: str) -> None:
+    world.slack.users[BOB].name = "Бо́б"
+    environment = world.environment(PYTHONIOENCODING=encoding)
+    whole = run(world, "check")[1]
+    done = subprocess.run(
+        [*COMMAND, "check"], env=environment, cwd=ROOT, capture_output=True, encoding=encoding, timeout=60
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stdout == whole.encode(encoding, "backslashreplace").decode(encoding)
+
+
 @pytest.fixture
 def used(world: World) -> World:
     """A world whose app ran, so that there is a ledger."""
@@ -236,6 +248,18 @@ def test_a_ledger_of_somebody_else_is_found(used: World) -> None:
     assert line.endswith(f"Please run: chown 10001 {used.database}")
     (line,) = lines_of(run(used, "check")[1], "Ledger")  # as root, who can write it all the same
     assert line.endswith(f"belongs to user 4711, and this is user 0. Please run: chown 0 {used.database}")
+
+
+@root_only
+@needs("bwrap")
+def test_a_file_of_settings_of_somebody_else_is_found(world: World, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("")
+    file.chmod(0o600)
+    os.chown(file, 4711, 4711)
+    world.settings["ENV_FILE"] = str(file)
+    (line,) = lines_of(check_as(world, *AS_10001))
+    assert line == f"✗ Settings: {file} cannot be read. Please run: chown 10001 {file}"
 
 
 @root_only

@@ -42,7 +42,7 @@ def test_the_image_does_the_main_job_and_writes_only_to_its_volume(container: Co
     world.start()
     card = posted(world)
     nowhere = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:1")
-    assert container.execute(*container.image.health_check, **nowhere).returncode == 0
+    assert container.execute(*container.image.health_check, environment=nowhere).returncode == 0
     assert world.slack.click(ANN, card.ts, "approve").status == 200
     world.shows(request_of(card), "Approved by")
     assert {path.stat().st_uid for path in container.volume.iterdir()} == {10001}

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from standardwebhooks import Webhook
 
 from sandbox.workspace import ANN, BOB, SAM
 from tests.support.steps import clickable, posted, request_of, run
-from tests.support.world import World, eventually
+from tests.support.world import COMMAND, ROOT, World, eventually
 
 SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
 
@@ -149,6 +150,17 @@ def test_the_whole_trail_is_exported(world: World) -> None:
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
     assert run(world, "audit", "export", "--format", "json", "--since", "2999-01-01") == (0, "[]\n")
     assert run(world, "audit", "export", "--since", "tomorrow")[0] == 2
+
+
+@pytest.mark.parametrize("format", ["csv", "json"])
+def test_the_trail_is_exported_in_utf_8_from_any_terminal(world: World, format: str) -> None:
+    world.start()
+    posted(world, "jürgen@мир.example")
+    command = [*COMMAND, "audit", "export", "--format", format]
+    environment = world.environment(PYTHONIOENCODING="ascii")
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.stderr == b""
+    assert "jürgen@мир.example" in done.stdout.decode("utf-8")
 
 
 def test_no_line_of_the_trail_can_be_changed_or_deleted(world: World) -> None:

@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -52,10 +52,12 @@ class Container:
         world.settings["DATABASE_URL"] = f"sqlite:///{self.volume}/ledger.db"
 
     def execute(
-        self, *command: str, given: bytes = b"", **environment: str
+        self, *command: str, given: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command as `docker exec` would, but with a process table of its own."""
-        inside = self.image.run(list(command), {"PORT": str(self.world.port), **environment}, self.volume)
+        inside = self.image.run(
+            list(command), {"PORT": str(self.world.port), **(environment or {})}, self.volume
+        )
         return subprocess.run(inside, capture_output=True, input=given, timeout=60)
 
     def stop(self) -> int:

@@ -1,10 +1,15 @@
 """How the app logs: one line a record to standard error, and nothing that a library says about customers."""
 
 import logging
+import os
+import select
+import sys
 
 from text import printable
 
 FORMAT = "%(asctime)s level=%(levelname)s at=%(name)s %(message)s"
+PIPE_BYTES = 4096  # POSIX: what a pipe that takes anything takes whole, Linux's PIPE_BUF
+PATIENCE_SECONDS = 0.2  # for whoever reads the log, before lines are lost
 # Libraries that write bodies, whole frames and addresses, with customers and passwords in them, or what is
 # logged here with its cause. The errors of databases and sockets reach this app as exceptions.
 CHATTY = {
@@ -27,8 +32,45 @@ class OneLine(logging.Formatter):
         return printable(super().format(record))
 
 
+class StandardError(logging.Handler):
+    """Writes to standard error, and loses lines while nobody reads it.
+
+    A pipe that is full would hold up every thread that logs, and with them every click.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost = 0
+        self._poll = select.poll()
+        self._poll.register(sys.stderr.fileno(), select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = [self.format(record)]
+        if self._lost:
+            said = f"lost={self._lost} nobody read the log for a while"
+            lost = logging.LogRecord(__name__, logging.WARNING, "", 0, said, None, None)
+            lines.insert(0, self.format(lost))
+        if self._write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")):
+            self._lost = 0
+        else:
+            self._lost += 1
+
+    def _write(self, said: bytes) -> bool:
+        """Return whether it was written; what is longer than a pipe takes may end in the middle."""
+        # While lines are being lost, the next one does not wait again.
+        patience = 0 if self._lost else int(PATIENCE_SECONDS * 1000)
+        try:
+            for start in range(0, len(said), PIPE_BYTES):
+                if not self._poll.poll(patience):
+                    return False
+                os.write(sys.stderr.fileno(), said[start : start + PIPE_BYTES])
+        except OSError:  # there is no reader anymore, or no room on the disk
+            return False
+        return True
+
+
 def log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler()
+    handler = StandardError()
     handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty, least in CHATTY.items():

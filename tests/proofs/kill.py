@@ -32,6 +32,8 @@ HIT_SECONDS = 4.0
 PATIENCE = 5  # on a loaded machine somebody may be told to click again
 
 MISSED = "the moment to die did not come"  # how many polls there are depends on the time
+TRIES = 3  # until it comes
+MOST_MISSED = 0.01  # of all runs: a driver that misses more shows too little
 
 # Who does what with the card; all of them do it at the same moment.
 SCENARIOS: dict[str, list[tuple[str, str]]] = {
@@ -151,6 +153,11 @@ def perform(run: Run, folder: Path) -> list[str]:
     return found
 
 
+def is_missed(found: list[str]) -> bool:
+    """Return whether nothing is wrong but that the app was not killed."""
+    return found[:1] == [MISSED] and len(found) == 2
+
+
 def moments(scenario: str, folder: Path) -> list[Kill]:
     """Return when the app may die in this scenario: at every commit and call of a run without kills."""
     stage = Stage(folder, scenario)
@@ -189,22 +196,24 @@ def main() -> None:
 
     def one(numbered: tuple[int, Run]) -> list[str]:
         number, run = numbered
-        own = folder / str(number)
-        own.mkdir()
-        if found := perform(run, own):
+        for again in range(TRIES):
+            own = folder / f"{number}-{again}"
+            own.mkdir()
+            if not is_missed(found := perform(run, own)):
+                break
+        if found:
             print(f"{run}", *found, sep="\n  ", flush=True)
         return found
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(one, enumerate(every)))
-    good, missed = (
-        results.count([]),
-        sum(found[0] == MISSED and len(found) == 2 for found in results if found),
-    )
+    good, missed = results.count([]), sum(map(is_missed, results))
     bad = len(every) - good - missed
     seconds = time.monotonic() - began
     print(f"{good} kills did no harm, {bad} did, {missed} did not come; {seconds:.0f} s")
-    sys.exit(bad > 0)
+    if missed > MOST_MISSED * len(every):
+        print(f"More than {MOST_MISSED:.0%} did not come, so this shows too little. Is the machine busy?")
+    sys.exit(bad > 0 or missed > MOST_MISSED * len(every))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ Settings and ledger are checked here, before any fork, so that a mistake ends th
 
 import gc
 import logging
+import os
+import signal
 import socket
 import sys
+import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from gunicorn import glogging  # type: ignore[import-untyped]  # it has no types
@@ -17,22 +19,35 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from operations.logs import log_to_stderr
-from settings import SettingsError, load
+from settings import Settings, SettingsError, load
+
+HAS_TERMINAL = sys.stderr.isatty()
+
+
+class Mistake(Exception):
+    """The text says what to fix, in whole sentences."""
+
+
+def prepare() -> Settings:
+    """Return the settings, after making their ledger ready. Raises Mistake."""
+    try:
+        found = load()
+        log_to_stderr(found.log_level)
+        ledger = Ledger(found.database_url).database
+        ledger.prepare()
+        ledger.close()
+    except SettingsError as error:
+        problems = [f"- {problem}" for problem in error.problems]
+        raise Mistake("\n".join(["Please fix these settings:", *problems])) from None
+    except LedgerError as error:
+        raise Mistake(f"Please fix its ledger: {error}. {error.fix}") from None
+    return found
+
 
 try:
-    settings = load()
-    log_to_stderr(settings.log_level)
-    ledger = Ledger(settings.database_url).database
-    ledger.prepare()
-    ledger.close()
-except SettingsError as error:
-    print("The app cannot start. Please fix these settings:", file=sys.stderr)
-    print(*(f"- {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
-    raise SystemExit(1) from None
-except LedgerError as error:
-    print(f"The app cannot start: {error}. {error.fix}", file=sys.stderr)
-    raise SystemExit(1) from None
-
+    settings = prepare()
+except Mistake as mistake:
+    raise SystemExit(f"The app cannot start. {mistake}") from None
 REQUEST_SECONDS = 2.0  # for a whole request to arrive; Slack itself gives up after three
 
 
@@ -80,10 +95,35 @@ threads = 100  # Slack waits for three seconds, so nobody may stand in a queue b
 graceful_timeout = 10
 keepalive = 5
 control_socket_disable = True
-if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a file there and unlinks it at once
+if os.access("/dev/shm", os.W_OK):  # noqa: S108 - gunicorn makes a file there and unlinks it at once
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - in a container with a read-only root there is no /tmp
+else:
+    try:
+        worker_tmp_dir = tempfile.gettempdir()
+    except FileNotFoundError:
+        raise SystemExit("The app cannot start. It needs /dev/shm or /tmp for one small file.") from None
 loglevel = "warning"
 logger_class = Logger
+
+
+def on_starting(server: Any) -> None:
+    """Begin, and let SIGHUP do no harm: by itself gunicorn ends when the new settings are wrong."""
+    if server.cfg.preload_app:
+        raise SystemExit("The app cannot start with --preload: its threads begin in the process that serves.")
+    reload = server.reload
+
+    def reload_if_right() -> None:
+        if HAS_TERMINAL and not sys.stderr.isatty():
+            os.kill(os.getpid(), signal.SIGTERM)  # it was closed, and with it the log
+            return
+        try:
+            prepare()
+        except Mistake as mistake:
+            print(f"The app goes on with the settings that it had. {mistake}", file=sys.stderr)
+        else:
+            reload()
+
+    server.reload = reload_if_right
 
 
 # Imported here and not above: by itself gunicorn tells a mistake in the settings before that takes its time.

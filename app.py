@@ -8,8 +8,8 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
@@ -66,7 +66,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Return the whole app. The tables must be there already; `parts(app).start()` begins its work."""
     settings = settings or load()
     ledger = Ledger(settings.database_url)
-    lease, clicks = Lease(ledger.lease), Clicks()
+    lease, clicks, clock = Lease(ledger.lease), Clicks(), ledger.database.clock
+    with suppress(LedgerError):
+        ledger.lease.read()  # from here on `clock` goes on from where the ledger's stands
 
     # The calls to Slack and Conveyor
     for_clicks = Calls("Slack for clicks", CLICKS, CLICK_BYTES)
@@ -80,19 +82,20 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings.conveyor_api_url, settings.conveyor_key, for_conveyor, may_write=lease.held
     )
     channel = Channel(patient, settings.slack_channel_id, for_the_owner)
+    clock.time_of_day = channel.clock.now
     reviewers = Reviewers(quick, patient, settings.reviewers)
 
     # What people do in Slack
     bolt = make_bolt(quick)
-    answers = Answers(ledger, channel, for_slack, settings.slack_api_url, time.time)
-    Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, time.time).register(bolt)
-    Rooms(ledger, channel, reviewers, conveyor, answers, time.time).register(bolt)
-    unheard = Unheard()
+    answers = Answers(ledger, channel, for_slack, settings.slack_api_url, clock)
+    Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, clock).register(bolt)
+    Rooms(ledger, channel, reviewers, conveyor, answers, clock.time_of_day).register(bolt)
+    unheard = Unheard(channel.clock.now)
     intake = Intake(bolt, channel, reviewers, answers, clicks, unheard)
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
 
     # The background
-    gated = Gated(conveyor, ledger.gated, lease.held, settings.poll_seconds, time.time)
+    gated = Gated(conveyor, ledger.gated, lease.held, settings.poll_seconds, clock)
     upkeep = Upkeep(ledger.upkeep, gated, settings.remind_after_hours, settings.retention_days)
     worker = Worker(
         ledger.database,
@@ -106,18 +109,18 @@ def create_app(settings: Settings | None = None) -> Flask:
             ledger.polls,
             blocks.offer,
             settings.poll_seconds,
-            time.time,
+            clock,
             upkeep.run,
         ),
         Decide(
             conveyor,
             ledger.decisions,
             lease.held,
-            time.time,
+            clock,
             clicks.let_pass,
             ledger.database.wake,
         ),
-        Show(channel, ledger, Companies(conveyor), lease.held, time.time),
+        Show(channel, ledger, Companies(conveyor), lease.held, clock),
         poll_wanted=ledger.polls.take_request if settings.conveyor_webhook_secret else None,
     )
 
@@ -238,7 +241,7 @@ class Parts:
     def start(self) -> None:
         if not self.settings.reviewers:
             log.warning(health.EVERYBODY_MAY_DECIDE)
-        self.ledger.upkeep.record_start(self.worker.owner, time.time())
+        self.ledger.upkeep.record_start(self.worker.owner)
         self.worker.start()
         if self.sockets:
             self.sockets.start()

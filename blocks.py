@@ -841,7 +841,7 @@ def _outcome_sentences(row: Row, standing: str | None) -> list[Block]:
 def _span(seconds: float) -> str:
     """Return a length of time as a number and a unit, such as "3 days"."""
     for name, length_of in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        count = int(seconds // length_of)
+        count = int(max(seconds, 0.0) // length_of)
         if count:
             return f"{count:,} {name}{'' if count == 1 else 's'}"
     return "less than a minute"

@@ -59,13 +59,14 @@ class Cards(Changes):
 
     # Posting a card
 
-    def posting(self, row: Row, channel: str, now: float) -> bool:
+    def posting(self, row: Row, channel: str, at: float) -> bool:
         """Commit that the card is about to be posted, with what is known of the customer's company.
 
-        Return whether it may be posted: the row was unchanged and had no card until then.
+        `at` is the time by Slack's clock. Return whether it may be posted: the row was unchanged and had no
+        card until then.
         """
         posting = update(REQUESTS).where(unchanged(row), REQUESTS.c.card_ts == "")
-        values = {"channel": channel, "posting_at": now, "company": row.company}
+        values = {"channel": channel, "posting_at": at, "company": row.company}
         return self._database.update(posting.values(**values), wakes=False)
 
     def posted(self, row: Row, channel: str, ts: str) -> None:
@@ -142,11 +143,11 @@ class Cards(Changes):
         failures = NOTES.c.failures + int(failed)
         self._database.update(later.values(send_at=until, failures=failures), wakes=False)
 
-    def untold(self, note: Note, now: float) -> None:
+    def untold(self, note: Note) -> None:
         """Give up the note, which could be said nowhere in Slack."""
         with self._database.write(wakes=False) as db:
             if db.execute(NOTES.delete().where(NOTES.c.number == note.number)).rowcount:
-                db.execute(update(LEASE).values(untold_at=now))
+                db.execute(update(LEASE).values(untold_at=self._time_of_day()))
 
     def tell_outage(self, note: Note, now: float) -> None:
         """Let the message about this outage be posted, unless the outage ended meanwhile."""
@@ -185,7 +186,7 @@ class Cards(Changes):
             for values in rows:
                 db.execute(self._database.insert_if_absent(REQUESTS), dict(values))
                 event = f"adopted as {values['state']}"[:30]
-                log_event(db, now, event, values["id"], values["round"])
+                log_event(db, self._time_of_day(), event, values["id"], values["round"])
             db.execute(update(LEASE).values(adopted_at=now))
 
 

@@ -29,6 +29,7 @@ FIND = ROWS.where(REQUESTS.c.id == bindparam("request_id"))
 # A decision that nobody has begun to carry out.
 NOT_BEGUN: dict[str, Any] = {
     "claimed_at": None,
+    "claimed_since": None,
     "sent_at": None,
     "open_since": None,
     "refusal": None,
@@ -54,6 +55,7 @@ UNDECIDED: dict[str, Any] = {
     **person("revoker", NOBODY),
     "revoked_at": None,
     "settled_at": None,
+    "settled_since": None,
     **NOT_BEGUN,
 }
 
@@ -62,7 +64,10 @@ Item = TypeVar("Item")
 
 
 class Changes:
-    """What the parts of the ledger share. Every method of them may raise LedgerError."""
+    """What the parts of the ledger share. Every method of them may raise LedgerError.
+
+    `now` is a time of the ledger's own clock (see clock.py), as is every time at which something is due.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -85,7 +90,12 @@ class Changes:
         `request` is what Conveyor says about it now.
         """
         nobody = {"groups": None, "reason": "", "nda_bypass": False, "expires_at": ""}
-        return self._settle(row, state, now, {**nobody, **(said(request, now) if request else {})}, note=note)
+        known = said(request, self._time_of_day()) if request else {}
+        return self._settle(row, state, now, {**nobody, **known}, note=note)
+
+    def _time_of_day(self) -> float:
+        """Return what people read as the time."""
+        return self._database.clock.time_of_day()
 
     def _settle(
         self,
@@ -99,7 +109,8 @@ class Changes:
         """End the round in this state. Otherwise the same as `_change`."""
         values = {
             **redraw(now),
-            "settled_at": now,
+            "settled_at": self._time_of_day(),
+            "settled_since": now,
             **values,
             "state": state,
             "decide_at": None,
@@ -108,6 +119,12 @@ class Changes:
             "open_since": None,
         }
         return self._change(row, values, now, state, by, note=note)
+
+    def _revoked(self, row: Row, now: float) -> dict[str, Any]:
+        """Return when access was taken back, and still when it had been given."""
+        at = self._time_of_day()
+        given = {"settled_at": row.settled_at or at, "settled_since": row.settled_since or now}
+        return {**given, "revoked_at": at}
 
     def _change(
         self,
@@ -130,7 +147,7 @@ class Changes:
                 return False
             groups = values.get("groups")
             written = note or ("" if groups is None else json.dumps(groups))
-            log_event(db, now, event, row.id, round or row.round, by, written)
+            log_event(db, self._time_of_day(), event, row.id, round or row.round, by, written)
             if note:
                 add_note(db, row, note, now, detail)
             if values["state"] in SETTLED and event != "given back":
@@ -155,7 +172,7 @@ def unchanged(row: Row) -> Any:
 
 
 def fresh(request_id: str, now: float) -> dict[str, Any]:
-    """Return the values of a request that has just come, without what Conveyor says about it."""
+    """Return the values of a request that has just come, but for `received_at` and what Conveyor says."""
     return {
         "id": request_id,
         "round": 1,
@@ -164,13 +181,12 @@ def fresh(request_id: str, now: float) -> dict[str, Any]:
         "message": "",
         "dataroom_id": "",
         "link": "",
-        "received_at": now,
         "revision": 1,
         "show_at": now,
     }
 
 
-def said(request: AuthorizationRequest, now: float) -> dict[str, Any]:
+def said(request: AuthorizationRequest, time_of_day: float) -> dict[str, Any]:
     """Return the values that keep what Conveyor says about a request."""
     return {
         **addressed(request.email),
@@ -180,7 +196,7 @@ def said(request: AuthorizationRequest, now: float) -> dict[str, Any]:
         "crm_link": request.crm_link,
         "updated_at": request.updated_at or None,
         # By our clock nothing was received later than now.
-        **({"received_at": min(request.received_at, now)} if request.received_at else {}),
+        **({"received_at": min(request.received_at, time_of_day)} if request.received_at else {}),
     }
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from ledger.clock import Clock
 from ledger.fair_lock import FairLock
 from ledger.migrations import CannotUpgrade, upgrade
 from ledger.rows import json_of
@@ -67,6 +68,7 @@ class Database:
 
     def __init__(self, database_url: str) -> None:
         url = make_url(database_url)
+        self.clock = Clock()
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._write_lock = FairLock()
         self._changed = threading.Condition()

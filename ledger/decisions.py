@@ -89,7 +89,8 @@ class Decisions(Changes):
         begun = {
             **NOT_BEGUN,
             "state": decision.runs_as,
-            "claimed_at": now,
+            "claimed_at": self._time_of_day(),
+            "claimed_since": now,
             "decide_at": now,
             "show_at": now + PROGRESS_GRACE,
         }
@@ -99,19 +100,20 @@ class Decisions(Changes):
                 if not db.execute(CLAIM, {**seen, **values}).rowcount:
                     return False
                 detail = json.dumps(chosen)
-                log_event(db, now, decision.runs_as, row.id, row.round, reviewer, detail, trigger_id)
+                who = row.id, row.round, reviewer
+                log_event(db, self._time_of_day(), decision.runs_as, *who, detail, trigger_id)
         except Repeated:
             return False
         return True
 
     def record_click(
-        self, event: str, request_id: str, person_id: str, trigger_id: str, now: float, detail: str = ""
+        self, event: str, request_id: str, person_id: str, trigger_id: str, detail: str = ""
     ) -> bool:
         """Add a click that decided nothing to the trail; return False if this very click is there already."""
         who = Reviewer(person_id, "", "")
         try:
             with self._database.write() as db:
-                log_event(db, now, event, request_id, 0, who, detail, trigger_id)
+                log_event(db, self._time_of_day(), event, request_id, 0, who, detail, trigger_id)
         except Repeated:
             return False
         return True
@@ -153,7 +155,8 @@ class Decisions(Changes):
 
         Return whether the row was unchanged until then. `request` is what Conveyor says about it now.
         """
-        before = {**UNDECIDED, **(said(request, now) if request else {}), "state": State.PENDING}
+        known = said(request, self._time_of_day()) if request else {}
+        before = {**UNDECIDED, **known, "state": State.PENDING}
         if row.state == REVOKE.runs_as:
             before = {**NOT_BEGUN, **person("revoker", NOBODY), "state": REVOKE.comes_from}
         values = {**before, **redraw(now)}
@@ -168,7 +171,7 @@ class Decisions(Changes):
         """
         values: dict[str, Any] = {"updated_at": max(updated_at or 0.0, row.updated_at or 0.0)}
         if row.state == REVOKE.runs_as:
-            values = {"settled_at": row.settled_at or now, "revoked_at": now}
+            values = self._revoked(row, now)
         elif row.state == APPROVE.runs_as:
             values |= {
                 "groups": pairs(granted.groups if granted else None),
@@ -183,12 +186,14 @@ class Decisions(Changes):
 
     def revoked_elsewhere(self, row: Row, now: float) -> bool:
         """End a revocation whose access had been taken back before; return whether the row was unchanged."""
-        revoked = {"settled_at": row.settled_at or now, "revoked_at": now, **person("revoker", NOBODY)}
+        revoked = {**self._revoked(row, now), **person("revoker", NOBODY)}
         return self._settle(row, REVOKE.ends_as, now, revoked, note="elsewhere")
 
     def learn(self, row: Row, request: AuthorizationRequest, now: float) -> None:
         """Keep what Conveyor says about a request whose own record was lost, and show it."""
-        learned = update(REQUESTS).where(unchanged(row)).values(**said(request, now), **redraw(now))
+        learned = (
+            update(REQUESTS).where(unchanged(row)).values(**said(request, self._time_of_day()), **redraw(now))
+        )
         self._database.update(learned)
 
     def learn_groups(self, row: Row, groups: Sequence[AccessGroup] | None) -> None:

@@ -26,6 +26,7 @@ class Polls:
             return PollStatus(
                 row.adopted_at,
                 row.polled_at,
+                row.polled_since,
                 row.poll_problem,
                 row.poll_note,
                 row.untold_at,
@@ -44,23 +45,28 @@ class Polls:
         `arriving` says whether Conveyor's queue could be read. If it cannot for `tell_after` seconds, a
         message in the channel says so.
         """
-        values = {"poll_problem": problem} if problem else {"poll_problem": "", "polled_at": now}
+        at = self._database.clock.time_of_day()
+        values = {"poll_problem": problem} if problem else {"poll_problem": "", "polled_at": at}
         outage = REQUESTS.c.state == State.OUTAGE
         untold = and_(outage, REQUESTS.c.card_ts == "", REQUESTS.c.posting_at.is_(None))
         with self._database.write() as db:
-            db.execute(update(LEASE).values(**values, poll_note=note))
+            db.execute(update(LEASE).values(**values, poll_note=note, polled_since=now))
             if arriving:
                 db.execute(NOTES.delete().where(NOTES.c.kind == OUTAGE))
                 db.execute(REQUESTS.delete().where(untold))
-                over = {"state": State.OUTAGE_OVER, "settled_at": now, **redraw(now)}
+                over = {"state": State.OUTAGE_OVER, "settled_at": at, **redraw(now)}
                 db.execute(update(REQUESTS).where(outage).values(**over))
                 return
             known = union_all(
                 select(REQUESTS.c.id).where(outage), select(NOTES.c.request_id).where(NOTES.c.kind == OUTAGE)
             )
             if db.execute(known).first() is None:
-                due = {"kind": OUTAGE, "request_id": f"outage {now:.3f}", "send_at": now + tell_after}
-                db.execute(NOTES.insert().values(**due, person_id="", detail=str(now)))
+                due = {"kind": OUTAGE, "request_id": f"outage {at:.3f}", "send_at": now + tell_after}
+                db.execute(NOTES.insert().values(**due, person_id="", detail=str(at)))
+
+    def going_on(self, now: float) -> None:
+        """Record that a poll has read one more page."""
+        self._database.update(update(LEASE).values(polled_since=now), wakes=False)
 
     def request(self) -> None:
         """Let the worker, in whichever process it is, poll Conveyor soon."""

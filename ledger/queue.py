@@ -57,12 +57,13 @@ class Queue(Changes):
                 self._record_each([request], write)
 
     def _insert(self, now: float, requests: Sequence[AuthorizationRequest]) -> None:
-        values = [{**fresh(request.id, now), **said(request, now)} for request in requests]
+        at = self._time_of_day()
+        values = [{**fresh(request.id, now), "received_at": at, **said(request, at)} for request in requests]
         with self._database.write() as db:
             db.execute(self._database.insert_if_absent(REQUESTS), values)
             started = first_start(db)
             early = {each.id: BEFORE for each in requests if 0.0 < each.received_at < started}
-            asked = [line(now, "asked", each.id, 1, detail=early.get(each.id, "")) for each in requests]
+            asked = [line(at, "asked", each.id, 1, detail=early.get(each.id, "")) for each in requests]
             db.execute(LOG, asked)
 
     def _update(self, row: Any, now: float, requests: Sequence[AuthorizationRequest]) -> None:
@@ -71,7 +72,7 @@ class Queue(Changes):
         What is older than what is known comes from a copy that lags behind, and is not kept.
         """
         (request,) = requests
-        values = {**said(request, now), **redraw(now)}
+        values = {**said(request, self._time_of_day()), **redraw(now)}
         if not request.updated_at:
             del values["updated_at"]  # what is known stays
         if addresses.domain(row.email) != addresses.domain(request.email):
@@ -82,7 +83,7 @@ class Queue(Changes):
         with self._database.write() as db:
             changed = db.execute(update(REQUESTS).where(waiting).values(**values)).rowcount
             if changed and not request.is_about(row.email, row.dataroom_id):
-                log_event(db, now, "changed in Conveyor", request.id, row.round)
+                log_event(db, self._time_of_day(), "changed in Conveyor", request.id, row.round)
 
     def missing(self, seen: set[str], again_before: float, most: int) -> list[Row]:
         """Return waiting requests that are not among `seen`, the longest unread first.
@@ -123,11 +124,12 @@ class Queue(Changes):
 
     def reopen(self, row: Row, request: AuthorizationRequest, now: float) -> bool:
         """Start a new round, with a new card, for a settled request that is open again."""
+        at = self._time_of_day()
         values = {
             **UNDECIDED,
             **redraw(now),
-            "received_at": now,
-            **said(request, now),
+            "received_at": at,
+            **said(request, at),
             "state": State.PENDING,
             "round": row.round + 1,
             "previous": row.past.kept(),

@@ -70,7 +70,7 @@ class Past:
 
 @dataclass(frozen=True)
 class Row:
-    """One request. Times are in seconds since 1970; tables.py says what each column means."""
+    """One request. Times are in seconds; tables.py says what each column means, and by which clock."""
 
     id: str
     round: int
@@ -105,10 +105,12 @@ class Row:
     revoker: Reviewer = NOBODY
     revoked_at: float | None = None
     claimed_at: float | None = None
+    claimed_since: float | None = None
     sent_at: float | None = None
     open_since: float | None = None
     refusal: str | None = None
     settled_at: float | None = None
+    settled_since: float | None = None
     decide_at: float | None = None
     decide_failures: int = 0
     problem: str = ""
@@ -166,15 +168,17 @@ class Note:
 class PollStatus:
     """What the last polls of Conveyor came to, and how the channel is, whichever process found out.
 
-    `adopted_at` is None until the channel was read. `problem` is empty after a complete poll. `note` is what
-    the operator should know of a poll all the same, or empty. `untold_at` is when words to a person could
-    last be said nowhere in Slack.
+    `adopted_at` is None until the channel was read. `polled_since` is when a poll last ended or went on
+    to another page, by the ledger's clock; None if none ever did. `problem` is empty after a complete poll.
+    `note` is what the operator should know of a poll all the same, or empty. `untold_at` is when words to a
+    person could last be said nowhere in Slack.
     `channel_problems` has a line for each thing that keeps cards from being posted or read. `messages_read`
     counts the messages of the channel that were read back so far; 0 while nothing is.
     """
 
     adopted_at: float | None
     polled_at: float | None
+    polled_since: float | None
     problem: str
     note: str
     untold_at: float | None

@@ -41,11 +41,14 @@ REQUESTS = Table(
     Column("domain", CleanText, nullable=False, index=True),
     # What was known of the customer's company when the card was posted; null before that.
     Column("company", JSON(none_as_null=True)),
+    # The names that end in `_since`, and those of what is due (`show_at`, `decide_at`, `send_at`, `read_at`,
+    # `reminded_at`), are times of the ledger's own clock. The others are times of day.
     Column("waiting_since", Float),
     Column("reminded_at", Float),
     Column("reminders", Integer, nullable=False, default=0),
     # The card. `revision` counts what there was to show; `show_at` is when it has to be drawn, null when it
-    # is up to date; `posting_at` is when it was about to be posted, null when that is not in doubt.
+    # is up to date; `posting_at` is when it was about to be posted, by Slack's clock, null when there is
+    # no doubt about that.
     Column("channel", String(30), nullable=False, default=""),
     Column("card_ts", String(30), nullable=False, default=""),
     Column("posting_at", Float),
@@ -77,12 +80,14 @@ REQUESTS = Table(
     Column("revoker_email", CleanText, nullable=False, default=""),
     Column("revoked_at", Float),
     Column("claimed_at", Float),
+    Column("claimed_since", Float),
     # When the last write was about to be sent, and since when reads have said that it did not take effect.
     Column("sent_at", Float),
     Column("open_since", Float),
     # Conveyor's words when it refused a write although an earlier one may have landed; null if it did not.
     Column("refusal", CleanText),
     Column("settled_at", Float),
+    Column("settled_since", Float),
     Column("decide_at", Float, index=True),
     Column("decide_failures", Integer, nullable=False, default=0),
     # Why the decision is not carried out yet: empty, "unavailable", "key" or "unconfirmed".
@@ -164,9 +169,13 @@ LEASE = Table(
     Column("owner", String(80), nullable=False),
     # Counts the renewals: an owner whose heartbeat stands still is gone.
     Column("heartbeat", Integer, nullable=False, default=0),
+    # The ledger's own clock (see clock.py) at the last heartbeat.
+    Column("clock", Float, nullable=False),
     Column("adopted_at", Float),
     # When the last complete poll ended, and what kept the last one from being complete; empty if nothing did.
     Column("polled_at", Float),
+    # When a poll last ended, or went on to another page, by the ledger's clock.
+    Column("polled_since", Float),
     Column("poll_problem", Text, nullable=False, default=""),
     # What the operator should know of the last complete poll all the same; empty if there is nothing.
     Column("poll_note", CleanText, nullable=False, default=""),

@@ -24,7 +24,7 @@ class Repeated(Exception):
 
 def log_event(
     db: Connection,
-    now: float,
+    at: float,
     event: str,
     request_id: str = "",
     round: int = 0,
@@ -32,15 +32,15 @@ def log_event(
     detail: str = "",
     trigger_id: str = "",
 ) -> None:
-    """Add a line to the trail. Raises Repeated if it has one about this very click."""
+    """Add a line to the trail; `at` is the time of day. Raises Repeated if it has this very click already."""
     try:
-        db.execute(LOG, line(now, event, request_id, round, by, detail, trigger_id))
+        db.execute(LOG, line(at, event, request_id, round, by, detail, trigger_id))
     except IntegrityError as error:
         raise Repeated from error
 
 
 def line(
-    now: float,
+    at: float,
     event: str,
     request_id: str,
     round: int,
@@ -50,7 +50,7 @@ def line(
 ) -> dict[str, Any]:
     """Return the values of a line of the trail."""
     return {
-        "at": now,
+        "at": at,
         "event": event,
         "request_id": request_id,
         "round": round,

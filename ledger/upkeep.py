@@ -33,15 +33,16 @@ class Upkeep(Changes):
             with self._database.write() as db:
                 # Guarded as a whole: another process may have queued this reminder meanwhile.
                 if db.execute(update(REQUESTS).where(unchanged(row), late).values(**reminded)).rowcount:
-                    log_event(db, now, REMINDER, row.id, row.round)
+                    log_event(db, self._time_of_day(), REMINDER, row.id, row.round)
                     add_note(db, row, REMINDER, now)
         return len(rows)
 
-    def forget(self, before: float, now: float) -> int:
-        """Remove customers' words and addresses from requests that ended before this time.
+    def forget(self, after: float, now: float) -> int:
+        """Remove customers' words and addresses from requests that ended so many seconds ago.
 
         Their cards are not drawn again. Return how many there were; there may be more.
         """
+        before = self._time_of_day() - after
         old = and_(REQUESTS.c.state.in_(SETTLED), REQUESTS.c.settled_at < before, REQUESTS.c.email != "")
         some = select(REQUESTS.c.id).where(old).limit(AT_ONCE)
         links = {"link": "", "crm_link": ""}
@@ -50,16 +51,16 @@ class Upkeep(Changes):
         with self._database.write() as db:
             count = db.execute(update(REQUESTS).where(old, REQUESTS.c.id.in_(some)).values(**closed)).rowcount
             if count:
-                log_event(db, now, "forgotten", detail=f"{count} requests")
+                log_event(db, self._time_of_day(), "forgotten", detail=f"{count} requests")
         return count
 
-    def record_start(self, owner: str, now: float) -> None:
+    def record_start(self, owner: str) -> None:
         with self._database.write() as db:
-            log_event(db, now, START, detail=owner)
+            log_event(db, self._time_of_day(), START, detail=owner)
 
     def shortened(self, since: float, most: int = 20) -> list[str]:
         """Return the ids of requests that have only a shorter card and are open, or were until recently."""
-        recent = or_(REQUESTS.c.state.in_(OPEN), REQUESTS.c.settled_at >= since)
+        recent = or_(REQUESTS.c.state.in_(OPEN), REQUESTS.c.settled_since >= since)
         with self._database.read() as db:
             return list(db.scalars(select(REQUESTS.c.id).where(REQUESTS.c.refusals > 0, recent).limit(most)))
 

@@ -157,7 +157,7 @@ class Answers:
             return False
         try:
             request_id = self._request_id(body)
-            recorded = request_id, user_id, trigger_id, self._clock(), refusal.why
+            recorded = request_id, user_id, trigger_id, refusal.why
             if not self._ledger.decisions.record_click("refused", *recorded):
                 return False
             if refusal.redraw:

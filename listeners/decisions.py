@@ -80,7 +80,7 @@ class Listeners:
         self._open(modal, row, form.click)
 
     def approve_with_options(self, body: Mapping[str, Any]) -> Decided:
-        today = datetime.fromtimestamp(self._clock(), UTC).date()
+        today = datetime.fromtimestamp(self._channel.clock.now(), UTC).date()
         form = OptionsForm.of(body, today)
         reviewer = self._reviewer(form.click.user_id)
         row = self._waiting(form.click)
@@ -184,7 +184,7 @@ class Listeners:
                 return  # this is a copy of a click whose modal is open
             raise _no_modal(row, error) from error
         # Recorded so that a copy of this click gets no answer if it arrives after the decision.
-        self._ledger.decisions.record_click("opened", row.id, click.user_id, click.trigger_id, self._clock())
+        self._ledger.decisions.record_click("opened", row.id, click.user_id, click.trigger_id)
 
     def _offered(self, search: GroupSearch) -> list[AccessGroup]:
         """Return the access groups of the request in which somebody searches, or none if that fails."""

@@ -155,9 +155,8 @@ class Rooms:
     def _is_first(self, body: Mapping[str, Any], row: Row, event: str) -> bool:
         """Record the click in the audit trail, and return False if it is a copy of one recorded before."""
         trigger_id = text_at(body, "trigger_id")
-        return bool(trigger_id) and self._ledger.decisions.record_click(
-            event, row.id, user_of(body), trigger_id, self._clock()
-        )
+        clicked = event, row.id, user_of(body), trigger_id
+        return bool(trigger_id) and self._ledger.decisions.record_click(*clicked)
 
     def _ended_meanwhile(self, row: Row, person_id: str) -> Row | None:
         """Return the request if it was decided too early for this new watcher to be told of it."""

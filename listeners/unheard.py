@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import inf
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +42,23 @@ LIKELY = {
 
 
 class Unheard:
-    """Safe to share between threads. Times are in seconds since 1970."""
+    """Safe to share between threads. `time_of_day` is for what people read."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, time_of_day: Callable[[], float] = time.time) -> None:
+        self._time_of_day = time_of_day
         self._lock = threading.Lock()
         self._by_minute: dict[int, Counter[str]] = {}
         self._untold: Counter[str] = Counter()
-        self._tell_at = 0.0
+        self._tell_at = -inf
         self._accepted_at = 0.0
 
     def accept(self) -> None:
         """Remember that a click was taken."""
-        self._accepted_at = self._clock()
+        self._accepted_at = self._time_of_day()
 
     def refuse(self, kind: str) -> None:
         """Count a refused call. `kind` is a key of LIKELY."""
-        now = self._clock()
+        now = time.monotonic()
         with self._lock:
             self._by_minute.setdefault(int(now // 60), Counter())[kind] += 1
             for minute in [each for each in self._by_minute if each <= now // 60 - KEPT_MINUTES]:
@@ -67,9 +68,9 @@ class Unheard:
 
     def tell(self) -> None:
         """Write what was refused since the last line, unless that was less than a minute ago."""
-        now = self._clock()
+        now = time.monotonic()
         with self._lock:
-            if not self._untold or 0.0 <= now - self._tell_at < TELL_SECONDS:
+            if not self._untold or now - self._tell_at < TELL_SECONDS:
                 return
             untold, self._untold, self._tell_at = self._untold, Counter(), now
         counts = " ".join(f"{kind}={count}" for kind, count in untold.items())
@@ -78,7 +79,7 @@ class Unheard:
 
     def notes(self) -> list[str]:
         """Return a sentence for each kind of call that was refused within the last hour."""
-        now = self._clock()
+        now = time.monotonic()
         with self._lock:
             kept = [count for minute, count in self._by_minute.items() if minute > now // 60 - KEPT_MINUTES]
         total = sum(kept, Counter[str]())

@@ -124,7 +124,10 @@ class SlackCheck:
         if abs(off) <= CLOCK_WARN_SECONDS:
             yield GOOD, "Clock: it agrees with Slack's."
         elif self._settings.slack_app_token:  # nothing is signed over a socket
-            yield ODD, f"Clock: it is {off:+.0f} s off Slack's, and so are the times on cards. Please set it."
+            yield (
+                ODD,
+                f"Clock: it is {off:+.0f} s off Slack's, and so are the times in the log. Please set it.",
+            )
         elif abs(off) <= CLOCK_SECONDS:
             yield (
                 ODD,

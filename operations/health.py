@@ -11,6 +11,7 @@ from ledger.ledger import Ledger
 from ledger.rows import PollStatus
 from settings import Settings
 from workspace.channel import Channel
+from workspace.slack_clock import REFUSED_SECONDS
 
 FULL_SECONDS = 5.0  # for so long every call of one kind may be under way without being taken for stuck
 DAY_SECONDS = 86400.0
@@ -41,19 +42,21 @@ def readiness(
         found.reasons.append(f"Slack: {channel.problem}.")
     if socket_problem:
         found.reasons.append(f"Slack: {socket_problem}.")
+    if problem := _clock_problem(settings, channel.clock.off()):
+        found.reasons.append(problem)
     if channel.id != settings.slack_channel_id:
         found.notes.append(f"SLACK_CHANNEL_ID is {channel.id} by now: Slack gave the channel another id.")
     channel_problems = channel.problems
     try:
         polls = ledger.polls.status()
         failing = ledger.upkeep.failing()
-        shortened = ledger.upkeep.shortened(time.time() - DAY_SECONDS)
+        shortened = ledger.upkeep.shortened(ledger.database.clock() - DAY_SECONDS)
     except LedgerError as error:
         found.reasons.append(f"Ledger: {error}.")
     else:
         # Whichever process works has met some that the others cannot know.
         channel_problems += polls.channel_problems.splitlines()
-        found.reasons.extend(_unread(polls, settings.poll_seconds))
+        found.reasons.extend(_unread(polls, settings.poll_seconds, ledger.database.clock()))
         found.notes.extend(_worth_knowing(polls))
         found.notes.extend(f"Request {request_id} keeps failing; the log says why." for request_id in failing)
         found.notes.extend(
@@ -65,14 +68,17 @@ def readiness(
     return found
 
 
-def _unread(polls: PollStatus, poll_seconds: float) -> list[str]:
-    """Return why requests do not arrive: Conveyor, or first the channel, could not be read."""
+def _unread(polls: PollStatus, poll_seconds: float, now: float) -> list[str]:
+    """Return why requests do not arrive: Conveyor, or first the channel, could not be read.
+
+    `now` is a time of the ledger's clock. A poll of many pages takes long, and is well while it goes on.
+    """
     since = f"since {_utc(polls.polled_at)}" if polls.polled_at else "yet"
     if polls.problem:
         return [f"Conveyor: no complete look {since}: {polls.problem}."]
     if polls.adopted_at is None:
         return [f"Slack: the channel was not read yet.{f' {_reading(polls)}' if polls.messages_read else ''}"]
-    if (polls.polled_at or 0.0) < time.time() - max(60.0, 3 * poll_seconds):
+    if (polls.polled_since or 0.0) < now - max(60.0, 3 * poll_seconds):
         return [f"Conveyor: no complete look {since}."]
     return []
 
@@ -94,3 +100,14 @@ def _reading(polls: PollStatus) -> str:
 
 def _utc(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _clock_problem(settings: Settings, off: float) -> str:
+    """Return what is wrong with this machine's clock, which is ahead of Slack's by so many seconds.
+
+    Signatures are compared with it, but nothing is signed over a socket.
+    """
+    if settings.slack_app_token or abs(off) <= REFUSED_SECONDS:
+        return ""
+    way = "ahead" if off > 0 else "behind"
+    return f"Clock: this machine's is {abs(off) / 60:,.0f} minutes {way}, so every click is refused. Set it."

@@ -70,12 +70,14 @@ class Adopt:
 
     def run(self, now: float) -> None:
         """Read one page, and begin the ledger after the last. An error leaves what has been found."""
-        self._reading = reading = self._reading or Reading(self.channel, now - ADOPT_SECONDS)
+        self._reading = reading = self._reading or Reading(
+            self.channel, self.channel.clock.now() - ADOPT_SECONDS
+        )
         for card in reading.page():
             if card.round <= self._best.get(card.request_id, (0, {}))[0]:
                 continue
             try:
-                self._best[card.request_id] = card.round, _values(card, now)
+                self._best[card.request_id] = card.round, _values(card, now, self.channel.clock.now())
             except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
                 log.warning("card=unreadable ts=%r cause=%s", card.ts, type(error).__name__)
         if not reading.done:
@@ -86,7 +88,7 @@ class Adopt:
         self._reading, self._best = None, {}
 
 
-def _values(card: FoundCard, now: float) -> dict[str, Any]:
+def _values(card: FoundCard, now: float, time_of_day: float) -> dict[str, Any]:
     """Return the columns of the request on this card. Several errors may come of one in another shape."""
     said = card.payload
     state = State(said["state"])
@@ -97,7 +99,8 @@ def _values(card: FoundCard, now: float) -> dict[str, Any]:
         "settled_at": float(said.get("settled_at") or 0.0) or None,
         "nda_bypass": bool(said.get("nda_bypass")),
         "expires_at": _short(said.get("expires_at"), 10),
-        "claimed_at": now,
+        "claimed_at": time_of_day,
+        "claimed_since": now,
         "sent_at": now,
         "decide_at": now,
         "show_at": None,
@@ -119,7 +122,8 @@ def _values(card: FoundCard, now: float) -> dict[str, Any]:
         return {**values, "show_at": None}
     if state == State.PENDING:
         return values
-    return {**values, "state": State.CLOSED, "settled_at": now, "show_at": None}
+    settled = {"settled_at": time_of_day, "settled_since": now}
+    return {**values, **settled, "state": State.CLOSED, "show_at": None}
 
 
 def _person(said: Mapping[str, Any], by: str) -> Reviewer:

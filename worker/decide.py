@@ -322,7 +322,7 @@ class Decide:
         return row.adopted or row.refusal is not None or self._is_late(row)
 
     def _is_late(self, row: Row) -> bool:
-        return self.clock() >= (row.claimed_at or 0.0) + TRYING_SECONDS
+        return self.clock() >= (row.claimed_since or 0.0) + TRYING_SECONDS
 
 
 def _sent_at(row: Row, never_sent: bool) -> float | None:

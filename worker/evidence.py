@@ -73,7 +73,7 @@ class Evidence:
         """Return whether there is access to take back. A list that lags may not know of the approval yet."""
         grants = self.grants(row)
         is_listed = row.authorization_id in [granted.id for granted in grants]
-        if not is_listed and self.clock() < (row.settled_at or 0.0) + AGREE_SECONDS:
+        if not is_listed and self.clock() < (row.settled_since or 0.0) + AGREE_SECONDS:
             raise Unavailable("the list of grants does not have this access yet")
         if not grants:
             raise NotFound("this address has no authorization")

@@ -51,7 +51,7 @@ class Gated:
 
     def _follow(self) -> Iterator[None]:
         """Read the list, then whatever it lacks of ours. Each step ends after a call."""
-        left = self.record.waiting(self.clock())
+        left = self.record.waiting()
         for listed in self.conveyor.gated() if left else ():
             left = {key: access_id for key, access_id in left.items() if access_id not in listed}
             if not left:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 POST_SECONDS = 1.0  # Slack: about one message a second in a channel
 LOOK_AGAIN_SECONDS = 10.0  # by then what got no answer has arrived or never will
-HISTORY_MARGIN = 300.0  # Slack's clock and ours may differ
+HISTORY_MARGIN = 300.0  # a ledger restored from a backup, or a first answer of Slack, may be late
 SWEEP_SECONDS = 600.0  # between two searches for cards that were deleted
 IDLE_SECONDS = 0.5
 UPDATE, POST, READ = "update", "post", "read"
@@ -187,7 +187,7 @@ class Show:
             return
         if row.company is None:
             row = replace(row, company=self._companies.known(row.email))
-        if not self._cards.posting(row, self._channel.id, self._clock()):
+        if not self._cards.posting(row, self._channel.id, self._channel.clock.now()):
             return
         message = self._draw(row)
         if not self._held():
@@ -196,8 +196,8 @@ class Show:
             ts = self._channel.post(message, kept_by_card(row))
         except SlackSilent as error:
             if error.maybe_done:
-                now = self._clock()
-                self._cards.show_later(row, now, failed=False, posting_at=now)
+                posting_at = self._channel.clock.now()
+                self._cards.show_later(row, self._clock(), failed=False, posting_at=posting_at)
             else:
                 self._cards.not_posted(row)
             raise
@@ -214,7 +214,7 @@ class Show:
         key = row.id, row.round, posting_at
         if self._search is None or self._search[0] != key:
             reading = Reading(self._channel, posting_at - HISTORY_MARGIN, row.channel)
-            self._search = key, self._clock(), reading
+            self._search = key, self._channel.clock.now(), reading
         _, asked_at, reading = self._search
         try:
             while not reading.done:
@@ -235,7 +235,8 @@ class Show:
         if asked_at >= posting_at + LOOK_AGAIN_SECONDS:
             self._cards.not_posted(row)
         else:
-            self._cards.show_later(row, posting_at + LOOK_AGAIN_SECONDS, failed=False)
+            wait = min(posting_at + LOOK_AGAIN_SECONDS - self._channel.clock.now(), LOOK_AGAIN_SECONDS)
+            self._cards.show_later(row, self._clock() + wait, failed=False)
 
     def _reply(self, note: Note) -> None:
         if note.kind == OUTAGE:

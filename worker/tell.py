@@ -53,7 +53,7 @@ class Tell:
                 raise
             causes = str(refused), str(error)
             log.warning("request=%s note=%r user=%s told=no cause=%r fallback=%r", *who, *causes)
-            self.ledger.untold(note, now)
+            self.ledger.untold(note)
 
     def _words(self, row: Row, note: Note) -> Message:
         if note.kind != OUTCOME:

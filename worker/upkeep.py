@@ -27,7 +27,7 @@ class Upkeep:
         if self.remind_after_hours:
             self.record.remind(self.remind_after_hours, REMINDERS, now)
         if self.retention_days and now >= self._forget_at:
-            forgotten = self.record.forget(now - self.retention_days * DAY_SECONDS, now)
+            forgotten = self.record.forget(self.retention_days * DAY_SECONDS, now)
             if forgotten:
                 log.info("forgotten=%d", forgotten)
             else:

@@ -95,6 +95,7 @@ class Watch:
             }
             malformed += page.malformed
             new = self.queue.record(still_open, self.clock())
+            self.polls.going_on(self.clock())
             if new:
                 log.info("poll=new requests=%d", new)
         self._read_missing(set(seen))
@@ -157,7 +158,7 @@ class Watch:
         Both polls began after the request was settled. `before` has those that the last poll listed, and when
         each was read itself: the one that was not read for longest comes first.
         """
-        listed = [row for row in self.queue.settled_among(seen) if (row.settled_at or 0.0) < begun]
+        listed = [row for row in self.queue.settled_among(seen) if (row.settled_since or 0.0) < begun]
         keys = {row.id: (row.id, row.round) for row in listed}
         twice = sorted((before[key], row_id) for row_id, key in keys.items() if key in before)
         due = {row_id for _, row_id in twice[:READS_A_ROUND]}
@@ -183,7 +184,7 @@ class Watch:
         is_news = (
             row.state == State.CLOSED  # a lost ledger knew more
             or 0.0 < (row.updated_at or 0.0) < request.updated_at
-            or self.clock() >= (row.settled_at or 0.0) + STALE_SECONDS
+            or self.clock() >= (row.settled_since or 0.0) + STALE_SECONDS
         )
         if is_news and request.is_open and self.queue.reopen(row, request, self.clock()):
             log.info("request=%s round=%d asked_again=yes", row.id, row.round + 1)

@@ -18,6 +18,7 @@ from slack_sdk.web import SlackResponse
 from ledger.rows import Row
 from workspace.block_kit import Message
 from workspace.slack_client import scopes_of
+from workspace.slack_clock import SlackClock
 from workspace.slack_errors import (
     ARCHIVED,
     NO_SCOPE,
@@ -35,9 +36,9 @@ from workspace.slack_errors import (
 log = logging.getLogger(__name__)
 
 PAGES_MOST = 1000
-MEMBERS_PAGE = 1000
 MEMBERS_SECONDS = 60.0
 METADATA_TYPE = "conveyor_request"
+QUIET = {"unfurl_links": False, "unfurl_media": False}
 ORG_WIDE = "org-wide installation is not supported; install the app in one workspace"
 
 
@@ -68,6 +69,7 @@ class Channel:
         self._client = client
         self._worker_client = worker_client or client
         self.id = channel_id
+        self.clock = SlackClock()
         self.moved: dict[str, str] = {}
         self.identity: Identity | None = None
         self.scopes: frozenset[str] = frozenset()  # empty if Slack did not say which the app has
@@ -85,6 +87,7 @@ class Channel:
         """
         try:
             answer = call(self._client.auth_test)
+            self.clock.learn(answer)
             said = [answer.get(name) for name in ("team_id", "user_id", "bot_id", "url")]
             if is_org_wide(answer):
                 raise SlackDown(ORG_WIDE)
@@ -199,8 +202,7 @@ class Channel:
             self._worker_client.chat_postMessage,
             self.id,
             metadata={"event_type": METADATA_TYPE, "event_payload": kept},
-            unfurl_links=False,
-            unfurl_media=False,
+            **QUIET,
             **message,
         )
         return str(answer["ts"])
@@ -225,8 +227,7 @@ class Channel:
             row,
             self._worker_client.chat_postMessage,
             thread_ts=row.card_ts,
-            unfurl_links=False,
-            unfurl_media=False,
+            **QUIET,
             **message,
         )
         posted = answer.get("message")
@@ -271,9 +272,8 @@ class Channel:
 
     def direct(self, user_id: str, message: Message) -> None:
         """Send a direct message to this person."""
-        quiet = {"unfurl_links": False, "unfurl_media": False}
         post = self._worker_client.chat_postMessage
-        _ts(post, call(post, channel=user_id, **quiet, **message))
+        _ts(post, call(post, channel=user_id, **QUIET, **message))
 
     # Reading
 
@@ -281,7 +281,7 @@ class Channel:
         """Return the ids of those who can see the cards, as Slack listed them within MEMBERS_SECONDS."""
         now = time.monotonic()
         if now >= self._members_until:
-            page = {"channel": self.id, "limit": MEMBERS_PAGE}
+            page = {"channel": self.id, "limit": 1000}
             listed = self._listed("members", self._client.conversations_members, **page)
             self._members, self._members_until = frozenset(map(str, listed)), now + MEMBERS_SECONDS
         return self._members

@@ -415,7 +415,7 @@ def test_a_late_write_is_not_given_back_by_reads_of_the_same_minute(scene: Scene
     scene.claim()
     scene.conveyor.fail(POST, times=None, drop="after")
     lag(scene, None)
-    while scene.now < (scene.row.claimed_at or 0) + 900:
+    while scene.now < (scene.row.claimed_since or 0) + 900:
         scene.step()
     last = scene.conveyor.calls(POST)[-1].at
     for _ in range(4):

@@ -114,8 +114,8 @@ def test_the_same_click_claims_only_once_even_after_a_give_back(ledger: Ledger) 
 
 
 def test_a_refused_click_is_recorded_once(ledger: Ledger) -> None:
-    assert ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 1.0, "not listed")
-    assert not ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 2.0, "not listed")
+    assert ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", "not listed")
+    assert not ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", "not listed")
 
 
 LINE = "(number, at, event, request_id, round, person_id, person_email, detail, trigger_id)"
@@ -140,7 +140,7 @@ def refuses(ledger: Ledger, statement: str) -> None:
     [("number", "1, 1, 'x', '', 1, '', '', '', NULL"), ("trigger_id", "9, 1, 'x', '', 1, '', '', '', 't1'")],
 )
 def test_no_insert_updates_a_line_of_the_trail(ledger: Ledger, key: str, values: str) -> None:
-    ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 1.0, "not listed")
+    ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", "not listed")
     upsert = f"INSERT INTO trail {LINE} VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET event = 'x'"
     refuses(ledger, upsert)
 
@@ -160,10 +160,10 @@ def test_no_insert_updates_a_line_of_the_trail(ledger: Ledger, key: str, values:
 def test_nothing_replaces_a_line_of_the_trail(tmp_path: Path, insert: str, values: str) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     ledger.database.prepare()
-    ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 1.0, "not listed")
+    ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", "not listed")
     refuses(ledger, f"{insert} INTO trail {LINE} VALUES ({values})")
-    assert ledger.decisions.record_click("refused", "r1", "U0SAM", "t2", 2.0, "not listed")
-    assert not ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", 3.0, "not listed")
+    assert ledger.decisions.record_click("refused", "r1", "U0SAM", "t2", "not listed")
+    assert not ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", "not listed")
     ledger.database.close()
 
 

@@ -22,6 +22,7 @@ from worker.show import IDLE_SECONDS, SWEEP_SECONDS, Show
 from worker.watch import Watch
 from workspace.channel import Channel
 from workspace.slack_client import SlackClient
+from workspace.slack_clock import SlackClock
 
 POLL = 30.0
 HOUR = 3600.0
@@ -53,8 +54,10 @@ class Scene:
         """Begin as the app does after a start."""
         self.ledger = Ledger(f"sqlite:///{self.database}")
         self.ledger.database.prepare()
+        self.ledger.database.clock.time_of_day = lambda: self.now
         client = SlackClient(self.slack.bot_token, self.slack.api_url)
         self.channel = Channel(client, self.slack.channel_id)
+        self.channel.clock = SlackClock(lambda: self.now)
         conveyor = ConveyorClient(self.conveyor.api_url, self.conveyor.api_key)
         companies = Companies(conveyor, lambda: self.now)
         self.watch = Watch(

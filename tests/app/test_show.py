@@ -17,6 +17,7 @@ from worker.companies import Companies
 from worker.show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
 from workspace.channel import Channel
 from workspace.slack_client import SlackClient
+from workspace.slack_clock import SlackClock
 
 ANN = Reviewer("U0ANN", "Ann", "ann@harbor.example")
 PATIENCE = 2.0
@@ -41,6 +42,7 @@ class Scene:
         """Return the loop, as after a start of the app."""
         client = SlackClient(self.slack.bot_token, self.slack.api_url, seconds=PATIENCE)
         channel = Channel(client, self.slack.channel_id)
+        channel.clock = SlackClock(lambda: self.now)
         eventually(channel.refresh_identity)
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
         return Show(channel, self.ledger, Companies(nobody), lambda: True, lambda: self.now)

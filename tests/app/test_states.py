@@ -4,10 +4,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from email.utils import formatdate
 
 import pytest
 import requests
 
+from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN
 from tests.support.steps import posted, run
 from tests.support.world import ROOT, World, eventually
@@ -104,6 +106,9 @@ STATES: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     "Slack doesn't answer": lambda world: silent(world, "slack"),
     "Clicks are signed with another secret": lambda world: clicked(world, secret="0" * 32),
     "Clicks are signed at another time": lambda world: clicked(world, offset=-900),
+    "Clicks are signed while this machine's clock is wrong": lambda _: setting(
+        QuietHandler, "date_time_string", lambda *_: formatdate(time.time() - 3600, usegmt=True)
+    ),
     "Clicks come from another workspace": lambda world: clicked(world, team={"id": "T0ELSE"}),
     "Clicks are for no part of the app": lambda world: clicked(world, actions=UNKNOWN),
     "Conveyor's webhook is signed with another secret": hooked,

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -21,7 +21,7 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
-from tests.support.launcher import BRISK, Forked, Kill, Start
+from tests.support.launcher import BRISK, Forked, Kill, Start, moved_time
 from tests.support.leaks import secrets_in
 
 T = TypeVar("T")
@@ -112,6 +112,7 @@ class World:
         self.events_file: Path | None = None
         self.stop_file: Path | None = None
         self.slow_file = folder / "slow"
+        self.clock_file = folder / "clock"
         self.process: subprocess.Popen[bytes] | Forked | None = None
         self.settings = {
             "CONVEYOR_KEY": self.conveyor.api_key,
@@ -145,7 +146,12 @@ class World:
                 )
         else:
             files = self.events_file, kill, self.stop_file, self.slow_file
-            self.process = Forked(Start(environment, self.log_file, self.waits, *files))
+            waits = dict(self.waits)
+            if self.clock_file.exists():
+                # The second is the name by which the check of Slack's signature knows the first.
+                moved = partial(moved_time, self.clock_file)
+                waits |= {"time.time": moved, "slack_sdk.signature.time": moved}
+            self.process = Forked(Start(environment, self.log_file, waits, *files))
         return self.process
 
     def start(self, **settings: str) -> "World":
@@ -162,6 +168,12 @@ class World:
         except requests.RequestException:
             return False
         return not any("Slack" in reason for reason in reasons)
+
+    def move_clock(self, seconds: float) -> None:
+        """Set the app's clock so many seconds ahead of the real one. Its first use is before the start."""
+        written = self.clock_file.with_suffix(".new")
+        written.write_text(str(seconds))
+        written.rename(self.clock_file)  # in one step
 
     def kill(self) -> None:
         """Kill the app."""

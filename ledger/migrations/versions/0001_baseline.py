@@ -1,5 +1,7 @@
 """The tables of version 1.0.0, and the triggers that let the audit trail only grow."""
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -69,10 +71,12 @@ def upgrade() -> None:
         sa.Column("revoker_email", sa.Text, nullable=False),
         sa.Column("revoked_at", sa.Float),
         sa.Column("claimed_at", sa.Float),
+        sa.Column("claimed_since", sa.Float),
         sa.Column("sent_at", sa.Float),
         sa.Column("open_since", sa.Float),
         sa.Column("refusal", sa.Text),
         sa.Column("settled_at", sa.Float),
+        sa.Column("settled_since", sa.Float),
         sa.Column("decide_at", sa.Float),
         sa.Column("decide_failures", sa.Integer, nullable=False),
         sa.Column("problem", sa.String(30), nullable=False),
@@ -131,8 +135,10 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("owner", sa.String(80), nullable=False),
         sa.Column("heartbeat", sa.Integer, nullable=False),
+        sa.Column("clock", sa.Float, nullable=False),
         sa.Column("adopted_at", sa.Float),
         sa.Column("polled_at", sa.Float),
+        sa.Column("polled_since", sa.Float),
         sa.Column("poll_problem", sa.Text, nullable=False),
         sa.Column("poll_note", sa.Text, nullable=False),
         sa.Column("untold_at", sa.Float),
@@ -148,10 +154,11 @@ def upgrade() -> None:
     op.create_index("ix_requests_decide_at", "requests", ["decide_at"])
     op.create_index("ix_trail_request_id", "trail", ["request_id"])
     op.create_index("requests_by_card", "requests", ["card_ts"])
-    op.execute(
-        "INSERT INTO lease (number, owner, heartbeat, poll_problem, poll_note, channel_problems, "
-        "messages_read, poll_wanted) VALUES (1, '', 0, '', '', '', 0, false)"
+    lease = sa.text(
+        "INSERT INTO lease (number, owner, heartbeat, clock, poll_problem, poll_note, channel_problems, "
+        "messages_read, poll_wanted) VALUES (1, '', 0, :clock, '', '', '', 0, false)"
     )
+    op.execute(lease.bindparams(clock=time.time()))
     if op.get_bind().dialect.name == "sqlite":
         for name, event in SQLITE_TRIGGERS.items():
             raised = "BEGIN SELECT RAISE(ABORT, 'the trail can only grow'); END"

@@ -63,11 +63,13 @@ def retry_after(headers: Mapping[str, object], default: float) -> float:
 class Calls:
     """Makes HTTP calls of one kind, at most `most` at once, so that no kind takes the places of another.
 
-    An answer has `most_bytes` at most.
+    An answer has `most_bytes` at most. When a call is over, `ended` is called in the thread that made it,
+    however it ended.
     """
 
     def __init__(self, name: str, most: int, most_bytes: int = 10_000_000) -> None:
         self.name = name
+        self.ended: Callable[[], object] = lambda: None
         self._most = most
         self._most_bytes = most_bytes
         self._places = threading.Semaphore(most)
@@ -105,6 +107,8 @@ class Calls:
         except FutureTimeout:
             call.end()
             raise CallFailed(f"no whole answer in {seconds:.3g} s", sent=call.sent) from None
+        finally:
+            self.ended()
 
     def full_seconds(self) -> float:
         """Return for how long every place has been taken without a break."""

@@ -14,6 +14,7 @@ from workspace.channel import Channel
 from workspace.slack_clock import REFUSED_SECONDS
 
 FULL_SECONDS = 5.0  # for so long every call of one kind may be under way without being taken for stuck
+LATE_SECONDS = 60.0  # after which somebody should have polled Conveyor, or read another page of its answer
 DAY_SECONDS = 86400.0
 EVERYBODY_MAY_DECIDE = (
     "REVIEWERS is empty: every full member of the workspace who can see a card may decide it."
@@ -78,7 +79,7 @@ def _unread(polls: PollStatus, poll_seconds: float, now: float) -> list[str]:
         return [f"Conveyor: no complete look {since}: {polls.problem}."]
     if polls.adopted_at is None:
         return [f"Slack: the channel was not read yet.{f' {_reading(polls)}' if polls.messages_read else ''}"]
-    if (polls.polled_since or 0.0) < now - max(60.0, 3 * poll_seconds):
+    if (polls.polled_since or 0.0) < now - max(LATE_SECONDS, 3 * poll_seconds):
         return [f"Conveyor: no complete look {since}."]
     return []
 

@@ -16,7 +16,7 @@ from worker.lease import Lease
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 4.0
-STUCK_SECONDS = 300.0  # without the end of a round
+STUCK_SECONDS = 300.0  # without the end of a round, or of a call within one
 FULL_SECONDS = 120.0  # every place for calls is taken: by now each should have ended
 STOP_SECONDS = 7.0
 IDLE_SECONDS = 0.5
@@ -58,6 +58,9 @@ class Worker:
         self._lease = lease
         self._stopping = threading.Event()
         self._rounds: dict[str, float] = {}
+        self._calls_ended: dict[str, float] = {}  # when the last call of the present round did
+        for each in calls:
+            each.ended = self._go_on
         self._poll_began = 0.0
         self._threads = [
             threading.Thread(target=self._keep_lease, name="heartbeat", daemon=True),
@@ -97,14 +100,20 @@ class Worker:
         return not self._stuck()
 
     def _stuck(self) -> list[str]:
-        """Return the names of loops that died or ended no round for too long, and of calls that all hang."""
+        """Return the names of loops that died or ended nothing for too long, and of calls that all hang."""
         oldest = time.monotonic() - STUCK_SECONDS
         loops = [
             thread.name
             for thread in self._threads
-            if not thread.is_alive() or self._rounds[thread.name] < oldest
+            if not thread.is_alive()
+            or max(self._rounds[thread.name], self._calls_ended.get(thread.name, 0.0)) < oldest
         ]
         return loops + [calls.name for calls in self._calls if calls.full_seconds() > FULL_SECONDS]
+
+    def _go_on(self) -> None:
+        """Keep that a call of this thread has ended: a round of many calls takes long, and is not stuck."""
+        if (name := threading.current_thread().name) in self._rounds:
+            self._calls_ended[name] = time.monotonic()
 
     def _keep_lease(self) -> None:
         while not self._stopping.is_set():
@@ -149,6 +158,7 @@ class Worker:
                 seconds = FAILED_SECONDS
             except Exception:
                 # A round that always fails is a stuck loop, and ends the process in the end.
+                self._calls_ended.pop(name, None)
                 log.exception("loop=%s failed", name)
                 seconds = FAILED_SECONDS
             if wait:

@@ -81,6 +81,7 @@ class Watch:
             self._read_groups()
         except ConveyorError as error:
             groups_error = error  # requests are shown all the same
+        self.polls.going_on(self.clock())
         seen: dict[str, AuthorizationRequest] = {}
         unknown: dict[str, str] = {}
         malformed = 0
@@ -135,6 +136,7 @@ class Watch:
     def _read_missing(self, seen: set[str]) -> None:
         """Read the waiting requests that the queue left out one by one: only their own status closes them."""
         for row in self.queue.missing(seen, self.clock() - READ_AGAIN_SECONDS, READS_A_ROUND):
+            self.polls.going_on(self.clock())
             try:
                 request = self.conveyor.request(row.id)
             except NotFound:
@@ -164,6 +166,7 @@ class Watch:
         due = {row_id for _, row_id in twice[:READS_A_ROUND]}
         for row in listed:
             if row.id in due:
+                self.polls.going_on(self.clock())
                 self._read_reappeared(row)
         now = self.clock()
         self._reappeared = {

@@ -156,7 +156,7 @@ class Calls:
         self._places.release()
 
     def _exchange(self, seconds: float, method: str, url: str, content: dict[str, Any]) -> Answer:
-        with requests.Session() as session:
+        with _Session() as session:
             # Each call has its own, so that no other call takes this one's connection before it is closed.
             adapter = _Adapter()
             for scheme in ("https://", "http://"):
@@ -179,6 +179,11 @@ class Calls:
                     if len(body) > self._most_bytes:
                         raise CallFailed("too large an answer", sent=True)
                 return Answer(response.status_code, response.headers, bytes(body))
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, *_: Any) -> None:
+        """Lead nowhere: even if a redirect is not followed, requests reads it to the end to see where to."""
 
 
 class _Call:

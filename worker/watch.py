@@ -13,6 +13,7 @@ from conveyor_client import (
     NotFound,
     Unavailable,
 )
+from ledger.database import LedgerError
 from ledger.polls import Polls
 from ledger.queue import Queue
 from ledger.rows import Row
@@ -54,24 +55,37 @@ class Watch:
         """Poll once; return the seconds until the next poll."""
         if self.polls.status().adopted_at is None:
             return 0.1  # nothing is recorded before the channel was read
+        error: Exception | None
         try:
             error, arriving = self._poll(), True
-        except ConveyorError as failed:
+        except Exception as failed:
+            # Whatever it was, the channel has to hear of it if it lasts.
             error, arriving = failed, False
-        if arriving:
-            self.upkeep(self.clock())
         # While requests arrive they arrive in time, whatever else cannot be read.
         self._failures = 0 if arriving else self._failures + 1
-        problem = "" if error is None else str(error)
-        if isinstance(error, NotAllowed):
-            problem = f"Conveyor does not accept CONVEYOR_KEY ({error})"
+        problem = self._problem(error)
         if problem:
             log.warning("poll=incomplete failures=%d cause=%r", self._failures, problem)
         self.polls.record(
             problem, self.clock(), arriving=arriving, tell_after=OUTAGE_SECONDS, note=self._note
         )
+        if arriving:
+            self.upkeep(self.clock())
         longest = max(LONGEST_PAUSE, self.poll_seconds)
         return float(min(self.poll_seconds * 2 ** min(self._failures, 20), longest))
+
+    def _problem(self, error: Exception | None) -> str:
+        """Return what kept a poll from being complete, in words for the operator; empty if nothing did."""
+        if error is None:
+            return ""
+        if isinstance(error, NotAllowed):
+            return f"Conveyor does not accept CONVEYOR_KEY ({error})"
+        if isinstance(error, ConveyorError):
+            return str(error)
+        if isinstance(error, LedgerError):
+            return f"its answer was not recorded ({error})"
+        log.error("poll=failed", exc_info=error)
+        return f"the app failed with {type(error).__name__}; the log has a traceback"
 
     def _poll(self) -> ConveyorError | None:
         """Read the whole queue, or raise ConveyorError. Return what else could not be read."""

@@ -19,7 +19,17 @@ from sandbox.stand_in import Exchange, Incoming, StandIn
 from sandbox.workspace import ANN, SAM, Answer, Message
 from tests.support.launcher import BRISK, SHORT
 from tests.support.lookups import Lookups
-from tests.support.raw_peer import DRIPPING, DeadEnd, Gate, RawPeer, endless, nothing, saying
+from tests.support.raw_peer import (
+    DRIPPING,
+    DeadEnd,
+    Gate,
+    RawPeer,
+    Say,
+    endless,
+    endless_redirect,
+    nothing,
+    saying,
+)
 from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually, free_port
 
@@ -276,10 +286,11 @@ def megabytes(world: World) -> int:
     return found
 
 
-def test_an_endless_answer_is_given_up_before_it_fills_the_memory(world: World, gate: Gate) -> None:
+@pytest.mark.parametrize("say", [endless, endless_redirect])
+def test_an_endless_answer_is_given_up_before_it_fills_the_memory(world: World, gate: Gate, say: Say) -> None:
     world.start()
     card = posted(world)
-    gate.instead["/users.info"] = endless
+    gate.instead["/users.info"] = say
     world.slack.click(ANN, card.ts, "approve")
     world.told(ANN, "Slack did not tell me whether you may decide")
     eventually(lambda: not gate.open, 5.0, "nobody listens to it anymore")

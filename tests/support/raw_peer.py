@@ -47,6 +47,13 @@ def endless(request: bytes) -> Iterator[bytes]:
     yield from repeat(chunk, ENDLESS_BYTES // len(chunk))
 
 
+def endless_redirect(request: bytes) -> Iterator[bytes]:
+    """Answer a redirect whose body does not end."""
+    yield HEAD.replace(b"200 OK", b"302 Found") + b"Location: http://127.0.0.1:9/\r\n\r\n"
+    chunk = b"x" * 500_000
+    yield from repeat(chunk, ENDLESS_BYTES // len(chunk))
+
+
 def saying(body: bytes) -> Say:
     """Answer with this body, at once."""
     return lambda request: (HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body,)

@@ -87,7 +87,13 @@ class AuthorizationRequest:
 
     @property
     def is_open(self) -> bool:
-        return self.status in OPEN_STATUSES
+        """Whether it waits for a decision. One whose status is not known does: nobody may be missed."""
+        return self.status not in CLOSED_STATUSES
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its status is one of those that this app knows."""
+        return self.status in OPEN_STATUSES + CLOSED_STATUSES
 
     def is_about(self, email: str, dataroom_id: str) -> bool:
         """Return whether it is from this address and may be for this Trust Center."""

@@ -190,6 +190,7 @@ def said(request: AuthorizationRequest, time_of_day: float) -> dict[str, Any]:
     """Return the values that keep what Conveyor says about a request."""
     return {
         **addressed(request.email),
+        "status": request.status,
         "message": request.message,
         "dataroom_id": request.dataroom_id,
         "link": request.link,

@@ -19,7 +19,7 @@ from ledger.trail import LOG, first_start, line, log_event
 log = logging.getLogger(__name__)
 
 BEFORE = "before the first start"  # what the trail says of a request that came then
-DETAILS = ("email", "message", "dataroom_id", "link", "crm_link")
+DETAILS = ("email", "status", "message", "dataroom_id", "link", "crm_link")
 KNOWN = select(REQUESTS.c.id, REQUESTS.c.round, REQUESTS.c.state, *(REQUESTS.c[name] for name in DETAILS))
 
 Write = Callable[[Sequence[AuthorizationRequest]], None]

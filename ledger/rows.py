@@ -82,6 +82,7 @@ class Row:
     received_at: float
     updated_at: float | None = None
     crm_link: str = ""
+    status: str = ""
     previous: Past | None = None
     company: Mapping[str, Any] | None = None
     waiting_since: float | None = None

@@ -34,6 +34,8 @@ REQUESTS = Table(
     Column("received_at", Float, nullable=False),
     # When Conveyor last changed the request, by its own clock.
     Column("updated_at", Float),
+    # What Conveyor last said about a request that waits; empty if it did not.
+    Column("status", CleanText, nullable=False, default=""),
     # How the round before this one ended (rows.Past); null in the first.
     Column("previous", JSON(none_as_null=True)),
     # What finds a company's other requests: the address and its domain, as they are compared.

@@ -86,7 +86,7 @@ def _unread(polls: PollStatus, poll_seconds: float, now: float) -> list[str]:
 
 def _worth_knowing(polls: PollStatus) -> list[str]:
     """Return the notes about polls, about words that reached nobody, and about reading the channel back."""
-    notes = [f"Conveyor: {polls.note}. New ones get no card."] if polls.note else []
+    notes = [f"Conveyor: {polls.note}. They get cards like any other."] if polls.note else []
     if (polls.untold_at or 0.0) > time.time() - DAY_SECONDS:
         at = _utc(polls.untold_at or 0.0)
         notes.append(f"Not told: Slack took words to a person nowhere, at {at}; the log says why.")

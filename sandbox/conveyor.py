@@ -271,7 +271,7 @@ class ConveyorStandIn(StandIn):
         request = self._request_to_approve(arguments)
         self._check_groups(decision.groups, request["dataroom_id"])
         _check_expiry(arguments.get("expires_at"), self.now())
-        if request.get("status", "requested") not in OPEN:
+        if request.get("status", "requested") in CLOSED:
             return self._answer_already_decided(request, self._latest_authorization(request))
         status = "authorized" if decision.nda_bypass else "gated"
         granted = self._authorize(request, decision.groups, status, decision.expires_at)
@@ -290,7 +290,7 @@ class ConveyorStandIn(StandIn):
         if not decision.reviewer_email:
             raise ApiError(422, "reviewer_email is required")
         self._check_reviewer()
-        if request["status"] not in OPEN:
+        if request["status"] in CLOSED:
             return self._answer_already_decided(request, request)
         self._update(self.requests, request_id, status="ignored")
         decision.effective = True

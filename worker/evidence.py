@@ -55,7 +55,8 @@ class Evidence:
             return self._access(row)
         request, is_other = self._request(row)
         is_closed = request.status in CLOSED_STATUSES
-        if not (is_closed or request.is_open):
+        # One that is not known says nothing, unless it is still that of the card on which somebody decided.
+        if not (request.is_known or request.status == row.status):
             raise Unavailable(f"unknown status {request.status!r}")
         decision = RUNNING.get(row.state)
         as_asked = decision is not None and request.status == decision.wanted and not is_other

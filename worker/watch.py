@@ -95,7 +95,6 @@ class Watch:
             self._read_groups()
         except ConveyorError as error:
             groups_error = error  # requests are shown all the same
-        self.polls.going_on(self.clock())
         seen: dict[str, AuthorizationRequest] = {}
         unknown: dict[str, str] = {}
         malformed = 0
@@ -103,11 +102,7 @@ class Watch:
         for page in self.conveyor.queue():
             still_open = [request for request in page.requests if request.is_open]
             seen.update((request.id, request) for request in still_open)
-            unknown |= {
-                request.id: request.status
-                for request in page.requests
-                if not (request.is_open or request.status in ELSEWHERE)
-            }
+            unknown |= {request.id: request.status for request in still_open if not request.is_known}
             malformed += page.malformed
             new = self.queue.record(still_open, self.clock())
             self.polls.going_on(self.clock())
@@ -122,7 +117,7 @@ class Watch:
         return groups_error
 
     def _note_unknown(self, statuses: Mapping[str, str]) -> None:
-        """Tell the operator about open requests whose status is none that the app knows: it shows no card.
+        """Tell the operator about open requests whose status is none that the app knows.
 
         `statuses` has the status of each such request under its id.
         """

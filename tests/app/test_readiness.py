@@ -125,6 +125,12 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     conveyor.ask("late@acme.com", "x")
     says("only a shorter card")
     says("keeps failing")
+    world.kill()
+    world.move_clock(7200.0)
+    world.launch(REVIEWERS="")  # by HTTP, where clicks are signed
+    says("this machine's is")
+    world.move_clock(0.0)
+    no_longer_says("this machine's is")
     world.database.write_bytes(b"damaged" * 100_000)
     says("Ledger: ")
     assert seen == set(ROWS)

@@ -1,10 +1,12 @@
-"""A status that Conveyor may have one day: the operator hears of the requests that get no card for it."""
+"""A status that Conveyor may have one day: its requests get cards, and the operator hears of them."""
+
+import pytest
 
 from sandbox.workspace import ANN
-from tests.support.steps import approved, posted, request_of
+from tests.support.steps import approved, clickable, posted, request_of, writes
 from tests.support.world import World, eventually
 
-NOTE = "Conveyor: open requests whose status this app does not know: {} ({}). New ones get no card."
+NOTE = "Conveyor: open requests whose status this app does not know: {} ({}). They get cards like any other."
 QUEUE = "GET /exchange/authorization_request_queue"
 
 
@@ -31,10 +33,12 @@ def test_requests_with_an_unknown_status_are_noted_and_warned_of_once(world: Wor
     other = world.conveyor.ask("joe@acme.com", "x", status=None)
     assert notes(world) == [NOTE.format(2, "'', 'in_review'")]
     assert warnings(world) == 2
-    assert world.slack.cards() == []
+    for request_id in (first, other):
+        assert len(world.cards(request_id)) == 1
+        clickable(world, request_id)
     world.conveyor.ignore_here(other)
     world.conveyor.change_here(first, status="requested")
-    world.shows(first, "asks for access")
+    world.shows(other, "Ignored in Conveyor")
     assert notes(world) == []
     assert "acme.com" not in world.log()
 
@@ -49,6 +53,32 @@ def test_a_card_whose_request_gets_an_unknown_status_stays(world: World) -> None
     assert notes(world) == []
     world.slack.click(ANN, card.ts, "approve")
     world.shows(request_of(card), "Approved by")
+
+
+@pytest.mark.parametrize("choice", ["approve", "reject"])
+def test_a_request_with_an_unknown_status_is_decided_like_any_other(world: World, choice: str) -> None:
+    world.start(REJECTION_REASON="optional")
+    card = clickable(world, world.conveyor.ask("jane@acme.com", "x", status="in_review"))
+    world.slack.click(ANN, card.ts, choice)
+    if choice == "reject":
+        view = next(iter(world.slack.views.values()))
+        world.slack.submit(ANN, view.id, {"reason": "no"})
+    world.shows(request_of(card), "Approved by" if choice == "approve" else "Rejected by")
+    assert [effective for _, effective in writes(world, request_of(card))] == [True]
+
+
+def test_an_unknown_status_after_a_write_without_an_answer_leads_to_no_second_write(world: World) -> None:
+    world.start()
+    card = clickable(world, world.conveyor.ask("jane@acme.com", "x", status="in_review"))
+    world.conveyor.fail("POST /exchange/authorizations", drop="after")
+    reads = f"GET /exchange/authorization_requests/{request_of(card)}"
+    known = dict(world.conveyor.requests[request_of(card)])
+    world.conveyor.fail(reads, times=1, body=known)
+    world.conveyor.fail(reads, times=4, body={**known, "status": "being_approved"})
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by", 40)
+    assert writes(world, request_of(card)) == [("POST", True)]
+    assert world.slack.replies(card.ts) == []
 
 
 def test_closed_requests_in_the_queue_are_no_news(world: World) -> None:

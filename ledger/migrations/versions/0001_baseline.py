@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("crm_link", sa.Text, nullable=False),
         sa.Column("received_at", sa.Float, nullable=False),
         sa.Column("updated_at", sa.Float),
+        sa.Column("status", sa.Text, nullable=False),
         sa.Column("previous", sa.JSON),
         sa.Column("address", sa.Text, nullable=False),
         sa.Column("domain", sa.Text, nullable=False),

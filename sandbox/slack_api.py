@@ -43,15 +43,21 @@ SCOPE_OF = {
 TRIGGER_SECONDS = 3.0
 RESPONSE_URL_SECONDS = 30 * 60
 MAX_RESPONSE_URL_USES = 5
-# How often a method may be called: how many times within how many seconds. Posts are counted by channel.
+# How often a method may be called: how many times within how many seconds. Each method is counted by itself,
+# and posts by conversation.
+TIER_2, TIER_3, TIER_4 = (20, 60.0), (50, 60.0), (100, 60.0)
 RATE_LIMITS = {
     "chat.postMessage": (1, 1.0),
-    "chat.update": (50, 60.0),
-    "conversations.history": (50, 60.0),
-    "users.lookupByEmail": (50, 60.0),
-    "users.info": (100, 60.0),
-    "views.open": (100, 60.0),
-    "chat.postEphemeral": (100, 60.0),
+    "usergroups.list": TIER_2,
+    "usergroups.users.list": TIER_2,
+    "chat.update": TIER_3,
+    "conversations.history": TIER_3,
+    "conversations.info": TIER_3,
+    "users.lookupByEmail": TIER_3,
+    "users.info": TIER_4,
+    "views.open": TIER_4,
+    "chat.postEphemeral": TIER_4,
+    "conversations.members": TIER_4,
 }
 
 
@@ -103,9 +109,14 @@ class WebApi(Workspace):
         arguments = incoming.query if reads and incoming.is_json else incoming.arguments
         arguments = _parse_json_arguments(arguments)
         channel = str(arguments.get("channel", "")) if call == "chat.postMessage" else ""
-        self._enforce_rate_limit(call, channel)
+        self._enforce_rate_limit(call, self._conversation(channel))
         answer: Json = method(arguments)
         return answer
+
+    def _conversation(self, channel: str) -> str:
+        """Return the one id of this channel, or of the direct messages with this person."""
+        person = self.person(channel)
+        return f"D{person.id[1:]}" if person else self.former_ids.get(channel, channel)
 
     def _enforce_rate_limit(self, call: str, channel: str) -> None:
         """Count this call. Raise ApiError if there were too many within the time of its limit."""

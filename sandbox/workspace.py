@@ -314,6 +314,14 @@ class Workspace(StandIn):
         self.touch()
         return message
 
+    def chatter(self, user_id: str, count: int) -> None:
+        """Post so many messages as this person in the channel."""
+        with self.lock:
+            for number in range(count):
+                said = Message(self.channel_id, self._new_ts(), user_id, f"Something else, {number}")
+                self.messages.append(said)
+        self.touch()
+
     def open_view(self, user_id: str) -> View | None:
         """Return the topmost modal that this person has open, or None."""
         with self.lock:

@@ -413,6 +413,9 @@ def test_posts_are_limited_to_one_a_second(slack: SlackStandIn, client: WebClien
     assert error_of(lambda: post(client)) == "ratelimited"
     client.chat_update(channel=CHANNEL, ts=first, text="updates are not")
     client.chat_postMessage(channel="C2", text="other channels are not")
+    direct = client.chat_postMessage(channel=SAM, text="nor are people")["channel"]
+    client.chat_postMessage(channel=ANN, text="and each by themselves")
+    assert error_of(lambda: client.chat_postMessage(channel=direct, text="twice")) == "ratelimited"
     clock += 0.1
     assert post(client) > first
 
@@ -425,6 +428,10 @@ A_MINUTE: list[tuple[int, Callable[[SlackStandIn, WebClient], Any]]] = [
     (50, lambda slack, client: client.chat_update(channel=CHANNEL, ts=slack.cards()[0].ts, text="x")),
     (50, lambda slack, client: history(client)),
     (50, lambda slack, client: client.users_lookupByEmail(email="ann@harbor.example")),
+    (50, lambda slack, client: client.conversations_info(channel=CHANNEL)),
+    (20, lambda slack, client: client.usergroups_list()),
+    (20, lambda slack, client: client.usergroups_users_list(usergroup="S0SEC")),
+    (100, lambda slack, client: client.conversations_members(channel=CHANNEL)),
     (100, lambda slack, client: client.users_info(user=ANN)),
     (100, lambda slack, client: client.chat_postEphemeral(channel=CHANNEL, user=ANN, text="x")),
     (100, lambda slack, client: client.views_open(trigger_id=click_trigger(slack), view=modal())),
@@ -438,6 +445,7 @@ def test_other_calls_are_limited_by_the_minute(
     clock = 1_700_000_000.0
     slack.now = lambda: clock
     slack.limit_rates = True
+    slack.user_groups["S0SEC"] = {"handle": "security", "users": [ANN]}
     post(client, blocks=[button()])
     for _ in range(times):
         call(slack, client)

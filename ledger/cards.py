@@ -1,15 +1,15 @@
 """What there is to show: cards that have to be posted or updated, and notes that have to be sent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import and_, bindparam, update
+from sqlalchemy import and_, bindparam, func, select, update
 
 from ledger.changes import MANY_FAILURES, ROWS, Changes, addressed, fresh, redraw, unchanged
 from ledger.rows import Note, Row, row_of
 from ledger.states import OPEN, State
 from ledger.tables import LEASE, MOVED_CHANNELS, NOTES, REQUESTS
-from ledger.trail import REMINDER, log_event
+from ledger.trail import OUTCOME, REMINDER, log_event
 
 # Made once: to make a statement costs SQLAlchemy more than to run it.
 WITHOUT_CARD = (
@@ -20,9 +20,14 @@ WITHOUT_CARD = (
 WITHOUT_CARD_DUE = WITHOUT_CARD.where(REQUESTS.c.show_at <= bindparam("now"))
 UPDATE_DUE = (
     ROWS.where(REQUESTS.c.show_at <= bindparam("now"), REQUESTS.c.card_ts != "")
-    .order_by(REQUESTS.c.show_at)
+    .order_by(REQUESTS.c.card_state == REQUESTS.c.state, REQUESTS.c.show_at)
     .limit(1)
 )
+OPEN_CARDS = and_(REQUESTS.c.state.in_(OPEN), REQUESTS.c.card_ts != "")
+NEXT_OPEN = ROWS.where(OPEN_CARDS, REQUESTS.c.card_ts > bindparam("ts")).order_by(REQUESTS.c.card_ts).limit(1)
+NOTE_DUE = NOTES.select().where(NOTES.c.send_at <= bindparam("now")).limit(1)
+REPLY_DUE = NOTE_DUE.where(NOTES.c.kind != OUTCOME).order_by(NOTES.c.kind == REMINDER, NOTES.c.number)
+DIRECT_DUE = NOTE_DUE.where(NOTES.c.kind == OUTCOME).order_by(NOTES.c.number)
 
 
 class Cards(Changes):
@@ -31,21 +36,39 @@ class Cards(Changes):
     # What is due
 
     def next_update(self, now: float) -> Row | None:
-        """Return the card that has waited longest to be brought up to date."""
+        """Return the card that has waited longest to be brought up to date; a change of state goes first."""
         return self._first(UPDATE_DUE, {"now": now})
 
-    def next_post(self, now: float) -> Row | None:
-        """Return the oldest request without a card. A few failures of that one do not change the order."""
-        row = self._first(WITHOUT_CARD, {})
+    def next_post(self, now: float, *, in_doubt: bool = True) -> Row | None:
+        """Return the oldest request without a card. A few failures of that one do not change the order.
+
+        `in_doubt` says whether it may be one whose posting is in doubt.
+        """
+        first, due = WITHOUT_CARD, WITHOUT_CARD_DUE
+        if not in_doubt:
+            first, due = (each.where(REQUESTS.c.posting_at.is_(None)) for each in (first, due))
+        row = self._first(first, {})
         if row and (row.show_at or 0.0) > now and row.show_failures >= MANY_FAILURES:
-            row = self._first(WITHOUT_CARD_DUE, {"now": now})
+            row = self._first(due, {"now": now})
         return row if row and (row.show_at or 0.0) <= now else None
 
-    def next_note(self, now: float) -> Note | None:
-        """Return the oldest note that is due, reminders last."""
-        due = NOTES.select().where(NOTES.c.send_at <= now)
+    def next_open(self, ts: str) -> tuple[Row | None, int]:
+        """Return the next newer open card after this ts, or else the oldest, and how many there are."""
+        row = self._first(NEXT_OPEN, {"ts": ts}) or self._first(NEXT_OPEN, {"ts": ""})
         with self._database.read() as db:
-            found = db.execute(due.order_by(NOTES.c.kind == REMINDER, NOTES.c.number).limit(1)).one_or_none()
+            return row, db.scalar(select(func.count()).select_from(REQUESTS).where(OPEN_CARDS)) or 0
+
+    def next_reply(self, now: float) -> Note | None:
+        """Return the oldest note for a thread that is due, reminders last."""
+        return self._first_note(REPLY_DUE, now)
+
+    def next_direct(self, now: float, not_to: Collection[str]) -> Note | None:
+        """Return the oldest note for a direct message that is due, but not one to these people."""
+        return self._first_note(DIRECT_DUE.where(NOTES.c.person_id.not_in(not_to)), now)
+
+    def _first_note(self, query: Any, now: float) -> Note | None:
+        with self._database.read() as db:
+            found = db.execute(query, {"now": now}).one_or_none()
             if found is None:
                 return None
             return Note(
@@ -125,12 +148,6 @@ class Cards(Changes):
         values = {"card_ts": "", "posting_at": None, "card_state": "", **redraw(now)}
         lost = and_(_round_of(row), REQUESTS.c.card_ts == row.card_ts, REQUESTS.c.state != State.CLOSED)
         self._database.update(update(REQUESTS).where(lost).values(**values))
-
-    def open_cards(self) -> list[Row]:
-        """Return the requests that wait or are being decided, whose cards should be in the channel."""
-        with self._database.read() as db:
-            query = ROWS.where(REQUESTS.c.state.in_(OPEN), REQUESTS.c.card_ts != "")
-            return list(map(row_of, db.execute(query)))
 
     # Notes
 

@@ -1,6 +1,7 @@
 """The loop that writes to Slack, one message after another, so that an older card never replaces a newer."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +12,12 @@ from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Note, Row
 from ledger.states import State
-from ledger.trail import OUTAGE, OUTCOME, REMINDER
+from ledger.trail import REMINDER
 from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies
-from worker.sweep import Sweep
+from worker.pace import Pace
+from worker.sweep import NEW_SECONDS, Sweep
 from worker.tell import Tell
 from workspace.block_kit import Message
 from workspace.channel import Channel
@@ -32,19 +34,25 @@ from workspace.slack_errors import (
 
 log = logging.getLogger(__name__)
 
-POST_SECONDS = 1.0  # Slack: about one message a second in a channel
+POST_SECONDS = 1.0  # Slack: about one message a second in each conversation
+DIRECT_SECONDS = 0.2  # between direct messages to anybody: Slack takes several hundred messages a minute
+REDRAW_SECONDS = 1.5  # Slack takes 50 changes a minute; those that show a decision need some of them
 LOOK_AGAIN_SECONDS = 10.0  # by then what got no answer has arrived or never will
 HISTORY_MARGIN = 300.0  # a ledger restored from a backup, or a first answer of Slack, may be late
-SWEEP_SECONDS = 600.0  # between two searches for cards that were deleted
+SWEEP_SECONDS = 600.0  # in which each open card is asked for, in case that somebody deleted it
 IDLE_SECONDS = 0.5
-UPDATE, POST, READ = "update", "post", "read"
+# What waits separately: Slack's methods, by the names that errors have for them. POST is for the channel; a
+# direct message waits for its person, too.
+UPDATE, POST, READ = "chat_update", "chat_postMessage", "conversations_history"
+MEMBERS = "conversations_members"
+DIRECT, REDRAW, SWEEP = "direct", "redraw", "sweep"
 LONGEST_OUTAGE_PAUSE = 60.0
 
 
 class Show:
-    """Keeps the channel true to the ledger: cards, and replies in their threads.
+    """Keeps the channel true to the ledger: cards, replies in their threads, and messages to watchers.
 
-    `held` says whether this process may work.
+    `held` says whether this process may work. Due times go by `clock`, and waiting for Slack by `monotonic`.
     """
 
     def __init__(
@@ -54,68 +62,100 @@ class Show:
         companies: Companies,
         held: Callable[[], bool],
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
         self._cards = ledger.cards
         self._polls = ledger.polls
         self._memory = ledger.memory
         self._adopt = Adopt(channel, ledger.cards)
-        self._tell = Tell(channel, ledger.cards)
+        self._tell = Tell(channel, ledger.cards, held)
         self._sweep = Sweep(channel, ledger.cards)
         self._companies = companies
         self._held = held
         self._clock = clock
-        self._not_before = {UPDATE: 0.0, POST: 0.0, READ: 0.0}
-        self._sweep_at = clock() + SWEEP_SECONDS
+        self._pace = Pace(monotonic)
+        self._pace.wait(SWEEP, min(NEW_SECONDS, SWEEP_SECONDS))
+        self._is_replys_turn = False
         self._search: tuple[object, float, Reading] | None = None  # for a card whose posting is in doubt
         self._outages: Counter[tuple[str, ...]] = Counter()  # in a row, by what was not possible
         self._cause = ""  # of the last outage, until something gets through
         self._doubtful: dict[str, float] = {}  # when an update was sent that got no answer
 
     def round(self) -> float:
-        """Write one message, if one is due; return the seconds until there may be another."""
+        """Make one call, if one is due; return the seconds until there may be another.
+
+        1. While the channel was not read back, read the next page. Nothing else is done before.
+        2. Update a card, one that shows a decision first.
+        3. Ask for the next card that may have been deleted.
+        4. Post a card or a reply. They take turns, but reminders come last: many may be due at once.
+        5. Send a direct message.
+        """
         if self._channel.identity is None:
             return IDLE_SECONDS
         now = self._clock()
-        if not self._read(now):
-            return 0.0 if self._not_before[READ] <= now else IDLE_SECONDS
-        if self._not_before[UPDATE] <= now and (row := self._cards.next_update(now)):
-            self._attempt(row, UPDATE, self._update)
-            return 0.0
-        if self._not_before[POST] <= now:
-            note = self._cards.next_note(now)
-            # Many cards may get a reminder at once; what is new does not wait behind them.
-            if (note is None or note.kind == REMINDER) and (row := self._cards.next_post(now)):
-                self._attempt(row, POST, self._post)
-                return 0.0
-            if note:
-                self._reply(note)
-                return 0.0
-        wait = max(self._not_before.values()) - now
-        return min(wait, IDLE_SECONDS) if wait > 0 else IDLE_SECONDS
+        if not self._is_read(now):
+            return 0.0 if self._pace.is_free(READ) else IDLE_SECONDS
+        is_done = self._updated(now) or self._swept(now) or self._posted(now) or self._told(now)
+        return 0.0 if is_done else min(self._pace.seconds(), IDLE_SECONDS)
 
-    def _read(self, now: float) -> bool:
-        """Read a page of the channel if that is due, and return whether cards may be written.
-
-        They may once the channel was read back; the search for deleted cards holds up no other.
-        """
+    def _is_read(self, now: float) -> bool:
+        """Return whether the channel was read back; if it was not, read a page."""
         status = self._polls.status()
-        is_due = self._not_before[READ] <= now
-        try:
-            if is_due and status.adopted_at is None:
-                self._adopt.run(now)
-            elif is_due and now >= self._sweep_at and self._sweep.step(now):
-                self._sweep_at = self._clock() + SWEEP_SECONDS
-            if is_due:
-                self._outages.pop((READ,), None)
-        except ChannelError as error:
-            self._outage(error, READ)
         is_read = status.adopted_at is not None
-        messages = self._sweep.messages if is_read else self._adopt.messages
+        if not is_read and self._pace.is_free(READ):
+            self._look(lambda: self._adopt.run(now))
         problems = "\n".join(self._channel.problems)
-        if (problems, messages) != (status.channel_problems, status.messages_read):
-            self._polls.record_channel(problems, messages)
+        if (problems, self._adopt.messages) != (status.channel_problems, status.messages_read):
+            self._polls.record_channel(problems, self._adopt.messages)
         return is_read
+
+    def _updated(self, now: float) -> bool:
+        if not self._pace.is_free(UPDATE) or not (row := self._cards.next_update(now)):
+            return False
+        if row.card_state == row.state:
+            if not self._pace.is_free(REDRAW):
+                return False
+            self._pace.wait(REDRAW, REDRAW_SECONDS)
+        self._attempt(row, UPDATE, self._update)
+        return True
+
+    def _swept(self, now: float) -> bool:
+        if not self._pace.is_free(READ, SWEEP):
+            return False
+        self._look(lambda: self._pace.wait(SWEEP, self._sweep.step(now, SWEEP_SECONDS)))
+        return True
+
+    def _posted(self, now: float) -> bool:
+        if not self._pace.is_free(POST):
+            return False
+        note = self._cards.next_reply(now)
+        is_reply = note is not None and note.kind != REMINDER and self._is_replys_turn
+        row = None if is_reply else self._cards.next_post(now, in_doubt=self._pace.is_free(READ))
+        self._is_replys_turn = row is not None
+        if row:
+            self._attempt(row, POST, self._post)
+        elif note:
+            self._say(note, POST)
+        return bool(row or note)
+
+    def _told(self, now: float) -> bool:
+        if not self._pace.is_free(DIRECT, MEMBERS):
+            return False
+        note = self._cards.next_direct(now, self._pace.waiting())
+        if note:
+            self._say(note, note.person_id)
+            self._pace.wait(DIRECT, DIRECT_SECONDS)
+        return note is not None
+
+    def _look(self, step: Callable[[], None]) -> None:
+        """Take a step that reads the channel."""
+        try:
+            step()
+        except ChannelError as error:
+            self._wait(error, READ)
+        else:
+            self._outages.pop((READ,), None)
 
     def _attempt(self, row: Row, what: str, draw: Callable[[Row], None]) -> None:
         try:
@@ -123,9 +163,8 @@ class Show:
         except CardLost as error:
             self._lose(row, error)
         except ChannelError as error:
-            if self._is_outage(error, what):
-                return
-            self._put_off(row, error)
+            if not self._outage(error, what):
+                self._put_off(row, error)
         except LedgerError:
             raise
         except Exception as error:
@@ -205,7 +244,7 @@ class Show:
             self._cards.not_posted(row)
             raise
         finally:
-            self._pace()
+            self._pace.wait(POST, POST_SECONDS)
         log.info("request=%s round=%d card=posted ts=%s", row.id, row.round, ts)
         self._cards.posted(row, self._channel.id, ts)
 
@@ -217,20 +256,20 @@ class Show:
             self._search = key, self._channel.clock.now(), reading
         _, asked_at, reading = self._search
         try:
-            while not reading.done:
-                for card in reading.page():
-                    if (card.request_id, card.round) == (row.id, row.round):
-                        log.info("request=%s card=found", row.id)
-                        self._cards.found_card(row, card.channel, card.ts)
-                        return
+            found = reading.page()
         except SlackDown as error:
             if not error.retry_after:
                 raise
-            # The search goes on where it is, before the one for deleted cards; replies do not wait for it.
-            self._outage(error, READ)
-            self._sweep_at = max(self._sweep_at, self._not_before[READ] + LOOK_AGAIN_SECONDS)
-            self._cards.show_later(row, self._not_before[READ], failed=False)
+            # The search goes on where it is, and before those for deleted cards.
+            self._pace.wait(SWEEP, self._wait(error, READ) + LOOK_AGAIN_SECONDS)
             return
+        for card in found:
+            if (card.request_id, card.round) == (row.id, row.round):
+                log.info("request=%s card=found", row.id)
+                self._cards.found_card(row, card.channel, card.ts)
+                return
+        if not reading.done:
+            return  # the next page is read in a later round, and updates go before it
         self._search = None
         if asked_at >= posting_at + LOOK_AGAIN_SECONDS:
             self._cards.not_posted(row)
@@ -238,40 +277,19 @@ class Show:
             wait = min(posting_at + LOOK_AGAIN_SECONDS - self._channel.clock.now(), LOOK_AGAIN_SECONDS)
             self._cards.show_later(row, self._clock() + wait, failed=False)
 
-    def _reply(self, note: Note) -> None:
-        if note.kind == OUTAGE:
-            self._cards.tell_outage(note, self._clock())
-            return
-        row = self._cards.find(note.request_id)
-        if row is None or (note.kind == REMINDER and row.state != State.PENDING):
-            self._cards.note_sent(note)
-            return
-        if self._awaits_card(row, note) or not self._held():
-            self._cards.note_later(note, self._clock() + 1.0, failed=False)
-            return
+    def _say(self, note: Note, place: str) -> None:
+        """Send this note. `place` is what its conversation waits by."""
         try:
-            self._tell.say(row, note, self._clock())
-        except CardLost as error:
-            # Its thread is lost with it: another card first, then the reply.
-            self._lose(row, error)
-            self._cards.note_later(note, self._clock() + pause(note.failures), failed=True)
+            if self._tell.send(note, self._clock()):
+                self._got_through()
         except ChannelError as error:
-            if not self._is_outage(error, POST):
-                log.error("request=%s note=%s cause=%r", row.id, note.kind, str(error))
-                self._cards.note_later(note, self._clock() + pause(note.failures), failed=True)
-        else:
-            self._got_through()
-            self._cards.note_sent(note)
+            wait = self._outage(error, place)
+            if not (wait or isinstance(error, CardLost)):
+                log.error("request=%s note=%s cause=%r", note.request_id, note.kind, str(error))
+            later = wait or pause(note.failures)
+            self._cards.note_later(note, self._clock() + later, failed=not wait)
         finally:
-            self._pace()
-
-    def _awaits_card(self, row: Row, note: Note) -> bool:
-        """Return whether this is a reply to a card that is about to be posted."""
-        is_coming = row.show_at is not None and row.show_failures < MANY_FAILURES
-        return note.kind != OUTCOME and not row.card_ts and is_coming
-
-    def _pace(self) -> None:
-        self._not_before[POST] = max(self._not_before[POST], self._clock() + POST_SECONDS)
+            self._pace.wait(place, POST_SECONDS)
 
     def _draw(self, row: Row) -> Message:
         if row.refusals:
@@ -280,22 +298,24 @@ class Show:
             return blocks.card(row)
         return blocks.card(row, self._polls.access_groups(row.dataroom_id), self._memory.past(row))
 
-    def _is_outage(self, error: ChannelError, what: str) -> bool:
-        """Return whether no other message would get through either; then all wait, in their order."""
-        if isinstance(error, PostingRestricted) or (isinstance(error, SlackDown) and error.retry_after):
-            self._outage(error, what)  # Slack counts and restricts each method for itself
-            return True
+    def _outage(self, error: ChannelError, what: str) -> float:
+        """Return for how many seconds others have to wait as well; 0.0 if they may get through."""
+        if isinstance(error, SlackDown) and error.retry_after:
+            # Slack counts each method by itself, and messages by conversation.
+            return self._wait(error, what if error.method == POST else error.method)
+        if isinstance(error, PostingRestricted):
+            return self._wait(error, POST, DIRECT)
         silent = isinstance(error, SlackSilent)
         if isinstance(error, SlackDown) or (silent and not self._channel.refresh_identity()):
-            self._outage(error, UPDATE, POST)
-            return True
-        return False
+            return self._wait(error, UPDATE, POST, DIRECT)
+        return 0.0
 
     def _got_through(self) -> None:
         self._outages.clear()
         self._cause = ""
 
-    def _outage(self, error: ChannelError, *what: str) -> None:
+    def _wait(self, error: ChannelError, *what: str) -> float:
+        """Let these wait because of this error; return for how many seconds."""
         if isinstance(error, SlackDown) and error.retry_after:
             wait = error.retry_after
         else:
@@ -306,5 +326,6 @@ class Show:
         level = logging.INFO if is_told else logging.WARNING
         self._cause = str(error)
         log.log(level, "slack=unavailable seconds=%s cause=%r", wait, str(error))
-        for method in what:
-            self._not_before[method] = self._clock() + wait
+        for each in what:
+            self._pace.wait(each, wait)
+        return wait

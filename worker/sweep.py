@@ -1,50 +1,46 @@
-"""Searches the channel, a page at a time, for open cards that somebody deleted."""
+"""Finds open cards that somebody deleted, by asking Slack for one card after another.
 
-import logging
-from dataclasses import dataclass, field
+The channel itself is never read for this: in a busy one that takes more calls than Slack allows.
+"""
+
+from dataclasses import dataclass
 
 from ledger.cards import Cards
 from ledger.rows import Row
 from workspace.channel import Channel, is_ts
-from workspace.history import Reading
+from workspace.history import is_card_there
+from workspace.slack_errors import CardRefused
 
-log = logging.getLogger(__name__)
+ASK_SECONDS = 2.0  # between two questions at least: Slack takes 50 a minute, and other searches need some
+NEW_SECONDS = 60.0  # and at most, so that cards that are new meanwhile do not wait for long
 
 
 @dataclass
 class Sweep:
-    """One search after another. May raise ChannelError and LedgerError, and then goes on where it was."""
+    """Goes from each open card to the next newer one, and after the newest begins again."""
 
     channel: Channel
     cards: Cards
-    _reading: Reading | None = None
-    _rows: list[Row] = field(default_factory=list)  # whose cards are looked for
-    _there: set[str] = field(default_factory=set)
+    _asked: str = ""  # the ts of the card that was asked for last
 
-    @property
-    def messages(self) -> int:
-        """How many messages this search has read so far; 0 between two."""
-        return self._reading.messages if self._reading else 0
-
-    def step(self, now: float) -> bool:
-        """Read one page, and return whether the search is over.
+    def step(self, now: float, seconds: float) -> float:
+        """Ask for the next card; return the seconds until the one after it, if all take `seconds` together.
 
         What was not found is drawn again. That finds out whether it was deleted, and posts it again if so.
+        After a ChannelError or a LedgerError the next call asks for the same card.
         """
-        if self._reading is None:
-            self._rows, self._there = self.cards.open_cards(), set()
-            here = [float(row.card_ts) for row in self._rows if self._is_here(row)]
-            self._reading = Reading(self.channel, min(here) - 1.0) if here else None
-        if self._reading:
-            self._there.update(card.ts for card in self._reading.page())
-            if not self._reading.done:
-                log.info("channel=sweeping messages=%d", self._reading.messages)
-                return False
-        self._reading = None
-        for row in self._rows:
-            if not self.channel.is_here(row.channel) or row.card_ts not in self._there:
+        row, count = self.cards.next_open(self._asked)
+        if row:
+            if not self._is_there(row):
                 self.cards.redraw(row.id, now)
-        return True
+            self._asked = row.card_ts
+        return min(max(seconds / max(count, 1), ASK_SECONDS), NEW_SECONDS)
 
-    def _is_here(self, row: Row) -> bool:
-        return self.channel.is_here(row.channel) and is_ts(row.card_ts)
+    def _is_there(self, row: Row) -> bool:
+        """Return whether the card is where it belongs. One in a former channel moves once that is closed."""
+        if not self.channel.is_here(row.channel) or not is_ts(row.card_ts):
+            return False
+        try:
+            return is_card_there(self.channel, row.card_ts)
+        except CardRefused:
+            return False  # it is this question that Slack does not take

@@ -7,6 +7,7 @@
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import blocks
@@ -14,7 +15,7 @@ from ledger.cards import Cards
 from ledger.changes import MANY_FAILURES
 from ledger.rows import Note, Row
 from ledger.states import State
-from ledger.trail import OUTCOME
+from ledger.trail import OUTAGE, OUTCOME, REMINDER
 from workspace.block_kit import Message
 from workspace.channel import Channel
 from workspace.slack_errors import CardLost, CardRefused, CardUnfit, ChannelError, SlackDown, SlackSilent
@@ -26,12 +27,41 @@ SILENT_MOST = 300  # calls without an answer, in about a day; then words are sai
 
 @dataclass(frozen=True)
 class Tell:
-    """May raise LedgerError, and ChannelError for what has to be said again later."""
+    """May raise LedgerError, and ChannelError for what has to be said again later.
+
+    `held` says whether this process may work.
+    """
 
     channel: Channel
     ledger: Cards
+    held: Callable[[], bool]
 
-    def say(self, row: Row, note: Note, now: float) -> None:
+    def send(self, note: Note, now: float) -> bool:
+        """Deal with this note, and return whether Slack took its words.
+
+        A note that nobody has to hear anymore is dropped, and a reply waits for the card that it belongs to.
+        """
+        if note.kind == OUTAGE:
+            self.ledger.tell_outage(note, now)
+            return False
+        row = self.ledger.find(note.request_id)
+        if row is None or (note.kind == REMINDER and row.state != State.PENDING):
+            self.ledger.note_sent(note)
+            return False
+        if _awaits_card(row, note) or not self.held():
+            self.ledger.note_later(note, now + 1.0, failed=False)
+            return False
+        try:
+            self._say(row, note, now)
+        except CardLost as error:
+            # Its thread is lost with it: another card first, then the reply.
+            log.warning("request=%s card=lost cause=%r", row.id, str(error))
+            self.ledger.lost_card(row, now)
+            raise
+        self.ledger.note_sent(note)
+        return True
+
+    def _say(self, row: Row, note: Note, now: float) -> None:
         """Say it where it belongs; if Slack refuses that, privately in the channel; then only in the log."""
         message = self._words(row, note)
         try:
@@ -84,6 +114,12 @@ class Tell:
                 raise
             # It is this person or a missing scope, and no reason to keep cards from the channel.
             raise CardRefused(str(error)) from error
+
+
+def _awaits_card(row: Row, note: Note) -> bool:
+    """Return whether this is a reply to a card that is about to be posted."""
+    is_coming = row.show_at is not None and row.show_failures < MANY_FAILURES
+    return note.kind != OUTCOME and not row.card_ts and is_coming
 
 
 def _is_final(error: ChannelError, row: Row, note: Note) -> bool:

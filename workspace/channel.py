@@ -83,7 +83,7 @@ class Channel:
     def refresh_identity(self) -> bool:
         """Ask Slack who the app is, and return whether it knows the token.
 
-        Its answer is kept in `identity`, its refusal in `problem`.
+        Its answer is kept in `identity`, its refusal in `problem`. That it was asked too often says nothing.
         """
         try:
             answer = call(self._client.auth_test)
@@ -95,6 +95,8 @@ class Channel:
             if not all(isinstance(part, str) and part for part in said):
                 raise SlackSilent("auth_test: the answer does not say who the app is", maybe_done=False)
         except ChannelError as error:
+            if self.identity and isinstance(error, SlackDown) and error.retry_after:
+                return not self.problem
             if self.problem != str(error):
                 log.warning("slack=unusable cause=%r", str(error))
             self.problem = str(error)

@@ -76,29 +76,43 @@ class Reading:
         self._last_ts = times[-1] if times else self._last_ts
         self.done = not following or following == self._cursor
         self._cursor = following
-        return [card for message in found if (card := self._readable(message))]
+        return _cards(self._channel, self._channel_id, found)
 
-    def _readable(self, message: Any) -> FoundCard | None:
+
+def is_card_there(channel: Channel, ts: str) -> bool:
+    """Return whether the message with this ts is there and is a card of this app.
+
+    Of a deleted card with replies, Slack leaves a mark that says so.
+    """
+    found, _ = channel.history(channel.id, latest=ts, oldest=ts, inclusive=True, limit=1)
+    return any(card.ts == ts for card in _cards(channel, channel.id, found))
+
+
+def _cards(channel: Channel, channel_id: str, messages: list[Any]) -> list[FoundCard]:
+    """Return the app's own cards among these messages. One in an unexpected shape is left out, and logged."""
+    found = []
+    for message in messages:
         try:
-            return self._card(message)
+            found.append(_card(channel, channel_id, message))
         except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
             ts = message.get("ts") if isinstance(message, dict) else None
             log.warning("card=unreadable ts=%r cause=%s", ts, type(error).__name__)
-            return None
+    return [card for card in found if card]
 
-    def _card(self, message: Any) -> FoundCard | None:
-        """Return the card in this message, or None if it is none of this app's.
 
-        A card in an unexpected shape raises one of several errors (see `_readable`).
-        """
-        identity = self._channel.identity
-        if identity is None or message.get("bot_id") != identity.bot_id:
-            return None
-        metadata = message.get("metadata") or {}
-        payload = metadata.get("event_payload") or {}
-        if metadata.get("event_type") != METADATA_TYPE or not payload.get("id"):
-            return None
-        request_id, round, ts = str(payload["id"]), int(payload.get("round") or 1), message["ts"]
-        if len(request_id) > ID_CHARS or not 0 < round < ROUNDS_MOST or not is_ts(ts):
-            raise ValueError
-        return FoundCard(self._channel_id, ts, request_id, round, payload, message.get("blocks") or [])
+def _card(channel: Channel, channel_id: str, message: Any) -> FoundCard | None:
+    """Return the card in this message, or None if it is none of this app's.
+
+    A card in an unexpected shape raises one of several errors (see `_cards`).
+    """
+    identity = channel.identity
+    if identity is None or message.get("bot_id") != identity.bot_id:
+        return None
+    metadata = message.get("metadata") or {}
+    payload = metadata.get("event_payload") or {}
+    if metadata.get("event_type") != METADATA_TYPE or not payload.get("id"):
+        return None
+    request_id, round, ts = str(payload["id"]), int(payload.get("round") or 1), message["ts"]
+    if len(request_id) > ID_CHARS or not 0 < round < ROUNDS_MOST or not is_ts(ts):
+        raise ValueError
+    return FoundCard(channel_id, ts, request_id, round, payload, message.get("blocks") or [])

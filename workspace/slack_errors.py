@@ -91,14 +91,15 @@ class ChannelError(Exception):
 class SlackDown(ChannelError):
     """No message would get through now: there were too many, or the token is wrong.
 
-    `retry_after` is the seconds that Slack asked to wait, or 0.0 if it is not about too many messages. Then
-    `problem` says in a sentence what is wrong, and what to do.
+    `retry_after` is the seconds that Slack asked to wait before `method` is called again, or 0.0 if it is not
+    about too many calls. Then `problem` says in a sentence what is wrong, and what to do.
     """
 
-    def __init__(self, text: str, retry_after: float = 0.0, problem: str = "") -> None:
+    def __init__(self, text: str, retry_after: float = 0.0, problem: str = "", method: str = "") -> None:
         super().__init__(text)
         self.retry_after = retry_after
         self.problem = problem
+        self.method = method
 
 
 class ChannelClosed(SlackDown):
@@ -153,7 +154,8 @@ def _error(name: str, answer: Any, *, is_reply: bool) -> ChannelError:
     needed = f" needed={_scope_in(data)}" if error == "missing_scope" else ""
     text = f"{name}: {status} {error}{needed}{f' ({details})' if details else ''}"
     if status == 429 or error in ("ratelimited", "rate_limited"):
-        return SlackDown(text, retry_after(getattr(answer, "headers", None) or {}, 1.0))
+        wait = retry_after(getattr(answer, "headers", None) or {}, 1.0)
+        return SlackDown(text, max(wait, 1.0), method=name)
     # What is not one of Slack's names (the SDK puts a page that is no JSON there) doesn't say what was done.
     if not error.replace("_", "").isalnum() or status >= 500 or error in MAYBE_DONE:
         return SlackSilent(text, maybe_done=True)

@@ -68,7 +68,7 @@ class Scene:
     def notes(self) -> list[str]:
         """Return the kinds of the notes to reviewers that are not sent yet, and take them as sent."""
         found = []
-        while note := self.ledger.cards.next_note(self.now + 1e6):
+        while note := self.ledger.cards.next_reply(self.now + 1e6):
             found.append(note.kind)
             self.ledger.cards.note_sent(note)
         return found

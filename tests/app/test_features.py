@@ -491,7 +491,8 @@ def test_a_watcher_who_stops_in_the_last_moment_is_not_told(world: World) -> Non
     eventually(lambda: fault.used)
     world.slack.click(SAM, listed.ts, "stop_telling", via=listed)
     world.told(SAM, "I will not tell you")
-    posted(world, "joe@acme.com")  # whose card is posted after whatever Sam was to be told
+    eventually(lambda: world.ledger("SELECT 1 FROM notes") == [])
+    posted(world, "joe@acme.com")
     assert told_directly(world) == []
 
 

@@ -63,7 +63,9 @@ class Scene:
         self.watch = Watch(
             conveyor, self.ledger.queue, self.ledger.polls, blocks.offer, POLL, lambda: self.now
         )
-        self.show = Show(self.channel, self.ledger, companies, lambda: True, lambda: self.now)
+        self.show = Show(
+            self.channel, self.ledger, companies, lambda: True, lambda: self.now, lambda: self.now
+        )
         self.watch_at = self.show_at = self.now
         self.channel.refresh_identity()
 

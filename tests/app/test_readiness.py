@@ -53,7 +53,6 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     slack.enterprise_id, slack.is_org_wide = "E0ORG", True
     world.waits |= {"app.CONVEYOR": 1, "operations.health.FULL_SECONDS": 0.5}
     world.waits |= {"worker.refresh.REFRESH_SECONDS": 1.0, "worker.show.LONGEST_OUTAGE_PAUSE": 1.0}
-    world.waits |= {"worker.show.SWEEP_SECONDS": 2.0}
     world.launch(REVIEWERS="", SLACK_APP_TOKEN=slack.app_token)
     says("has not answered yet")
     says("the socket")
@@ -117,8 +116,6 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
         says(words)
         slack.clear_faults()
         no_longer_says(words)
-    slack.history_page = 1
-    says("Reading the channel back: ")
     slack.move_channel("C0SHARED")
     says("SLACK_CHANNEL_ID is C0SHARED by now")
     slack.fail("chat.postMessage", times=None, body={"ok": False, "error": "invalid_blocks"})

@@ -45,7 +45,7 @@ class Scene:
         channel.clock = SlackClock(lambda: self.now)
         eventually(channel.refresh_identity)
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
-        return Show(channel, self.ledger, Companies(nobody), lambda: True, lambda: self.now)
+        return Show(channel, self.ledger, Companies(nobody), lambda: True, lambda: self.now, lambda: self.now)
 
     def move(self) -> None:
         """Start the loop again with another channel."""
@@ -141,6 +141,18 @@ def test_a_reply_to_a_card_in_a_closed_channel_comes_after_the_card(scene: Scene
     assert scene.row.state == "pending"
     (reply,) = scene.slack.replies(card.ts)
     assert "decide again" in reply.text
+
+
+def test_cards_and_replies_take_turns(scene: Scene) -> None:
+    for click in ("t1", "t2"):
+        assert scene.ledger.decisions.claim(scene.row, APPROVE, ANN, click, scene.now)
+        assert scene.ledger.decisions.give_back(scene.row, scene.now, "refused")
+    waiting = [replace(scene.request, id=request_id) for request_id in ("r2", "r3")]
+    scene.ledger.queue.record(waiting, scene.now)
+    for _ in range(8):
+        scene.draw()
+    is_reply = [bool(message.thread_ts) for message in scene.slack.messages[1:]]
+    assert is_reply == [True, False, True, False]
 
 
 def test_reminders_come_last(scene: Scene) -> None:

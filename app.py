@@ -38,6 +38,7 @@ from settings import Settings, load
 from worker.companies import Companies
 from worker.decide import Decide
 from worker.gated import Gated
+from worker.groups import Groups
 from worker.lease import Lease
 from worker.loops import Worker
 from worker.refresh import Refresh
@@ -45,7 +46,7 @@ from worker.show import Show
 from worker.upkeep import Upkeep
 from worker.watch import Watch
 from workspace.channel import Channel
-from workspace.reviewers import Reviewers
+from workspace.reviewers import Reviewers, groups_in
 from workspace.slack_client import SlackClient
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     channel = Channel(patient, settings.slack_channel_id, for_the_owner)
     clock.time_of_day = channel.clock.now
-    reviewers = Reviewers(quick, patient, settings.reviewers)
+    reviewers = Reviewers(quick, ledger.user_groups, settings.reviewers)
 
     # What people do in Slack
     bolt = make_bolt(quick)
@@ -103,6 +104,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         lease,
         calls,
         Refresh(channel, ledger.cards, reviewers, unheard.tell),
+        Groups(patient, ledger.user_groups, groups_in(settings.reviewers)),
         Watch(
             conveyor,
             ledger.queue,

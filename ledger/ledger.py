@@ -9,6 +9,7 @@ from ledger.memory import Memory
 from ledger.polls import Polls
 from ledger.queue import Queue
 from ledger.upkeep import Upkeep
+from ledger.user_groups import UserGroups
 
 
 class Ledger:
@@ -24,3 +25,4 @@ class Ledger:
         self.cards = Cards(self.database)
         self.upkeep = Upkeep(self.database)
         self.memory = Memory(self.database)
+        self.user_groups = UserGroups(self.database)

@@ -155,6 +155,15 @@ GROUP_NAMES = Table(
     Column("name", CleanText, nullable=False),
 )
 
+# Who is in the user groups that REVIEWERS names, and when Slack was asked, by the database's clock.
+USER_GROUPS = Table(
+    "user_groups",
+    METADATA,
+    Column("id", CleanText, primary_key=True),
+    Column("members", JSON, nullable=False),
+    Column("read_at", Float, nullable=False),
+)
+
 # Channels whose id has changed, by the id that they had before.
 MOVED_CHANNELS = Table(
     "moved_channels",

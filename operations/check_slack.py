@@ -8,12 +8,12 @@ from typing import Any
 
 from slack_sdk.errors import SlackApiError
 
-from deadline import CallFailed
+from deadline import CallFailed, retry_after
 from operations.findings import BAD, GOOD, ODD, Finding, no_answer
 from operations.health import EVERYBODY_MAY_DECIDE
 from settings import Settings
 from workspace.channel import ORG_WIDE, is_org_wide
-from workspace.reviewers import Bar, address_of, barred, confirmed_address_of
+from workspace.reviewers import GROUPS_MOST, Bar, address_of, barred, confirmed_address_of, groups_in
 from workspace.slack_client import SlackClient
 from workspace.web_socket import SocketFailed, open_socket
 
@@ -181,6 +181,12 @@ class SlackCheck:
         client, reviewers = self._client, self._settings.reviewers
         if not reviewers:
             yield ODD, f"Reviewers: {EVERYBODY_MAY_DECIDE} Name them in REVIEWERS."
+        if len(groups_in(reviewers)) > GROUPS_MOST:
+            yield (
+                ODD,
+                f"Reviewers: more than {GROUPS_MOST} user groups take Slack too long to list, so that their "
+                "members can't decide at times. Name fewer.",
+            )
         for part in reviewers:
             if "@" in part and self._missing & {"users:read", "users:read.email"}:
                 continue  # nobody's address is known
@@ -248,7 +254,7 @@ class SlackCheck:
         """Return Slack's answer. Raises Refused and NotSlack."""
         name = method.__name__.replace("_", ".")
         try:
-            return method(**arguments)
+            return _patiently(method, **arguments)
         except SlackApiError as error:
             answer = error.response
             said = str(answer.get("error"))
@@ -261,6 +267,17 @@ class SlackCheck:
             # Slack's library raises many kinds of errors when no answer comes.
             failed = error if isinstance(error, CallFailed) else Exception(type(error).__name__)
             raise NotSlack(no_answer(self._settings.slack_api_url, failed)) from error
+
+
+def _patiently(method: Callable[..., Any], **arguments: str) -> Any:
+    """Return Slack's answer. If Slack was asked too often, wait for as long as it says, and ask once more."""
+    try:
+        return method(**arguments)
+    except SlackApiError as error:
+        if error.response.status_code != 429:
+            raise
+        time.sleep(retry_after(error.response.headers, 1.0))
+        return method(**arguments)
 
 
 def _mapping(answer: Any, key: str) -> Mapping[str, Any]:

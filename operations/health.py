@@ -11,6 +11,7 @@ from ledger.ledger import Ledger
 from ledger.rows import PollStatus
 from settings import Settings
 from workspace.channel import Channel
+from workspace.reviewers import groups_in
 from workspace.slack_clock import REFUSED_SECONDS
 
 FULL_SECONDS = 5.0  # for so long every call of one kind may be under way without being taken for stuck
@@ -52,12 +53,16 @@ def readiness(
         polls = ledger.polls.status()
         failing = ledger.upkeep.failing()
         shortened = ledger.upkeep.shortened(ledger.database.clock() - DAY_SECONDS)
+        groups = groups_in(settings.reviewers)
+        unread = sorted(set(groups) - ledger.user_groups.members().keys()) if groups else []
     except LedgerError as error:
         found.reasons.append(f"Ledger: {error}.")
     else:
         # Whichever process works has met some that the others cannot know.
         channel_problems += polls.channel_problems.splitlines()
         found.reasons.extend(_unread(polls, settings.poll_seconds, ledger.database.clock()))
+        if unread:
+            found.reasons.append(f"Slack: who is in {', '.join(unread)} is not known; the log says why.")
         found.notes.extend(_worth_knowing(polls))
         found.notes.extend(f"Request {request_id} keeps failing; the log says why." for request_id in failing)
         found.notes.extend(

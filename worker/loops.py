@@ -45,6 +45,7 @@ class Worker:
         lease: Lease,
         calls: Sequence[Calls],
         refresh: Loop,
+        groups: Loop,
         watch: Loop,
         decide: Decide,
         show: Loop,
@@ -69,6 +70,7 @@ class Worker:
                 threading.Thread(target=self._run, args=args, name=args[0], daemon=True)
                 for args in (
                     ("refresh", refresh, False, self._stopping.wait),
+                    ("groups", groups, True, self._stopping.wait),
                     ("watch", watch, True, self._wait_for_wake_up if poll_wanted else self._stopping.wait),
                     ("decide", decide, True, None),
                     ("show", show, True, None),

@@ -7,13 +7,13 @@ from ledger.cards import Cards
 from workspace.channel import Channel
 from workspace.reviewers import Reviewers
 
-REFRESH_SECONDS = 30.0  # half of what the reviewers' answers may be old
+REFRESH_SECONDS = 30.0
 RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """Asks who the app is in Slack, whether the channel can be used, and who is in the reviewers' groups.
+    """Asks who the app is in Slack, and whether the channel can be used.
 
     A channel's new id is kept in the ledger: Slack may take the former one for a while only.
     """
@@ -32,6 +32,5 @@ class Refresh:
             return RETRY_SECONDS
         self.reviewers.learn_scopes(self.channel.scopes)
         self.channel.check()
-        self.reviewers.refresh()
         self.cards.move_channels(self.channel.moved)
         return REFRESH_SECONDS

@@ -12,7 +12,7 @@ MayNot          this person may not decide
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -20,12 +20,14 @@ from slack_sdk import WebClient
 
 import addresses
 from ledger.rows import Reviewer
+from ledger.user_groups import UserGroups
 from workspace.slack_client import scopes_of, slack_error
 
 log = logging.getLogger(__name__)
 
 CACHED_SECONDS = 60.0
 PEOPLE_MOST = 1000  # so many are remembered at once
+GROUPS_MOST = 30  # user groups whose members can be read again before what is known of them gets too old
 EMAIL_SCOPE = "users:read.email"
 
 
@@ -80,6 +82,11 @@ def barred(user: Mapping[str, Any], team_id: str, enterprise_id: str = "") -> Ba
     return None if _is_in(user, team_id, enterprise_id) else Bar.OTHER_WORKSPACE
 
 
+def groups_in(allowed: Iterable[str]) -> list[str]:
+    """Return the ids of the user groups that `allowed`, the setting REVIEWERS, names."""
+    return [part for part in allowed if part.startswith("S") and "@" not in part]
+
+
 def address_of(user: Mapping[str, Any]) -> str:
     """Return the email address that this person's profile shows; empty if there is none."""
     return str(_mapping(user, "profile").get("email") or "").strip()
@@ -96,20 +103,17 @@ class Reviewers:
     def __init__(
         self,
         client: WebClient,
-        patient: WebClient,
+        groups: UserGroups,
         allowed: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Remember whom `allowed`, the setting REVIEWERS, names.
-
-        `client` is for calls that a person waits for, `patient` for lists that take longer.
-        """
+        """Remember whom `allowed`, the setting REVIEWERS, names. `groups` says who is in user groups."""
         self._client = client
-        self._patient = patient
+        self._groups = groups
         self._clock = clock
         self._everybody = not allowed
         self._user_ids = {part for part in allowed if part[0] in "UW" and "@" not in part}
-        self._group_ids = {part for part in allowed if part[0] == "S" and "@" not in part}
+        self._group_ids = set(groups_in(allowed))
         self._domains = {addresses.domain_folded(part[1:]) for part in allowed if part.startswith("@")}
         self._addresses = {
             addresses.folded(part) for part in allowed if "@" in part and not part.startswith("@")
@@ -117,10 +121,12 @@ class Reviewers:
         self._scopes = {"users:read", EMAIL_SCOPE, *(["usergroups:read"] if self._group_ids else [])}
         self._missing: list[str] = []
         self._people: dict[str, tuple[float, dict[str, Any]]] = {}
-        self._members: dict[str, tuple[float, frozenset[str]]] = {}
 
     def check(self, user_id: str, team_id: str, enterprise_id: str = "") -> Reviewer:
-        """Return the reviewer with this Slack user id. Raises MayNot if this person may not decide."""
+        """Return the reviewer with this Slack user id. Raises MayNot if this person may not decide.
+
+        Raises LedgerError if it depends on a user group and the ledger cannot be read.
+        """
         user = self._user(user_id)
         ids = _ids(user, enterprise_id)
         if user_id not in ids:
@@ -128,10 +134,12 @@ class Reviewers:
         if barred(user, team_id, enterprise_id):
             raise NotAMember
         address = address_of(user)
-        if not self._names(ids):
+        groups = self._groups.members() if self._group_ids else {}
+        in_group = any(ids & groups[each] for each in self._group_ids & groups.keys())
+        if not (ids & self._user_ids or in_group):
             address = confirmed_address_of(user)
             if not self._lists(addresses.folded(address)):
-                if not self._fresh_groups().keys() >= self._group_ids:
+                if not groups.keys() >= self._group_ids:
                     raise Unknown
                 if address:
                     raise NotListed
@@ -170,33 +178,9 @@ class Reviewers:
             "Add it to the Slack app, and install the app again"
         )
 
-    def refresh(self) -> None:
-        """Read who is in the user groups that REVIEWERS names. This is too slow to be done during a click."""
-        for group_id in self._group_ids:
-            asked_at = self._clock()
-            try:
-                users = self._patient.usergroups_users_list(usergroup=group_id).get("users")
-                if not isinstance(users, list):
-                    raise TypeError("an answer without a list of users")
-                members = frozenset(map(str, users))
-            except Exception as error:
-                # Whatever it was: an unknown membership means no, so a failure only has to be told.
-                log.warning("user_group=%s cause=%r", group_id, slack_error(error))
-                continue
-            self._members[group_id] = (asked_at, members)
-
-    def _names(self, ids: Set[str]) -> bool:
-        """Return whether REVIEWERS names a person who has these ids, or a user group that lists them."""
-        return bool(ids & self._user_ids) or any(ids & members for members in self._fresh_groups().values())
-
     def _lists(self, address: str) -> bool:
         """Return whether REVIEWERS names this address or its domain; the address is folded."""
         return self._everybody or address in self._addresses or addresses.domain(address) in self._domains
-
-    def _fresh_groups(self) -> dict[str, frozenset[str]]:
-        """Return the members of each user group that was read within CACHED_SECONDS."""
-        oldest = self._clock() - CACHED_SECONDS
-        return {group: members for group, (read_at, members) in self._members.items() if read_at >= oldest}
 
     def _user(self, user_id: str) -> dict[str, Any]:
         """Return what Slack says of this person. Raises Unknown."""

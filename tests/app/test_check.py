@@ -388,6 +388,15 @@ def test_a_missing_scope_is_told_as_that_and_nothing_that_follows_from_it(world:
     assert reviewers == {"users:read": 0, "users:read.email": 0, "usergroups:read": 3}.get(scope, 4)
 
 
+def test_many_user_groups_are_looked_up_within_slacks_limit(world: World) -> None:
+    world.slack.user_groups = {f"S0G{number}": {"handle": "g", "users": [BOB]} for number in range(31)}
+    world.slack.rate_limits["usergroups.users.list"] = 20, 3.0
+    said = run(world, "check", REVIEWERS=",".join(world.slack.user_groups))[1]
+    assert problems(said) == []
+    assert len([line for line in lines_of(said, "Reviewers") if line.startswith("✓")]) == 31
+    assert "more than 30 user groups" in said
+
+
 def test_a_scope_that_slack_did_not_list_is_told_once(world: World) -> None:
     """A proxy may take away the header that lists them."""
     body = {"ok": True, "user": "conveyor", "team": "Sandbox", "team_id": world.slack.team_id}

@@ -122,6 +122,11 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     conveyor.ask("late@acme.com", "x")
     says("only a shorter card")
     says("keeps failing")
+    world.stop()
+    slack.fail("usergroups.users.list", times=None, status=503)
+    world.launch(REVIEWERS="S0SEC", SLACK_APP_TOKEN=slack.app_token)
+    says("who is in S0SEC is not known")
+    slack.clear_faults()
     world.kill()
     world.move_clock(7200.0)
     world.launch(REVIEWERS="")  # by HTTP, where clicks are signed

@@ -5,18 +5,35 @@ from typing import Any
 
 import pytest
 
+from ledger.ledger import Ledger
+from ledger.user_groups import UserGroups
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
 from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
 from workspace.slack_client import SlackClient
 
 
+class Slack(SlackStandIn):
+    """A workspace, and the ledger that knows its user groups."""
+
+    groups: UserGroups
+
+
 @pytest.fixture
-def slack() -> Iterator[SlackStandIn]:
-    made = SlackStandIn()
+def slack(user_groups: UserGroups) -> Iterator[Slack]:
+    made = Slack()
+    made.groups = user_groups
     made.serve()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def user_groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UserGroups]:
+    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db")
+    ledger.database.prepare()
+    yield ledger.user_groups
+    ledger.database.close()
 
 
 class Clock:
@@ -28,9 +45,9 @@ class Clock:
         return self.now
 
 
-def reviewers(slack: SlackStandIn, *allowed: str, clock: Clock | None = None) -> Reviewers:
+def reviewers(slack: Slack, *allowed: str, clock: Clock | None = None) -> Reviewers:
     client = SlackClient(slack.bot_token, slack.api_url, seconds=2.5)
-    return Reviewers(client, client, allowed, clock or Clock())
+    return Reviewers(client, slack.groups, allowed, clock or Clock())
 
 
 def verdict(who: Reviewers, user_id: str, team_id: str = "T0SANDBOX") -> type[MayNot] | str:
@@ -68,23 +85,21 @@ def verdict(who: Reviewers, user_id: str, team_id: str = "T0SANDBOX") -> type[Ma
         ([], "USLACKBOT", Unknown),
     ],
 )
-def test_who_may_decide(
-    slack: SlackStandIn, allowed: list[str], user_id: str, expected: type[MayNot] | str
-) -> None:
+def test_who_may_decide(slack: Slack, allowed: list[str], user_id: str, expected: type[MayNot] | str) -> None:
     assert verdict(reviewers(slack, *allowed), user_id) == expected
 
 
-def test_people_of_another_workspace_may_not_decide(slack: SlackStandIn) -> None:
+def test_people_of_another_workspace_may_not_decide(slack: Slack) -> None:
     assert verdict(reviewers(slack, ANN), ANN, "T0OTHER") is NotAMember
     assert verdict(reviewers(slack, ANN), ANN, "") is NotAMember
 
 
-def test_only_the_part_after_the_last_at_is_the_domain(slack: SlackStandIn) -> None:
+def test_only_the_part_after_the_last_at_is_the_domain(slack: Slack) -> None:
     slack.users[ANN].email = '"x@harbor.example"@evil.example'
     assert verdict(reviewers(slack, "@harbor.example"), ANN) is NotListed
 
 
-def test_an_answer_is_kept_for_a_minute_at_most(slack: SlackStandIn) -> None:
+def test_an_answer_is_kept_for_a_minute_at_most(slack: Slack) -> None:
     clock = Clock()
     who = reviewers(slack, ANN, clock=clock)
     assert verdict(who, ANN) == "ann@harbor.example"
@@ -110,28 +125,12 @@ def test_an_answer_is_kept_for_a_minute_at_most(slack: SlackStandIn) -> None:
     ],
     ids=str,
 )
-def test_nobody_may_decide_if_slack_does_not_say_who_they_are(
-    slack: SlackStandIn, fault: dict[str, Any]
-) -> None:
+def test_nobody_may_decide_if_slack_does_not_say_who_they_are(slack: Slack, fault: dict[str, Any]) -> None:
     slack.fail("users.info", **fault)
     assert verdict(reviewers(slack), ANN) in (Unknown, NotAMember)
 
 
-def test_a_user_group_counts_only_if_its_members_were_read_within_a_minute(slack: SlackStandIn) -> None:
-    slack.user_groups["S0SEC"] = {"handle": "security", "users": [SAM]}
-    clock = Clock()
-    who = reviewers(slack, "S0SEC", clock=clock)
-    assert verdict(who, SAM) is Unknown
-    who.refresh()
-    assert verdict(who, SAM) == "sam@harbor.example"
-    assert verdict(who, ANN) is NotListed
-    slack.fail("usergroups.users.list", status=500)
-    clock.now += 61
-    who.refresh()
-    assert verdict(who, SAM) is Unknown
-
-
-def test_letters_that_fold_into_other_letters_are_not_the_same(slack: SlackStandIn) -> None:
+def test_letters_that_fold_into_other_letters_are_not_the_same(slack: Slack) -> None:
     slack.users[ANN].email = "ann@gro\u00df.example"
     assert verdict(reviewers(slack, "@gross.example", "ann@gross.example"), ANN) is NotListed
     slack.users[ANN].email = "an\u212a@harbor.example"  # the Kelvin sign

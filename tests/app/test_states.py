@@ -12,7 +12,7 @@ import requests
 from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN
 from tests.support.steps import posted, run
-from tests.support.world import ROOT, World, eventually
+from tests.support.world import REVIEWERS, ROOT, World, eventually
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
 TABLE = (
@@ -122,6 +122,9 @@ STATES: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     ),
     "A scope was taken away": lambda world: without("chat:write", world),
     "Nobody's address is known": lambda world: without("users:read.email", world),
+    "Slack doesn't say who is in a user group": lambda world: answer(
+        world, "usergroups.users.list", "no_such_subteam"
+    ),
     "Posting is restricted": lambda world: answer(
         world, "chat.postMessage", "restricted_action_read_only_channel"
     ),
@@ -149,6 +152,10 @@ def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with closing(World(tmp_path_factory.mktemp("states"), by_socket=request.param)) as world:
         world.waits |= {"listeners.unheard.TELL_SECONDS": 0.0, "worker.refresh.REFRESH_SECONDS": 0.5}
         world.waits |= {"worker.show.LONGEST_OUTAGE_PAUSE": 0.5, "worker.watch.LONGEST_PAUSE": 0.5}
+        world.waits |= {"worker.groups.READ_SECONDS": 0.5, "worker.groups.CALL_SECONDS": 0.2}
+        world.waits |= {"ledger.user_groups.LIST_SECONDS": 5.0}
+        world.slack.user_groups["S0SEC"] = {"handle": "security", "users": [ANN]}
+        world.settings["REVIEWERS"] = f"{REVIEWERS},S0SEC"
         world.start(CONVEYOR_WEBHOOK_SECRET=SECRET)
         posted(world)
         yield world

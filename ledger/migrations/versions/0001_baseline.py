@@ -127,6 +127,12 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
     )
     op.create_table(
+        "user_groups",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("members", sa.JSON, nullable=False),
+        sa.Column("read_at", sa.Float, nullable=False),
+    )
+    op.create_table(
         "moved_channels",
         sa.Column("former", sa.String(30), primary_key=True),
         sa.Column("current", sa.String(30), nullable=False),

@@ -1,6 +1,5 @@
 """What /readyz says: is the app ready, and if not, why? docs/operating.md explains each sentence."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,7 +62,7 @@ def readiness(
         found.reasons.extend(_unread(polls, settings.poll_seconds, ledger.database.clock()))
         if unread:
             found.reasons.append(f"Slack: who is in {', '.join(unread)} is not known; the log says why.")
-        found.notes.extend(_worth_knowing(polls))
+        found.notes.extend(_worth_knowing(polls, ledger.database.clock.time_of_day()))
         found.notes.extend(f"Request {request_id} keeps failing; the log says why." for request_id in failing)
         found.notes.extend(
             f"Request {request_id} has only a shorter card; the log says why." for request_id in shortened
@@ -89,10 +88,10 @@ def _unread(polls: PollStatus, poll_seconds: float, now: float) -> list[str]:
     return []
 
 
-def _worth_knowing(polls: PollStatus) -> list[str]:
+def _worth_knowing(polls: PollStatus, time_of_day: float) -> list[str]:
     """Return the notes about polls, about words that reached nobody, and about reading the channel back."""
     notes = [f"Conveyor: {polls.note}. They get cards like any other."] if polls.note else []
-    if (polls.untold_at or 0.0) > time.time() - DAY_SECONDS:
+    if (polls.untold_at or 0.0) > time_of_day - DAY_SECONDS:
         at = _utc(polls.untold_at or 0.0)
         notes.append(f"Not told: Slack took words to a person nowhere, at {at}; the log says why.")
     if polls.messages_read and polls.adopted_at is not None:

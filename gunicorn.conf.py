@@ -25,7 +25,7 @@ HAS_TERMINAL = sys.stderr.isatty()
 
 
 class Mistake(Exception):
-    """The text says what to fix, in whole sentences."""
+    """The text says what is wrong and how to fix it, and can stand behind a colon."""
 
 
 def prepare() -> Settings:
@@ -38,16 +38,16 @@ def prepare() -> Settings:
         ledger.close()
     except SettingsError as error:
         problems = [f"- {problem}" for problem in error.problems]
-        raise Mistake("\n".join(["Please fix these settings:", *problems])) from None
+        raise Mistake("\n".join(["some settings have to be fixed.", *problems])) from None
     except LedgerError as error:
-        raise Mistake(f"Please fix its ledger: {error}. {error.fix}") from None
+        raise Mistake(f"{error}. {error.fix}") from None
     return found
 
 
 try:
     settings = prepare()
 except Mistake as mistake:
-    raise SystemExit(f"The app cannot start. {mistake}") from None
+    raise SystemExit(f"The app cannot start: {mistake}") from None
 REQUEST_SECONDS = 2.0  # for a whole request to arrive; Slack itself gives up after three
 
 
@@ -119,7 +119,7 @@ def on_starting(server: Any) -> None:
         try:
             prepare()
         except Mistake as mistake:
-            print(f"The app goes on with the settings that it had. {mistake}", file=sys.stderr)
+            print(f"The app goes on with the settings that it had: {mistake}", file=sys.stderr)
         else:
             reload()
 

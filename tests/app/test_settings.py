@@ -153,7 +153,7 @@ def test_a_file_of_settings_is_written_in_utf_8(tmp_path: Path, encoding: str, i
     lines = [f"{name}={value}" for name, value in {**GOOD, "PORT": "nonsense"}.items()]
     said = start_with(tmp_path, "\n".join([*lines, "# Überprüft"]).encode(encoding))
     problem = "PORT must be" if is_right else f"{tmp_path}/.env isn't written in UTF-8. Save it as UTF-8"
-    assert said.startswith(f"The app cannot start. Please fix these settings:\n- {problem}")
+    assert said.startswith(f"The app cannot start: some settings have to be fixed.\n- {problem}")
     assert said.count("\n") == 2
 
 

@@ -147,7 +147,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _slack_events(verifier: SignatureVerifier, intake: Intake, unheard: Unheard) -> Response:
     """Hand on what Slack signed to Bolt; everything else ends here, without a trace of its content."""
     try:
-        text = request.get_data(cache=False).decode("utf-8")
+        text = _body().decode("utf-8")
     except UnicodeDecodeError:
         return _plainly(400, NOT_SLACKS)
     if problem := _signature_problem(verifier, text):
@@ -162,6 +162,14 @@ def _slack_events(verifier: SignatureVerifier, intake: Intake, unheard: Unheard)
     if answer.status != 200:
         return _plainly(answer.status, answer.body)
     return Response(answer.body, answer.status, {name: values[0] for name, values in answer.headers.items()})
+
+
+def _body() -> bytes:
+    """Return the whole body. One in chunks, whose length nobody announced, would be cut off without this."""
+    body = request.get_data(cache=False)
+    if len(body) >= MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
+    return body
 
 
 def _signature_problem(verifier: SignatureVerifier, text: str) -> str:
@@ -184,7 +192,7 @@ def _webhook(webhook: Webhook, ledger: Ledger, unheard: Unheard) -> Response:
     }
     try:
         # It is not even parsed: whatever it says, the queue itself is read.
-        webhook.verify(request.get_data(cache=False), headers, json_parse=False)
+        webhook.verify(_body(), headers, json_parse=False)
     except WebhookVerificationError:
         unheard.refuse("webhook_unsigned")
         return _plainly(401, "The signature is not Conveyor's.")

@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from typing import Any
 
 from gunicorn import glogging  # type: ignore[import-untyped]  # it has no types
@@ -49,6 +50,7 @@ try:
 except Mistake as mistake:
     raise SystemExit(f"The app cannot start: {mistake}") from None
 REQUEST_SECONDS = 2.0  # for a whole request to arrive; Slack itself gives up after three
+UNREAD_BYTES = 10_000_000  # of what the app did not read, taken in and thrown away
 
 
 class Connection(socket.socket):
@@ -57,13 +59,27 @@ class Connection(socket.socket):
     deadline = 0.0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        self.settimeout(max(0.001, self.deadline - time.monotonic()))
+        self.settimeout(max(0.0, self.deadline - time.monotonic()))
         try:
             return super().recv(size, flags)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             return b""
         finally:
             self.setblocking(True)
+
+    def hang_up(self) -> None:
+        """Say that nothing more will be sent, and read until the other side hangs up as well.
+
+        Closing a connection with bytes that nobody read resets it. A proxy that is still sending then loses
+        the answer, and may count the app as failed. gunicorn reads less, in its main loop, where everybody
+        else waits meanwhile; with the deadline at zero it does not wait.
+        """
+        left = UNREAD_BYTES
+        with suppress(OSError):  # the other side is gone already
+            self.shutdown(socket.SHUT_WR)
+            while left > 0 and (part := self.recv(65_536)):
+                left -= len(part)
+        self.deadline = 0.0
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]  # as above
@@ -75,17 +91,19 @@ class Logger(glogging.Logger):  # type: ignore[misc]  # as above
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # as above
-    """Waits for requests so long, where gunicorn waits for ever: a hundred slow clients held all threads."""
+    """Serves everybody else while some send nothing, or slowly, or more than is read, or do not hang up."""
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """Stop in order at Ctrl-C too: gunicorn's own way waits for a lock that this very thread may hold."""
         self.handle_exit(sig, frame)
 
     def handle(self, conn: Any) -> Any:
-        if not isinstance(conn.sock, Connection):
-            conn.sock = Connection(fileno=conn.sock.detach())
+        conn.sock = Connection(fileno=conn.sock.detach())
         conn.sock.deadline = time.monotonic() + REQUEST_SECONDS
-        return super().handle(conn)
+        result = super().handle(conn)
+        if not result:  # it is over, and not only set aside
+            conn.sock.hang_up()
+        return result
 
 
 bind = f"0.0.0.0:{settings.port}"
@@ -93,7 +111,9 @@ workers = 1
 worker_class = Worker
 threads = 100  # Slack waits for three seconds, so nobody may stand in a queue behind a slow call
 graceful_timeout = 10
-keepalive = 5
+# A connection carries one request. A proxy that reuses connections would send a click over one that is just
+# being closed, and answer 502; and what is left of somebody's request could be read as the next one.
+keepalive = 0
 control_socket_disable = True
 if os.access("/dev/shm", os.W_OK):  # noqa: S108 - gunicorn makes a file there and unlinks it at once
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - in a container with a read-only root there is no /tmp

@@ -9,8 +9,10 @@ import pytest
 # Each program, and the Debian package that has it. .ci/run reads this list.
 PACKAGES = {
     "bwrap": "bubblewrap",
+    "caddy": "caddy",
     "chromium": "chromium",
     "docker-compose": "docker-compose",
+    "haproxy": "haproxy",
     "initdb": "postgresql",
     "nginx": "nginx-light",
     "openssl": "openssl",

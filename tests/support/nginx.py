@@ -1,6 +1,8 @@
 """A real nginx with deploy/nginx.conf, in which only the ports and the folders are changed."""
 
+import http.client
 import signal
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -16,18 +18,20 @@ ADDRESS = "conveyor.example.com"
 class Nginx:
     """nginx in front of an app, with a self-signed certificate."""
 
-    def __init__(self, folder: Path, app_port: int) -> None:
+    def __init__(self, folder: Path, app_port: int, replica_port: int | None = None) -> None:
         program = find("nginx")
         assert program, "nginx is not installed: see tests/requirements.py"
         self.folder = folder
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self._app_port = app_port
+        self._replica_port = replica_port
         self.main = folder / "nginx.conf"
         self.command = [program, "-c", str(self.main), "-e", str(folder / "error.log")]
         self._process: subprocess.Popen[bytes] | None = None
         self._write_main()
         certify(folder, ADDRESS)
+        self._trusted = ssl.create_default_context(cafile=str(folder / "fullchain.pem"))
 
     def install(self, text: str | None = None) -> None:
         """Put the site's configuration where nginx reads it."""
@@ -39,6 +43,8 @@ class Nginx:
             f"/etc/letsencrypt/live/{ADDRESS}": str(self.folder),
             "YOUR-ADDRESS": ADDRESS,
         }
+        if self._replica_port:
+            changes["# server 127.0.0.1:8081"] = f"server 127.0.0.1:{self._replica_port}"
         for old, new in changes.items():
             text = text.replace(old, new)
         (self.folder / "conf.d" / "conveyor-for-slack.conf").write_text(text)
@@ -59,6 +65,9 @@ class Nginx:
             session.trust_env = False
             trusted = str(self.folder / "fullchain.pem")
             return session.post(self.url + path, data=body, headers=headers, verify=trusted, timeout=10)
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self._trusted)
 
     def logs(self) -> str:
         return "".join((self.folder / name).read_text() for name in ("access.log", "error.log"))

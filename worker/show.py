@@ -304,7 +304,7 @@ class Show:
             # Slack counts each method by itself, and messages by conversation.
             return self._wait(error, what if error.method == POST else error.method)
         if isinstance(error, PostingRestricted):
-            return self._wait(error, POST, DIRECT)
+            return self._wait(error, *((POST, DIRECT) if what == POST else (what,)))
         silent = isinstance(error, SlackSilent)
         if isinstance(error, SlackDown) or (silent and not self._channel.refresh_identity()):
             return self._wait(error, UPDATE, POST, DIRECT)

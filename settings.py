@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
@@ -209,7 +209,10 @@ class _Reader:
 
     def database_url(self) -> str:
         found = _database_url(self.get("DATABASE_URL", DEFAULT_DATABASE_URL))
-        problem = "DATABASE_URL must be sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME."
+        problem = (
+            "DATABASE_URL must be sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME. "
+            "In a user or password write %40 for @ and %25 for %."
+        )
         self.check(found is not None, problem)
         return found or ""
 
@@ -224,40 +227,54 @@ class _Reader:
 def _reviewer_problem(part: str) -> str:
     """Return a sentence that says what to write instead of this part of REVIEWERS; empty if it is right."""
     if not part.isprintable() or BLANK.search(part):
-        shown = ascii(part)[1:-1]
-        return f"REVIEWERS has “{shown}”, with characters that can't be seen: write it by hand."
+        shown = _quoted(ascii(part)[1:-1])
+        return f"REVIEWERS has {shown}, with characters that can't be seen: write it by hand."
     bare = DECORATION.sub("", part.strip(QUOTES + "<>"))
     if REVIEWER.fullmatch(bare):
-        return "" if bare == part else f"REVIEWERS has “{part}”: write {bare} alone."
+        return "" if bare == part else f"REVIEWERS has {_quoted(part)}: write {bare} alone."
     if re.fullmatch(r"@[^@.]+", bare):
         return (
-            f"REVIEWERS has “{part}”: write that person's email address or Slack user id (U…), "
+            f"REVIEWERS has {_quoted(part)}: write that person's email address or Slack user id (U…), "
             "or a whole domain, such as @example.com."
         )
     return (
-        f"REVIEWERS has “{part}”: write an email address, an @domain, a Slack user id (U…) "
+        f"REVIEWERS has {_quoted(part)}: write an email address, an @domain, a Slack user id (U…) "
         "or a user-group id (S…)."
     )
 
 
+def _quoted(part: str) -> str:
+    """Return this part of REVIEWERS in quotes, unless it may be a secret that was put in the wrong place."""
+    is_secret = "://" in part or ("@" not in part and len(part) > 20)
+    return "a part that is nobody" if is_secret else f"“{part}”"
+
+
 def _database_url(text: str) -> str | None:
     """SQLAlchemy's spelling of a database address, or None if it is of no kind that the ledger knows."""
-    scheme, separator, rest = text.partition("://")
-    if separator and rest and scheme in ("postgres", "postgresql"):
-        text = f"postgresql+psycopg://{rest}"
-    elif not text.startswith("sqlite:///"):
+    scheme, _, rest = text.partition("://")
+    if scheme == "sqlite":
+        # In memory each connection would have a ledger of its own.
+        path = unquote(rest.removeprefix("/"))
+        return text if rest.startswith("/") and path not in ("", ":memory:") and "\0" not in path else None
+    if not rest or scheme not in ("postgres", "postgresql"):
         return None
+    text = f"postgresql+psycopg://{rest}"
     try:
         url = make_url(text)
     except Exception:
         return None  # it fails in several ways, with the password in some of their texts
-    # In memory each connection would have a ledger of its own.
-    return None if url.database in ("", ":memory:") else text
+    # What stands behind an unencoded @ of a password would be taken for the host.
+    is_clear = not set("@[") & set(f"{url.host}{url.database}") and 0 < (url.port or 5432) < 65536
+    return text if is_clear and url.database != "" else None
 
 
 def _is_web_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
+        is_host = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+    # A password ends at its first / or #, and what stands before that would be taken for the host.
+    return (
+        parts.scheme in ("http", "https") and is_host and "@" not in parts.path + parts.query + parts.fragment
+    )

@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from settings import SettingsError, load
 from tests.support.world import COMMAND, GOOD, ROOT
@@ -76,6 +78,45 @@ def test_no_secret_is_shown() -> None:
     settings = load({**GOOD, "DATABASE_URL": "postgres://user:hidden@host/db"})
     assert settings.database_url == "postgresql+psycopg://user:hidden@host/db"
     assert not any(value in repr(settings) for value in ("made-up", "hidden"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgres://app:hid@den@db.example/ledger"),
+        ("DATABASE_URL", "postgres://app:hid@den/more@db.example:5432/ledger"),
+        ("DATABASE_URL", "postgres://hid/den:hidden@db.example/ledger"),
+        ("DATABASE_URL", "postgres://app:hidden@db.example:99999/ledger"),
+        ("DATABASE_URL", "postgres://app:hidden@[db.example/ledger"),
+        ("DATABASE_URL", "hidden"),
+        ("DATABASE_URL", "sqlite://hidden"),
+        ("DATABASE_URL", "sqlite:///hidden%00"),
+        ("CONVEYOR_API_URL", "https://app:1/hidden@api.example"),
+        ("SLACK_API_URL", "https://app:hid/den@slack.example"),
+        ("SLACK_API_URL", "https://app:1#hidden@slack.example"),
+        ("REVIEWERS", "postgres://app:hidden@db.example/ledger"),
+        ("REVIEWERS", "xoxb-1234567890123-hidden"),
+        ("SLACK_CHANNEL_ID", "hidden"),
+        ("CONVEYOR_KEY", "hidden“"),
+        ("CONVEYOR_WEBHOOK_SECRET", "hidden"),
+        *((name, "hidden") for name in ("PORT", "POLL_SECONDS", "RETENTION_DAYS", "REMIND_AFTER_HOURS")),
+        *(
+            (name, "hidden")
+            for name in ("LOG_LEVEL", "REJECTION_REASON", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN")
+        ),
+    ],
+)
+def test_no_part_of_a_wrong_value_is_shown(name: str, value: str) -> None:
+    (problem,) = problems(**{name: value})
+    assert problem.startswith(name)
+    assert not re.search("hid|den|example(?!\\.com)|5432|app:", problem.lower().replace("identity", ""))
+
+
+@pytest.mark.parametrize("password", ["a/b", "a?b", "a#b", "a:b", "a%40b", "a%25b"])
+def test_a_password_may_have_any_other_character(password: str) -> None:
+    settings = load({**GOOD, "DATABASE_URL": f"postgres://app:{password}@db.example/ledger"})
+    url = make_url(settings.database_url)
+    assert (url.password, url.host, url.database) == (unquote(password), "db.example", "ledger")
 
 
 def test_reviewers_may_be_separated_by_commas_or_spaces() -> None:

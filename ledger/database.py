@@ -1,9 +1,4 @@
-"""The database under the ledger: short transactions, on SQLite or PostgreSQL, and a wake-up after each.
-
-LedgerError
-├── OddValue      the database is well, and does not take this value
-└── NotWritable   the ledger's file cannot be written by this user
-"""
+"""The database under the ledger: short transactions, on SQLite or PostgreSQL, and a wake-up after each."""
 
 import errno
 import logging
@@ -11,112 +6,56 @@ import os
 import shlex
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, event, text
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from ledger import preparing
 from ledger.clock import Clock
+from ledger.connecting import TURN_SECONDS, engine_for, url_of
+from ledger.errors import LedgerError, NotWritable, OddValue, failure
 from ledger.fair_lock import FairLock
-from ledger.migrations import CannotUpgrade, upgrade
-from ledger.rows import json_of
+
+__all__ = ["Database", "LedgerError", "OddValue"]
 
 log = logging.getLogger(__name__)
 
-# A click may wait for both, for its turn among the threads of this process and for a file that is locked from
-# outside, and still has to be answered within Slack's three seconds.
-TURN_SECONDS = 1.2
-BUSY_SECONDS = 0.8
-PREPARE_SECONDS = 20  # while others that start do the same
-# The last one frees the rows that a process holds which was stopped in the middle of a transaction.
-POSTGRESQL_OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s"
-
-
-class LedgerError(Exception):
-    """The ledger cannot be read or written now. A commit whose answer was lost may have been made.
-
-    `fix` says what to do if that keeps the app from starting.
-    """
-
-    fix = "Please look at DATABASE_URL."
-
-
-class OddValue(LedgerError):
-    """The database is well and does not take this value."""
-
-
-class NotWritable(LedgerError):
-    """The ledger's file cannot be written by this user."""
-
-    def __init__(self, text: str, fix: str) -> None:
-        super().__init__(text)
-        self.fix = fix
-
-
-# The classes of PostgreSQL's errors that are about a value: data, constraints, and limits such as an index's.
-ABOUT_A_VALUE = ("22", "23", "54")
-
 
 class Database:
-    """Reads and writes of the ledger's tables. Every method may raise LedgerError."""
+    """Reads and writes of the ledger's tables. Every method may raise LedgerError.
 
-    def __init__(self, database_url: str) -> None:
-        url = make_url(database_url)
+    `problem` says why the last write, or a read since then, failed; it is empty while the ledger is well.
+    With `patience` statements may take so many seconds, and otherwise no longer than a click may wait.
+    """
+
+    def __init__(self, database_url: str, patience: float = 0.0) -> None:
+        url = url_of(database_url)
         self.clock = Clock()
+        self._database_url = database_url
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._write_lock = FairLock()
         self._changed = threading.Condition()
         self._changes = 0
-        options: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": TURN_SECONDS}
-        options["json_deserializer"] = json_of
+        self._telling = threading.Lock()
+        self._well_at = 0.0
+        self.problem = ""
         if self._is_sqlite:
             _make_private_file(url.database or "")
-            options["connect_args"] = {"timeout": BUSY_SECONDS}
-        else:
-            options["pool_pre_ping"] = True
-            options["connect_args"] = {"connect_timeout": 5, "options": POSTGRESQL_OPTIONS}
-        self._engine = create_engine(url, **options)
-        if self._is_sqlite:
-            event.listen(self._engine, "connect", _make_durable)
+        self._engine = engine_for(database_url, patience)
 
     def prepare(self) -> None:
         """Make the tables, or bring those of an earlier version up to date, wholly or not at all.
 
-        Several processes may do so at once.
+        Raises LedgerError if the app cannot work with this database. Several processes may do so at once.
         """
-        try:
-            with self._errors():
-                if self._is_sqlite:
-                    self._upgrade_sqlite()
-                else:
-                    self._upgrade_postgresql()
-        except CannotUpgrade as error:
-            raise LedgerError(str(error)) from None
-
-    def _upgrade_sqlite(self) -> None:
-        with self._engine.connect() as db:
-            db.execute(text(f"PRAGMA busy_timeout = {1000 * PREPARE_SECONDS}"))
-            # Python's library begins no transaction by itself before a table is changed.
-            db.execute(text("BEGIN IMMEDIATE"))
-            if db.scalar(text("PRAGMA quick_check(1)")) != "ok":
-                raise LedgerError("the ledger is damaged: put a backup in its place")
-            upgrade(db)
-            db.commit()
-        self._engine.dispose()  # the only connection up to now, and its patience with it
-
-    def _upgrade_postgresql(self) -> None:
-        with self._engine.begin() as db:
-            for limit in ("statement_timeout", "lock_timeout"):
-                db.execute(text(f"SET LOCAL {limit} = '{PREPARE_SECONDS}s'"))
-            # PostgreSQL fails when two processes make the same thing at once: one after the other, then.
-            db.execute(text("SELECT pg_advisory_xact_lock(20210923)"))
-            upgrade(db)
+        preparing.prepare(self._database_url)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -148,7 +87,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self._errors(), self._engine.connect() as db:
+        with self._failures(), self._engine.connect() as db:
             yield db
 
     @contextmanager
@@ -157,37 +96,42 @@ class Database:
 
         SQLite has one writer at a time, so threads of this process queue here.
         """
-        with self._errors():
+        with self._failures():
             if self._is_sqlite and not self._write_lock.acquire(timeout=TURN_SECONDS):
-                raise LedgerError("the ledger is busy")
+                self._tell("the ledger is busy")
+                raise LedgerError(self.problem)
             try:
                 with self._engine.begin() as db:
                     yield db
             finally:
                 if self._is_sqlite:
                     self._write_lock.release()
+        self._tell("")
         if wakes:
             self.wake()
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _failures(self) -> Iterator[None]:
+        began = time.monotonic()
         try:
             yield
         except SQLAlchemyError as error:
-            # SQLAlchemy's own text repeats the values, customers' words among them.
-            cause = getattr(error, "orig", None) or type(error).__name__
-            is_odd = isinstance(error, (DataError, IntegrityError)) or (
-                str(getattr(cause, "sqlstate", None))[:2] in ABOUT_A_VALUE
-            )
-            raise (OddValue if is_odd else LedgerError)(f"the ledger failed: {cause}") from None
+            failed = failure(error)
+            # What began before the last write that succeeded says nothing new.
+            if began > self._well_at and not isinstance(failed, OddValue):
+                self._tell(str(failed))
+            raise failed from None
 
-
-def _make_durable(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA temp_store=MEMORY")  # in a container there may be no other place to write
-    cursor.close()
+    def _tell(self, problem: str) -> None:
+        """Keep how the ledger is, and log it when it becomes ill or well."""
+        with self._telling:
+            before, self.problem = self.problem, problem
+            if not problem:
+                self._well_at = time.monotonic()
+        if problem and not before:
+            log.warning("ledger=failing cause=%r", problem)
+        elif before and not problem:
+            log.info("ledger=well")
 
 
 def _make_private_file(path: str) -> None:

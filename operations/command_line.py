@@ -12,6 +12,8 @@ from operations import audit, check
 from operations.logs import log_to_stderr
 from settings import Settings, SettingsError, load
 
+READ_SECONDS = 60.0  # for a query of the whole ledger
+
 
 def run(arguments: Sequence[str]) -> int:
     """Do what is asked; the exit status."""
@@ -50,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _ledger(settings: Settings) -> Database:
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, READ_SECONDS)
     database.prepare()
     return database
 

@@ -16,6 +16,7 @@ PACKAGES = {
     "initdb": "postgresql",
     "nginx": "nginx-light",
     "openssl": "openssl",
+    "pgbouncer": "pgbouncer",
 }
 
 

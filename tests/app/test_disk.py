@@ -7,12 +7,13 @@ import sqlite3
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
-from ledger.database import BUSY_SECONDS
+from ledger.connecting import BUSY_SECONDS
 from sandbox.workspace import ANN
-from tests.support.steps import posted, request_of, writes
+from tests.support.steps import posted, request_of, run, writes
 from tests.support.world import COMMAND, World, eventually
 
 # Root may write to every file. Without this capability it may not.
@@ -60,10 +61,10 @@ def test_locked_by_another_program(world: World) -> None:
     still_works(world, request_of(card))
     world.stop()
     blocker.execute("BEGIN EXCLUSIVE")
-    world.waits["ledger.database.PREPARE_SECONDS"] = 1
+    world.waits["ledger.preparing.PREPARE_SECONDS"] = 1
     assert world.launch().wait(timeout=30) == 1
     assert "cannot start: the ledger failed: database is locked" in world.log()
-    del world.waits["ledger.database.PREPARE_SECONDS"]
+    del world.waits["ledger.preparing.PREPARE_SECONDS"]
     world.launch()
     time.sleep(BUSY_SECONDS + 1)  # as if other processes were preparing the ledger
     blocker.execute("ROLLBACK")
@@ -123,6 +124,36 @@ def test_full(world: World) -> None:
     assert world.readiness()[0] in (200, 503)
     for pid in limited:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    still_works(world, request_of(card))
+
+
+@pytest.mark.parametrize("folder", ["a#b", "a?b", "a%23b", "a b&c=d"])
+def test_a_folder_may_have_any_name(world: World, folder: str) -> None:
+    world.database = world.folder / unquote(folder) / "ledger.db"
+    world.settings["DATABASE_URL"] = f"sqlite:///{world.folder}/{folder}/ledger.db"
+    for _ in range(2):
+        found = run(world, "check")[1]
+        assert f"✓ Ledger: {world.database} " in found, found
+        world.launch()
+        eventually(world.serves, 60)
+        world.stop()
+        assert world.database.exists()
+    assert {file.name for file in world.folder.iterdir()} == {unquote(folder), "app.log", "said"}
+
+
+def test_a_start_waits_while_sqlite_closes_or_recovers_the_file(world: World) -> None:
+    """Meanwhile another connection has the whole file for itself, also against readers."""
+    world.start()
+    card = posted(world)
+    world.stop()
+    other = sqlite3.connect(world.database, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    world.launch()
+    time.sleep(BUSY_SECONDS + 3)
+    other.execute("ROLLBACK")
+    other.close()
+    eventually(world.serves, 30)
     still_works(world, request_of(card))
 
 

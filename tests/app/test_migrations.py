@@ -100,7 +100,7 @@ def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(
 def test_a_failed_upgrade_leaves_each_kind_of_database_as_it_was(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ledger import database as module
+    from ledger import preparing as module
 
     database = Database(database_url)
     with closing(database):

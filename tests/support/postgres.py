@@ -22,15 +22,10 @@ class Postgres:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-        self._as: dict[str, Any] = {"cwd": self._folder}
-        if os.geteuid() == 0:
-            known = {entry.pw_name: entry for entry in pwd.getpwall()}
-            user = known.get("postgres") or known["nobody"]
-            os.chown(self._folder, user.pw_uid, user.pw_gid)
-            self._as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._as = as_somebody(self._folder)
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        command = [_program("initdb"), "-D", "data", "-U", "app", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        command = [program("initdb"), "-D", "data", "-U", "app", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run([*command, "--locale=C"], check=True, capture_output=True, **self._as)
         self.port = free_port()
         self.start()
@@ -46,7 +41,7 @@ class Postgres:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_program("postgres"), "-D", "data", *options], stdout=log, stderr=log, **self._as
+                [program("postgres"), "-D", "data", *options], stdout=log, stderr=log, **self._as
             )
         eventually(self._answers, 30, "PostgreSQL answers")
 
@@ -85,7 +80,19 @@ class Postgres:
             return False
 
 
-def _program(name: str) -> str:
+def as_somebody(folder: Path) -> dict[str, Any]:
+    """Return the arguments that let Popen start a program as a user other than root, who owns the folder."""
+    started: dict[str, Any] = {"cwd": folder}
+    if os.geteuid() == 0:
+        known = {entry.pw_name: entry for entry in pwd.getpwall()}
+        user = known.get("postgres") or known["nobody"]
+        for place in (folder, *folder.iterdir()):
+            os.chown(place, user.pw_uid, user.pw_gid)
+        started |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return started
+
+
+def program(name: str) -> str:
     found = find(name)
     assert found, f"{name} is not installed: see tests/requirements.py"
     return found

@@ -59,7 +59,10 @@ def readiness(
     else:
         # Whichever process works has met some that the others cannot know.
         channel_problems += polls.channel_problems.splitlines()
-        found.reasons.extend(_unread(polls, settings.poll_seconds, ledger.database.clock()))
+        if problem := ledger.database.problem:
+            found.reasons.append(f"Ledger: {problem}.")
+        else:
+            found.reasons.extend(_unread(polls, settings.poll_seconds, ledger.database.clock()))
         if unread:
             found.reasons.append(f"Slack: who is in {', '.join(unread)} is not known; the log says why.")
         found.notes.extend(_worth_knowing(polls, ledger.database.clock.time_of_day()))

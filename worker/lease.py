@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 20.0  # a heartbeat that stands still for so long frees the lease
 # The owner stops before another may begin, and a last call that it has begun is given some time to end.
 HELD_SECONDS = LEASE_SECONDS * 0.75
+TRY_SECONDS = 4.0  # how often a process that does not work tries whether it could write to the ledger
 
 
 class Lease:
@@ -33,6 +34,7 @@ class Lease:
         self._held_until = 0.0
         self._seen: tuple[str, int] | None = None
         self._seen_at = 0.0
+        self._try_at = 0.0
 
     def held(self) -> bool:
         return self._monotonic() < self._held_until
@@ -58,6 +60,9 @@ class Lease:
         if (not owner or now - self._seen_at >= LEASE_SECONDS) and self._record.take(self.owner, found):
             log.info("lease=taken owner=%s", self.owner)
             self._held_until = now + HELD_SECONDS
+        elif now >= self._try_at:
+            self._try_at = now + TRY_SECONDS
+            self._record.write_nothing()
 
     def release(self) -> None:
         if self._held_until:

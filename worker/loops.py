@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from deadline import Calls
@@ -119,10 +120,8 @@ class Worker:
 
     def _keep_lease(self) -> None:
         while not self._stopping.is_set():
-            try:
+            with suppress(LedgerError):  # the database has logged it
                 self._lease.tend()
-            except LedgerError as error:
-                log.warning("lease=unknown cause=%r", str(error))
             self._rounds["heartbeat"] = time.monotonic()
             stuck = self._stuck()
             if stuck and not self._stopping.is_set():
@@ -155,7 +154,8 @@ class Worker:
                     seconds = loop.round()
                 self._rounds[name] = time.monotonic() + seconds
             except LedgerError as error:
-                log.error("loop=%s cause=%r", name, str(error))
+                if not self._database.problem:  # it has not logged that already
+                    log.error("loop=%s cause=%r", name, str(error))
                 self._rounds[name] = time.monotonic()
                 seconds = FAILED_SECONDS
             except Exception:
@@ -173,9 +173,7 @@ class Worker:
         until = time.monotonic() + seconds
         self._stopping.wait(max(0.0, self._poll_began + POLL_AGAIN_SECONDS - time.monotonic()))
         while time.monotonic() < until and not self._stopping.is_set():
-            try:
+            with suppress(LedgerError):  # the database has logged it
                 if self._lease.held() and self._poll_wanted and self._poll_wanted():
                     return
-            except LedgerError as error:
-                log.warning("webhook=unknown cause=%r", str(error))
             self._stopping.wait(WAKE_UP_SECONDS)

@@ -127,6 +127,28 @@ def test_full(world: World) -> None:
     still_works(world, request_of(card))
 
 
+def test_full_is_a_reason_at_once_and_not_conveyors_fault(world: World) -> None:
+    world.start()
+    card = posted(world)
+    before = len(world.log())
+    limited = limit_files(world, Path(f"{world.database}-wal").stat().st_size)
+    eventually(lambda: said(world).startswith("Ledger: the ledger failed: "), 8)
+    time.sleep(4)  # several writes fail
+    assert "Conveyor" not in said(world)
+    told = [line for line in world.log()[before:].splitlines() if "level=INFO" not in line]
+    assert len(told) == 1
+    assert "level=WARNING at=ledger.database ledger=failing cause='the ledger failed: " in told[0]
+    for pid in limited:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    eventually(lambda: said(world) == "", 20)
+    still_works(world, request_of(card))
+
+
+def said(world: World) -> str:
+    """Return the reasons of /readyz."""
+    return " ".join(world.readiness()[1]["reasons"])
+
+
 @pytest.mark.parametrize("folder", ["a#b", "a?b", "a%23b", "a b&c=d"])
 def test_a_folder_may_have_any_name(world: World, folder: str) -> None:
     world.database = world.folder / unquote(folder) / "ledger.db"

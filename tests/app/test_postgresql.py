@@ -193,3 +193,24 @@ def test_no_part_of_the_address_is_printed(world: World, postgres: Postgres, res
     world.settings["DATABASE_URL"] = f"postgresql://app@127.0.0.1:{postgres.port}/{rest}"
     assert words in refused(world)
     assert "hidden" not in world.log() + run(world, "check")[1]
+
+
+# Without writes
+
+
+def test_a_server_that_takes_no_writes_is_a_reason_at_once(world: World, postgres: Postgres) -> None:
+    database = postgres.new_database()
+    world.settings["DATABASE_URL"] = database.replace("+psycopg", "")
+    world.start()
+    card = posted(world)
+    name = database.rpartition("/")[2]
+    postgres.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    eventually(lambda: reasons(world) == ["Ledger: the ledger failed: the server takes no writes."], 8)
+    world.slack.click(ANN, card.ts, "approve")
+    world.told(ANN, "could not write this down")
+    postgres.run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    eventually(lambda: reasons(world) == [], 20)
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "Approved by")

@@ -17,7 +17,7 @@ from tests.support.pgbouncer import Pgbouncer
 from tests.support.postgres import Postgres, program
 from tests.support.relay import Relay
 from tests.support.steps import clickable, posted, request_of, run
-from tests.support.world import World, eventually
+from tests.support.world import COMMAND, World, eventually
 
 pytestmark = needs("initdb")
 CLICK_SECONDS = 3.0  # Slack waits no longer
@@ -135,6 +135,19 @@ def test_the_app_works_behind_pgbouncer(world: World, postgres: Postgres, mode: 
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_without_libpq_sqlite_works_and_postgresql_is_refused(world: World, postgres: Postgres) -> None:
+    (world.folder / "psycopg_binary.py").write_text("raise ImportError")
+    without = {"PYTHONPATH": str(world.folder), "PSYCOPG_IMPL": "binary"}
+    world.command = COMMAND
+    world.start(**without)
+    clickable(world, world.conveyor.ask("jane@acme.com", "x"))
+    world.stop()
+    world.settings |= {"DATABASE_URL": postgres.new_database().replace("+psycopg", ""), **without}
+    assert world.launch().wait(timeout=40) == 1
+    said = "PostgreSQL's library libpq is not installed. On Debian: apt-get install libpq5."
+    assert world.log().endswith(f"The app cannot start: the ledger failed: {said}\n")
+
+
 def test_an_encoding_that_cannot_hold_every_script_is_refused(
     world: World, postgres: Postgres, encoding: str
 ) -> None:

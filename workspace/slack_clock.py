@@ -1,4 +1,4 @@
-"""The time by Slack's clock, which messages in a channel and on cards have."""
+"""The time in Slack, which messages in a channel and on cards have, even if this machine's clock is wrong."""
 
 import logging
 import time
@@ -8,20 +8,20 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-WARN_SECONDS = 60.0
+WRONG_SECONDS = 60.0
 REFUSED_SECONDS = 300.0  # what Slack signs at a time further away is refused
 
 
 class SlackClock:
-    """Goes on, by this machine's monotonic clock, from the time that Slack last said.
+    """This machine's clock, or if that is wrong, the time that Slack last said and what has passed since.
 
-    Until Slack has said a time, it is this machine's own.
+    Slack says whole seconds, so that its time is no better while the two agree.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._ahead: float | None = None
-        self._is_off = False
+        self._ahead: float | None = None  # of the monotonic clock; None until Slack has said a time
+        self._is_wrong = False
 
     def learn(self, answer: Any) -> None:
         """Keep the time that the header Date of an answer says, and log when this machine's becomes wrong."""
@@ -31,16 +31,17 @@ class SlackClock:
         except (TypeError, ValueError, OverflowError):
             return
         self._ahead = said - self._monotonic()
-        is_off = abs(self.off()) > WARN_SECONDS
-        if is_off != self._is_off:
-            level = logging.WARNING if is_off else logging.INFO
-            log.log(level, "clock=%s seconds=%+.0f", "wrong" if is_off else "right", self.off())
-        self._is_off = is_off
+        is_wrong = abs(self.off()) > WRONG_SECONDS
+        if is_wrong != self._is_wrong:
+            level = logging.WARNING if is_wrong else logging.INFO
+            log.log(level, "clock=%s seconds=%+.0f", "wrong" if is_wrong else "right", self.off())
+        self._is_wrong = is_wrong
 
     def now(self) -> float:
-        """Return the time by Slack's clock."""
-        return time.time() if self._ahead is None else self._ahead + self._monotonic()
+        """Return the time in Slack."""
+        off = self.off()
+        return time.time() - (off if abs(off) > WRONG_SECONDS else 0.0)
 
     def off(self) -> float:
         """Return by how many seconds this machine's clock is ahead of Slack's; 0 if that is not known."""
-        return 0.0 if self._ahead is None else time.time() - self.now()
+        return 0.0 if self._ahead is None else time.time() - self._ahead - self._monotonic()

@@ -6,12 +6,14 @@ Settings and ledger are checked here, before any fork, so that a mistake ends th
 import gc
 import logging
 import os
+import selectors
 import signal
 import socket
 import sys
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from gunicorn import glogging  # type: ignore[import-untyped]  # it has no types
@@ -50,6 +52,8 @@ try:
 except Mistake as mistake:
     raise SystemExit(f"The app cannot start: {mistake}") from None
 REQUEST_SECONDS = 2.0  # for a whole request to arrive; Slack itself gives up after three
+HURRIED_SECONDS = 0.15  # the same while a quarter of the threads is taken: most may only be waiting for bytes
+SILENT_CONNECTIONS = 200  # that have not sent anything yet; beyond this number the oldest are closed
 UNREAD_BYTES = 10_000_000  # of what the app did not read, taken in and thrown away
 
 
@@ -97,9 +101,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # as above
         """Stop in order at Ctrl-C too: gunicorn's own way waits for a lock that this very thread may hold."""
         self.handle_exit(sig, frame)
 
+    def enqueue_req(self, conn: Any) -> None:
+        """Let a connection wait without a thread until it sends something; gunicorn gives it one for 5 s."""
+        if conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + REQUEST_SECONDS
+        self.pending_conns.append(conn)
+        readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, readable)
+        if len(self.pending_conns) > SILENT_CONNECTIONS:
+            self.pending_conns[0].timeout = 0.0  # the main loop closes it right away
+
     def handle(self, conn: Any) -> Any:
         conn.sock = Connection(fileno=conn.sock.detach())
-        conn.sock.deadline = time.monotonic() + REQUEST_SECONDS
+        is_busy = self.nr_conns - len(self.pending_conns) > threads // 4
+        conn.sock.deadline = time.monotonic() + (HURRIED_SECONDS if is_busy else REQUEST_SECONDS)
         result = super().handle(conn)
         if not result:  # it is over, and not only set aside
             conn.sock.hang_up()
@@ -110,6 +128,8 @@ bind = f"0.0.0.0:{settings.port}"
 workers = 1
 worker_class = Worker
 threads = 100  # Slack waits for three seconds, so nobody may stand in a queue behind a slow call
+# With the sockets of the calls in app.py, fewer than the 1,024 files that a process may usually open.
+worker_connections = 600
 graceful_timeout = 10
 # A connection carries one request. A proxy that reuses connections would send a click over one that is just
 # being closed, and answer 502; and what is left of somebody's request could be read as the next one.

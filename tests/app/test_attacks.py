@@ -1,14 +1,16 @@
 """Nobody who may not decide gets through with a signed click, whatever a client could change in it."""
 
 import json
+import resource
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, TEAM, UNA, Message, View
 from tests.support.steps import posted, request_of, writes
-from tests.support.world import World, eventually
+from tests.support.world import COMMAND, World, eventually
 
 OUTSIDERS = [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA, "U0NOBODY", "USLACKBOT"]
 
@@ -187,6 +189,22 @@ def test_slow_clients_occupy_no_threads(world: World) -> None:
     world.shows(request_of(card), "Approved by")
     for connection in slow:
         connection.close()
+
+
+def test_connections_without_a_request_hold_up_no_click(world: World) -> None:
+    """1,200 send nothing; then 200 get an answer, and do not hang up. The app may have 1,024 files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_000), hard))
+    world.command = ["/bin/bash", "-c", f"ulimit -n 1024 && exec {' '.join(COMMAND)}"]
+    world.start()
+    for count, begin in ((1_200, b""), (200, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")):
+        card = posted(world)
+        with ExitStack() as connections:
+            for _ in range(count):
+                connection = socket.create_connection(("127.0.0.1", world.port))
+                connections.enter_context(connection).sendall(begin)
+            assert world.slack.click(ANN, card.ts, "approve").status == 200  # in time for Slack
+            world.shows(request_of(card), "Approved by")
 
 
 def test_an_endless_body_is_cut_off(town: World, mine: Message) -> None:

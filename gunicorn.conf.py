@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -55,6 +56,8 @@ REQUEST_SECONDS = 2.0  # for a whole request to arrive; Slack itself gives up af
 HURRIED_SECONDS = 0.15  # the same while a quarter of the threads is taken: most may only be waiting for bytes
 SILENT_CONNECTIONS = 200  # that have not sent anything yet; beyond this number the oldest are closed
 UNREAD_BYTES = 10_000_000  # of what the app did not read, taken in and thrown away
+ORPHAN_SECONDS = 1.0  # to end in order after gunicorn's main process is gone
+LOOK_SECONDS = 0.25  # between two looks at whether it is gone
 
 
 class Connection(socket.socket):
@@ -122,6 +125,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # as above
         if not result:  # it is over, and not only set aside
             conn.sock.hang_up()
         return result
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(min(timeout, LOOK_SECONDS))
+
+    def is_parent_alive(self) -> bool:
+        """Return whether gunicorn's main process lives; if not, free the port, and end soon."""
+        if super().is_parent_alive():
+            return True
+        self.log.warning("The main process is gone, so this one ends.")
+        self.alive = False
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            listener.close()
+        self.cfg.set("graceful_timeout", 0)
+        end = threading.Timer(ORPHAN_SECONDS, os._exit, [1])  # like a kill: nothing recorded is lost
+        end.daemon = True
+        end.start()
+        return False
 
 
 bind = f"0.0.0.0:{settings.port}"

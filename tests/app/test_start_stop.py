@@ -5,9 +5,10 @@ By HTTP it is `python app.py` with its own waits; over a socket it is started qu
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,36 @@ def test_sigterm_finishes_a_running_decision_and_hands_over(world: World) -> Non
     world.start()
     world.shows(request_of(card), "Approved by")
     assert time.monotonic() - started < 10  # a process that has stopped holds no lease
+
+
+def test_an_orphan_frees_the_port_and_ends(tmp_path: Path) -> None:
+    """Only the main process is killed, while a decision is under way and connections are open."""
+    with closing(World(tmp_path)) as world, ExitStack() as connections:
+        world.start()
+        card = posted(world)
+        world.conveyor.fail("POST /exchange/authorizations", delay=5)
+        world.slack.click(ANN, card.ts, "approve")
+        eventually(lambda: world.ledger("SELECT sent_at FROM requests") != [(None,)])
+        for number in range(20):
+            connection = socket.create_connection(("127.0.0.1", world.port))
+            connections.enter_context(connection).sendall(b"P" * (number % 2))
+        assert world.process
+        master = world.process.pid
+        (orphan,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        os.kill(master, signal.SIGKILL)
+        eventually(lambda: not _lives(orphan), 2.0, "the orphan is gone")
+        assert "The main process is gone" in world.log()
+        world.process.wait()
+        world.start()
+        world.shows(request_of(card), "Approved by", seconds=40)
+        assert writes(world, request_of(card)) == [("POST", True)]
+
+
+def _lives(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_many_ctrl_c_end_the_app_in_order(world: World) -> None:

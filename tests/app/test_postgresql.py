@@ -134,7 +134,6 @@ def test_the_app_works_behind_pgbouncer(world: World, postgres: Postgres, mode: 
 # What does not fit
 
 
-@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_without_libpq_sqlite_works_and_postgresql_is_refused(world: World, postgres: Postgres) -> None:
     (world.folder / "psycopg_binary.py").write_text("raise ImportError")
     without = {"PYTHONPATH": str(world.folder), "PSYCOPG_IMPL": "binary"}
@@ -148,6 +147,7 @@ def test_without_libpq_sqlite_works_and_postgresql_is_refused(world: World, post
     assert world.log().endswith(f"The app cannot start: the ledger failed: {said}\n")
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_an_encoding_that_cannot_hold_every_script_is_refused(
     world: World, postgres: Postgres, encoding: str
 ) -> None:

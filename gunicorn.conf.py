@@ -145,7 +145,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # as above
         return False
 
 
-bind = f"0.0.0.0:{settings.port}"
+def every_address() -> str:
+    """Return the address that takes connections by IPv6 and IPv4, or by IPv4 where no address takes both."""
+    with suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::", 0))
+        if not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+            return "::"
+    return "0.0.0.0"  # noqa: S104 - Slack's proxy may be anywhere; HOST says where it is not
+
+
+host = settings.host or every_address()
+bind = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
 workers = 1
 worker_class = Worker
 threads = 100  # Slack waits for three seconds, so nobody may stand in a queue behind a slow call

@@ -3,9 +3,11 @@
 import math
 import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -44,6 +46,7 @@ class Settings:
     slack_channel_id: str
     slack_app_token: str = field(default="", repr=False)
     conveyor_webhook_secret: str = field(default="", repr=False)
+    host: str = ""  # every address of this machine
     port: int = 8080
     poll_seconds: float = 30.0
     database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
@@ -80,6 +83,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         slack_bot_token=read.get("SLACK_BOT_TOKEN"),
         slack_signing_secret=read.get("SLACK_SIGNING_SECRET"),
         slack_channel_id=read.channel_id(),
+        host=read.host(),
         port=read.port(),
         poll_seconds=read.number(
             "POLL_SECONDS", 30, MIN_POLL_SECONDS, MAX_POLL_SECONDS, "seconds", "such as 30"
@@ -175,6 +179,12 @@ class _Reader:
         self.check(is_id, f"{name} is not a channel's id: {REQUIRED[name]}.")
         return found
 
+    def host(self) -> str:
+        found = self.get("HOST").strip("[]")
+        problem = "HOST must be an IP address of this machine, such as 127.0.0.1 or ::1."
+        self.check(not found or _is_own_address(found), problem)
+        return found
+
     def port(self) -> int:
         text = self.get("PORT", "8080")
         is_port = text.isascii() and text.isdigit() and 0 < int(text) < 65536
@@ -266,6 +276,16 @@ def _database_url(text: str) -> str | None:
     # What stands behind an unencoded @ of a password would be taken for the host.
     is_clear = not set("@[") & set(f"{url.host}{url.database}") and 0 < (url.port or 5432) < 65536
     return text if is_clear and url.database != "" else None
+
+
+def _is_own_address(text: str) -> bool:
+    """Return whether this machine can listen on an IP address."""
+    try:
+        with socket.socket(socket.AF_INET6 if ip_address(text).version == 6 else socket.AF_INET) as probe:
+            probe.bind((text, 0))
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def _is_web_address(text: str) -> bool:

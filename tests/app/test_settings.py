@@ -26,6 +26,7 @@ def problems(**settings: str) -> list[str]:
 def test_defaults_need_only_the_required_four() -> None:
     settings = load(GOOD)
     assert (settings.port, settings.poll_seconds, settings.reviewers) == (8080, 30.0, ())
+    assert settings.host == ""
     assert settings.database_url == "sqlite:///data/ledger.db"
     assert settings.slack_api_url == "https://slack.com/api/"
     assert settings.conveyor_api_url == "https://api.conveyor.com/api/v2"
@@ -42,6 +43,9 @@ def test_all_mistakes_are_listed_at_once_and_blank_means_missing() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("HOST", "localhost"),
+        ("HOST", "127.0.0.1:8080"),
+        ("HOST", "192.0.2.1"),  # not an address of this machine
         ("PORT", "0"),
         ("PORT", "65536"),
         ("PORT", "８０"),

@@ -3,6 +3,7 @@
 By HTTP it is `python app.py` with its own waits; over a socket it is started quickly, with shorter waits.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import pytest
 import requests
 
 from sandbox.workspace import ANN, BOB
-from tests.support.steps import posted, request_of, writes
+from tests.support.steps import posted, request_of, run, writes
 from tests.support.world import COMMAND, MODES, World, eventually
 
 
@@ -185,6 +186,28 @@ def _lives(process: str) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "::1"])
+def test_it_listens_on_the_address_that_the_operator_chose(tmp_path: Path, host: str) -> None:
+    """Blank is every address, of IPv4 and IPv6."""
+    own = [address for address in ("127.0.0.1", "::1") if _is_own(address)]
+    with closing(World(tmp_path)) as world:
+        del world.settings["GUNICORN_CMD_ARGS"]
+        if host in own or not host:
+            world.url = f"http://[{host}]:{world.port}" if ":" in host else world.url
+            world.start(HOST=host)
+            for address in own:
+                with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as client:
+                    answers = client.connect_ex((address, world.port)) == 0
+                assert answers == (host in ("", address)), address
+        else:
+            assert run(world, "check", HOST=host)[0] == 1  # this machine has no such address
+
+
+def _is_own(address: str) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        return probe.connect_ex((address, 9)) != errno.EADDRNOTAVAIL
 
 
 def test_many_ctrl_c_end_the_app_in_order(world: World) -> None:

@@ -64,7 +64,7 @@ class Watch:
         # While requests arrive they arrive in time, whatever else cannot be read.
         self._failures = 0 if arriving else self._failures + 1
         problem = self._problem(error)
-        if problem:
+        if problem and not isinstance(error, LedgerError):  # the ledger logs its own failures
             log.warning("poll=incomplete failures=%d cause=%r", self._failures, problem)
         self.polls.record(
             problem, self.clock(), arriving=arriving, tell_after=OUTAGE_SECONDS, note=self._note

@@ -160,6 +160,9 @@ class StandIn:
         server = make_server(
             "127.0.0.1", port, self._flask, threaded=True, request_handler=QuietHandler, ssl_context=tls
         )
+        if tls:
+            # Otherwise whoever connects and says nothing would hold up everybody else.
+            vars(server.socket)["do_handshake_on_connect"] = False
         self._server, self.url = server, f"{'https' if tls else 'http'}://127.0.0.1:{server.port}"
         self._thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True)
         self._thread.start()

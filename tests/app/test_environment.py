@@ -49,10 +49,14 @@ class Proxy:
 
 
 def _pass(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):  # one of them was closed
+    try:
         while data := source.recv(65_536):
             target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # one of them was closed
+    finally:
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture(params=MODES)

@@ -5,6 +5,7 @@ from urllib.parse import quote, unquote
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.errors import FAILED, LedgerError
 from ledger.rows import json_of
@@ -39,7 +40,10 @@ def engine_for(database_url: str, patience: float = 0.0, *, only_try: bool = Fal
         failed = LedgerError(FAILED + "PostgreSQL's library libpq is not installed")
         failed.fix = "On Debian: apt-get install libpq5."
         raise failed from None
-    return postgresql(url, patience, json_deserializer=json_of, **POOL)
+    try:
+        return postgresql(url, patience, json_deserializer=json_of, **POOL)
+    except (SQLAlchemyError, TypeError, ValueError):  # their texts repeat a part of the address
+        raise LedgerError(FAILED + "what stands after the question mark cannot be read") from None
 
 
 def _sqlite(url: URL, busy_seconds: float, only_try: bool) -> Engine:

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
+from math import ceil
 from typing import Any
 
 import psycopg
@@ -93,7 +94,12 @@ def _connect_in_time(
     """Return a connection. It is made in a thread of its own: to look up its host may take long as well."""
     hosts = 1 + str(params.get("host", "")).count(",")
     most = PATIENT_SECONDS if patience else CONNECT_SECONDS
-    seconds = float(params.get("connect_timeout", 0)) or most + NEXT_HOST_SECONDS * (hosts - 1)
+    try:
+        seconds = float(params.get("connect_timeout", 0)) or most + NEXT_HOST_SECONDS * (hosts - 1)
+    except (TypeError, ValueError):
+        raise psycopg.OperationalError("bad value") from None
+    # An attempt that was given up ends soon as well, or each click would leave a thread and a socket behind.
+    params = {"connect_timeout": max(2, ceil(most)), **params}
     made: Future[_Connection] = Future()
 
     def connect() -> None:

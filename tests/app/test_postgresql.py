@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import requests
@@ -60,6 +61,16 @@ def relay(postgres: Postgres) -> Iterator[Relay]:
     made.stop()
 
 
+def threads_of(world: World) -> int:
+    """Return how many threads the app's processes have."""
+    assert world.process
+    group = str(world.process.pid)
+    stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat")]
+    # What follows the name in brackets: state, parent, process group, and as the 18th the threads.
+    rest = [stat.rpartition(")")[2].split() for stat in stats]
+    return sum(int(fields[17]) for fields in rest if fields[2] == group)
+
+
 # Silence
 
 
@@ -73,6 +84,7 @@ def test_a_server_that_falls_silent_holds_up_no_click_and_the_work_goes_on(
     world.waits = {}
     world.start()
     card = posted(world)
+    threads = threads_of(world)
     relay.is_silent = is_silent
     relay.freeze()
     frozen_at = time.monotonic()
@@ -80,8 +92,12 @@ def test_a_server_that_falls_silent_holds_up_no_click_and_the_work_goes_on(
         began = time.monotonic()
         assert world.slack.click(ANN, card.ts, "approve").status == 200
         assert time.monotonic() - began < CLICK_SECONDS
+        for _ in range(3):
+            world.slack.click(ANN, card.ts, "approve")
         if eventually(lambda: "ledger=failing" in world.log()):
             assert [reason[:8] for reason in reasons(world)] == ["Ledger: "]
+    # What was given up ends as well, and leaves neither a thread nor a socket behind.
+    eventually(lambda: threads_of(world) < threads + 15, 8)
     relay.is_silent = False
     back_at = time.monotonic()
     began = time.monotonic()
@@ -200,6 +216,9 @@ def test_what_the_operator_wrote_is_kept(world: World, postgres: Postgres) -> No
         ("postgres?sslmode=hidden", "unknown or has a wrong value"),
         ("postgres?options=-chidden%3D1", "unknown or has a wrong value"),
         ("postgres?host=hidden.invalid", "its host was not found"),
+        ("postgres?connect_timeout=hidden", "unknown or has a wrong value"),
+        ("postgres?connect_timeout=3&connect_timeout=hidden", "unknown or has a wrong value"),
+        ("postgres?port=hidden", "cannot be read"),
     ],
 )
 def test_no_part_of_the_address_is_printed(world: World, postgres: Postgres, rest: str, words: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import Connection, func, literal, select
 from sqlalchemy.exc import IntegrityError
 
 from conveyor_client import GATED
@@ -13,6 +13,7 @@ from ledger.tables import NOTES, TRAIL, WATCHERS
 # Kinds of notes that are no answer to a decision: a message about missing requests, an answer to somebody who
 # wanted to be told, a reminder.
 OUTAGE, OUTCOME, REMINDER = "outage", "outcome", "reminder"
+FIRST_LINES = 100
 START = "start"  # of a process, as an event of the trail
 
 LOG = TRAIL.insert()
@@ -62,9 +63,12 @@ def line(
 
 
 def first_start(db: Connection) -> float:
-    """Return when the app first started with this ledger, in seconds since 1970, or 0.0 if it never did."""
-    starts = select(TRAIL.c.at).where(TRAIL.c.event == START).order_by(TRAIL.c.number).limit(1)
-    return float(db.scalar(starts) or 0.0)
+    """Return when the app first started with this ledger, in seconds since 1970, or 0.0 if it never did.
+
+    The first line may have the time of a clock that was wrong until Slack had answered.
+    """
+    first = select(TRAIL.c.at).order_by(TRAIL.c.number).limit(FIRST_LINES).subquery()
+    return float(db.scalar(select(func.min(first.c.at))) or 0.0)
 
 
 def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") -> None:

@@ -5,6 +5,7 @@ This module only reads, from the ledger and from Conveyor.
 
 import csv
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -60,7 +61,7 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
     earlier: set[str] = set()  # those who had access before anybody could decide here
     found: list[str] = []
     with ledger.read() as db:
-        started_at = first_start(db)
+        started_at = first_start(db) or time.time()
     for granted in conveyor.every_authorization():
         if granted.status == "revoked":
             continue

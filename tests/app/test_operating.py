@@ -219,6 +219,26 @@ def test_what_was_before_the_first_start_is_named_as_such(world: World) -> None:
     assert "but was revoked here." in said
 
 
+def test_a_clock_that_was_wrong_at_the_first_start_hides_no_access(world: World) -> None:
+    world.move_clock(365 * 86400.0)
+    world.start()
+    posted(world)
+    world.stop()
+    world.move_clock(0.0)
+    world.start()
+    posted(world)
+    world.conveyor.approve_here(world.conveyor.ask("eve@elsewhere.example", "x"))
+    status, said = run(world, "audit", "reconcile")
+    assert status == 1
+    assert "eve@elsewhere.example has access in Conveyor" in said
+
+
+def test_access_from_before_any_start_is_no_difference(world: World) -> None:
+    world.conveyor.approve_here(world.conveyor.ask("eve@elsewhere.example", "x"))
+    status, said = run(world, "audit", "reconcile")
+    assert (status, said.splitlines()[1:]) == (0, ["Conveyor and the ledger agree."])
+
+
 def test_access_without_a_trust_center_may_be_what_was_approved_here(world: World) -> None:
     world.start()
     approved, _ = decide_some(world)

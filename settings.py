@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
@@ -121,9 +121,11 @@ def _read_file(file: Path) -> dict[str, str]:
         text = "\0"
     if "\0" in text:
         raise SettingsError([f"{file} isn't written in UTF-8. Save it as UTF-8 in your editor."])
-    return {
-        name: value or "" for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items()
-    }
+    lines = list(parse_stream(StringIO(text)))
+    if wrong := [f"line {each.original.line}" for each in lines if each.error]:
+        # Left out, it could be REVIEWERS, and then everybody may decide.
+        raise SettingsError([f"{file} cannot be read at {wrong[0]}. Is there a quote that does not end?"])
+    return {each.key: each.value or "" for each in lines if each.key}
 
 
 class _Reader:

@@ -202,6 +202,11 @@ def test_a_file_of_settings_is_written_in_utf_8(tmp_path: Path, encoding: str, i
     assert said.count("\n") == 2
 
 
+def test_a_line_that_cannot_be_read_is_no_line_left_out(tmp_path: Path) -> None:
+    said = start_with(tmp_path, b"PORT=8080\nREVIEWERS='ann@harbor.example\n")
+    assert f"- {tmp_path}/.env cannot be read at line 2." in said
+
+
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert f"- {tmp_path}/.env cannot be read: Is a directory." in start_with(tmp_path)

@@ -258,8 +258,6 @@ class Show:
         try:
             found = reading.page()
         except SlackDown as error:
-            if not error.retry_after:
-                raise
             # The search goes on where it is, and before those for deleted cards.
             self._pace.wait(SWEEP, self._wait(error, READ) + LOOK_AGAIN_SECONDS)
             return

@@ -80,6 +80,18 @@ def test_a_limit_on_history_stops_neither_decisions_nor_new_cards(world: World) 
     assert not world.card(doubtful)
 
 
+def test_a_channel_that_may_not_be_read_stops_no_card(world: World) -> None:
+    world.start()
+    world.slack.fail(POST, drop="before")
+    world.slack.fail(HISTORY, None, body={"ok": False, "error": "missing_scope", "needed": "groups:history"})
+    doubtful = world.conveyor.ask("doubt@acme.com")
+    eventually(lambda: world.ledger("SELECT 1 FROM requests WHERE posting_at IS NOT NULL"))
+    works(world)
+    eventually(lambda: "missing_scope" in str([call.response for call in world.slack.calls(HISTORY)]))
+    works(world)
+    assert not world.card(doubtful)
+
+
 def test_a_decision_is_shown_before_many_cards_that_are_only_drawn_again(world: World) -> None:
     world.waits["worker.show.REDRAW_SECONDS"] = 1.5
     world.start()

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 from flask import Flask, Response, jsonify, request
 from slack_sdk.signature import SignatureVerifier
 from standardwebhooks import Webhook, WebhookVerificationError
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, RequestTimeout
 
 import blocks
 from conveyor_client import ConveyorClient
@@ -165,10 +165,17 @@ def _slack_events(verifier: SignatureVerifier, intake: Intake, unheard: Unheard)
 
 
 def _body() -> bytes:
-    """Return the whole body. One in chunks, whose length nobody announced, would be cut off without this."""
-    body = request.get_data(cache=False)
-    if len(body) >= MAX_BODY_BYTES:
+    """Return the whole body, or raise an HTTPException: a part of it would have another signature."""
+    try:
+        body = request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception:  # gunicorn's own, of chunks that are none
+        raise BadRequest from None
+    if len(body) >= MAX_BODY_BYTES:  # in chunks, whose length nobody announced
         raise RequestEntityTooLarge
+    if len(body) < (request.content_length or 0):
+        raise RequestTimeout
     return body
 
 
@@ -196,7 +203,7 @@ def _webhook(webhook: Webhook, ledger: Ledger, unheard: Unheard) -> Response:
     except WebhookVerificationError:
         unheard.refuse("webhook_unsigned")
         return _plainly(401, "The signature is not Conveyor's.")
-    except (ValueError, TypeError, OverflowError, RequestEntityTooLarge):
+    except (ValueError, TypeError, OverflowError, HTTPException):
         return _plainly(400, "This is not what Conveyor sends.")
     try:
         ledger.polls.request()
@@ -251,7 +258,10 @@ class Parts:
     def start(self) -> None:
         if not self.settings.reviewers:
             log.warning(health.EVERYBODY_MAY_DECIDE)
-        self.ledger.upkeep.record_start(self.worker.owner)
+        try:
+            self.ledger.upkeep.record_start(self.worker.owner)
+        except LedgerError as error:  # gunicorn would end if its worker did not start
+            log.error("start=not_recorded cause=%r", str(error))
         self.worker.start()
         if self.sockets:
             self.sockets.start()

@@ -218,3 +218,23 @@ def test_an_endless_body_is_cut_off(town: World, mine: Message) -> None:
             answer = b""
     assert answer == b"" or b" 413 " in answer
     pending(town, mine)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 900\r\n\r\npayload=",
+        b"Transfer-Encoding: chunked\r\n\r\nff\r\npayload=",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\npayload=\r\n0\r\n\r\n",
+    ],
+    ids=["too short", "chunk too short", "no chunk"],
+)
+def test_a_body_that_is_not_whole_is_not_called_unsigned(town: World, mine: Message, rest: bytes) -> None:
+    before = town.log()
+    with socket.create_connection(("127.0.0.1", town.port), timeout=10) as connection:
+        connection.sendall(b"POST /slack/events HTTP/1.1\r\nHost: x\r\n" + rest)
+        answer = connection.recv(100)
+    assert answer.split()[1] in (b"400", b"408"), answer
+    assert "unsigned" not in town.log().removeprefix(before)
+    assert "level=ERROR" not in town.log().removeprefix(before)
+    pending(town, mine)

@@ -4,6 +4,12 @@ import time
 from collections.abc import Callable
 
 
+def elapsed() -> float:
+    """Return seconds that no setting of a clock changes, and that pass while the machine is suspended too."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux has it
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
 class Clock:
     """Goes on evenly, by this machine's monotonic clock, from where the ledger's clock stood.
 

@@ -4,9 +4,9 @@ import logging
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable
 
+from ledger.clock import elapsed
 from ledger.lease import Lease as Record
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Lease:
        or the owner has released the lease, it takes it with a compare-and-set that only one can win.
     """
 
-    def __init__(self, record: Record, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, record: Record, monotonic: Callable[[], float] = elapsed) -> None:
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(8)}"
         self._record = record
         self._monotonic = monotonic

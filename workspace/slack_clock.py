@@ -6,6 +6,8 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from ledger.clock import elapsed
+
 log = logging.getLogger(__name__)
 
 WRONG_SECONDS = 60.0
@@ -18,7 +20,7 @@ class SlackClock:
     Slack says whole seconds, so that its time is no better while the two agree.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = elapsed) -> None:
         self._monotonic = monotonic
         self._ahead: float | None = None  # of the monotonic clock; None until Slack has said a time
         self._is_wrong = False

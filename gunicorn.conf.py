@@ -90,7 +90,9 @@ def on_starting(server: Any) -> None:
             os.kill(os.getpid(), signal.SIGTERM)  # it was closed, and with it the log
             return
         try:
-            prepare()
+            new = prepare()
+            if (new.host, new.port) != (settings.host, settings.port):
+                raise Mistake("HOST and PORT can change only when the app is stopped and started again.")
         except Mistake as mistake:
             print(f"The app goes on with the settings that it had: {mistake}", file=sys.stderr)
         else:

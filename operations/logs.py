@@ -4,6 +4,7 @@ import logging
 import os
 import select
 import sys
+from contextlib import suppress
 
 from text import printable
 
@@ -35,14 +36,16 @@ class OneLine(logging.Formatter):
 class StandardError(logging.Handler):
     """Writes to standard error, and loses lines while nobody reads it.
 
-    A pipe that is full would hold up every thread that logs, and with them every click.
+    A pipe or terminal that is full would hold up every thread that logs, and with them every click.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._lost = 0
+        self._is_cut = False  # whether the last line ends in the middle
+        self._out = _standard_error()
         self._poll = select.poll()
-        self._poll.register(sys.stderr.fileno(), select.POLLOUT)
+        self._poll.register(self._out, select.POLLOUT)
 
     def emit(self, record: logging.LogRecord) -> None:
         lines = [self.format(record)]
@@ -50,23 +53,29 @@ class StandardError(logging.Handler):
             said = f"lost={self._lost} nobody read the log for a while"
             lost = logging.LogRecord(__name__, logging.WARNING, "", 0, said, None, None)
             lines.insert(0, self.format(lost))
-        if self._write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")):
-            self._lost = 0
-        else:
-            self._lost += 1
+        text = "".join(f"{line}\n" for line in ([""] if self._is_cut else []) + lines)
+        self._lost = 0 if self._write(text.encode("utf-8", "backslashreplace")) else self._lost + 1
 
     def _write(self, said: bytes) -> bool:
-        """Return whether it was written; what is longer than a pipe takes may end in the middle."""
+        """Return whether all of it was written."""
         # While lines are being lost, the next one does not wait again.
         patience = 0 if self._lost else int(PATIENCE_SECONDS * 1000)
+        left = said
         try:
-            for start in range(0, len(said), PIPE_BYTES):
-                if not self._poll.poll(patience):
-                    return False
-                os.write(sys.stderr.fileno(), said[start : start + PIPE_BYTES])
-        except OSError:  # there is no reader anymore, or no room on the disk
-            return False
-        return True
+            while left and self._poll.poll(patience):
+                left = left[os.write(self._out, left[:PIPE_BYTES]) :]
+        except OSError:
+            pass  # there is no reader anymore, no room on the disk, or too little in the terminal
+        self._is_cut = 0 < len(left) < len(said) or (self._is_cut and left == said)
+        return not left
+
+
+def _standard_error() -> int:
+    """Return where to write. A terminal that has some room takes too much, and waits, unless told not to."""
+    out = sys.stderr.fileno()
+    with suppress(OSError):  # it is no terminal, or may not be opened
+        out = os.open(os.ttyname(out), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    return out
 
 
 def log_to_stderr(level: str) -> None:

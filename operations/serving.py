@@ -55,7 +55,9 @@ class Logger(glogging.Logger):  # type: ignore[misc]  # as above
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
-        self.error_log.handlers = logging.getLogger().handlers
+        self.error_log.handlers = list(
+            logging.getLogger().handlers
+        )  # a list of its own, to which gunicorn adds
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # as above

@@ -2,54 +2,59 @@
 
 import fcntl
 import os
+import pty
 import re
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 
 import pytest
 
 from sandbox.workspace import ANN, SAM
 from tests.support.steps import posted, request_of
-from tests.support.world import COMMAND, World, eventually
+from tests.support.world import COMMAND, ROOT, World, eventually
 
 PIPE_BYTES = 4096  # the smallest that a pipe can be
 
 
 class Reader:
-    """The reading end of a pipe, from which nothing is read until `begin` is called."""
+    """The reading end of a pipe or a terminal, from which nothing is read until `begin` is called."""
 
-    def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
-        self.end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        fcntl.fcntl(self.end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        os.set_blocking(self.end, True)
+    def __init__(self, end: int) -> None:
+        self.end = end
         self.said = b""
 
     def begin(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        while part := os.read(self.end, 65_536):
-            self.said += part
+        with suppress(OSError):  # a terminal whose other side is gone
+            while part := os.read(self.end, 65_536):
+                self.said += part.replace(b"\r\n", b"\n")
 
     def close(self) -> None:
         with suppress(OSError):  # a test closed it
             os.close(self.end)
 
 
-@pytest.fixture
-def reader(world: World) -> Iterator[Reader]:
-    """The reader of the log of a world whose app has started, and has filled the pipe with what it logs."""
-    with closing(Reader(world.folder / "pipe")) as reader:
-        world.command = COMMAND
-        own, world.log_file = world.log_file, world.folder / "pipe"
-        world.launch()
-        world.log_file = own
+@pytest.fixture(params=["pipe", "terminal"])
+def reader(world: World, request: pytest.FixtureRequest) -> Iterator[Reader]:
+    """The reader of the log of a world whose app has started, and has logged more than anybody keeps."""
+    if request.param == "pipe":
+        end, given = os.pipe()
+        fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    else:
+        end, given = pty.openpty()
+    with closing(Reader(end)) as reader:
+        # It is no terminal that is in control of the app, so that its end sends no signal.
+        world.process = subprocess.Popen(
+            COMMAND, env=world.environment(), cwd=ROOT, stdout=given, stderr=given, start_new_session=True
+        )
+        os.close(given)
         eventually(world.serves, 30)
         card = posted(world)
-        for _ in range(2 * PIPE_BYTES // 100):
+        for _ in range(400):
             assert world.slack.click(SAM, card.ts, "approve").status == 200
         works(world)
         yield reader

@@ -163,7 +163,9 @@ def _closed_places(path: str) -> list[str]:
     """Return the ledger's folder and files that are there and that this user may not write."""
     file = Path(path).absolute()
     places = [str(file.parent), *(f"{file}{ending}" for ending in ("", "-wal", "-shm"))]
-    return [place for place in places if os.path.exists(place) and not os.access(place, os.W_OK)]
+    closed = [place for place in places if os.path.exists(place) and not os.access(place, os.W_OK)]
+    # Another process may have removed one of SQLite's own files between the two questions.
+    return [place for place in closed if os.path.exists(place)]
 
 
 def _shut_others_out(path: str) -> None:

@@ -47,7 +47,10 @@ def _problem_with_file(path: Path) -> str:
     me = os.geteuid()
     files = [file for file in (str(path), f"{path}-wal", f"{path}-shm") if os.path.exists(file)]
     for file in files:
-        found = os.stat(file)
+        try:
+            found = os.stat(file)
+        except FileNotFoundError:
+            continue  # SQLite has just removed it
         if not stat.S_ISREG(found.st_mode):
             return f"{file} is no file. Please look at DATABASE_URL."
         if found.st_uid != me:
@@ -58,6 +61,8 @@ def _problem_with_file(path: Path) -> str:
             return f"its owner cannot read and write {file}. Please run: chmod 600 {file}"
         try:
             os.close(os.open(file, os.O_RDWR))
+        except FileNotFoundError:
+            continue
         except OSError as error:
             return _cannot_write(Path(file), error)
     return _problem_with_folder(path.parent)

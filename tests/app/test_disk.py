@@ -6,12 +6,14 @@ import shutil
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from ledger.connecting import BUSY_SECONDS
+from ledger.database import Database
 from sandbox.workspace import ANN
 from tests.support.steps import posted, request_of, run, writes
 from tests.support.world import COMMAND, World, eventually
@@ -217,3 +219,23 @@ def test_corrupted_within(world: World) -> None:
     shutil.copy(kept, world.database)
     world.start()
     still_works(world, request_of(card))
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_a_file_that_sqlite_removes_meanwhile_keeps_no_app_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Whoever closes the ledger last removes these, at any moment."""
+    beside = tmp_path / f"ledger.db{ending}"
+    beside.touch()
+    access = os.access
+
+    def remove_first(place: str, mode: int) -> bool:
+        if place == str(beside):
+            beside.unlink(missing_ok=True)
+        return access(place, mode)
+
+    monkeypatch.setattr(os, "access", remove_first)
+    with closing(Database(f"sqlite:///{tmp_path}/ledger.db")) as database:
+        database.prepare()
+    assert not beside.exists()

@@ -122,7 +122,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             clicks.let_pass,
             ledger.database.wake,
         ),
-        Show(channel, ledger, Companies(conveyor), lease.held, clock),
+        Show(channel, ledger, Companies(conveyor), lease.held, clock, trust_center=settings.trust_center_url),
         poll_wanted=ledger.polls.take_request if settings.conveyor_webhook_secret else None,
     )
 

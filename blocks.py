@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import addresses
 from addresses import ADDRESS_CHARS
 from conveyor_client import GATED, LATEST, AccessGroup
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
@@ -32,14 +33,18 @@ from workspace.block_kit import (
     date,
     domain,
     escaped,
+    excerpt,
     header,
     inert,
     length,
     link,
     message_of,
     mrkdwn_date,
+    mrkdwn_link,
     one_line,
+    pieces,
     plain,
+    quiet,
     quote,
     rich,
     words,
@@ -56,16 +61,26 @@ STOP_TELLING = "stop_telling"
 GROUPS = "groups"
 APPROVE_MODAL = "approve_modal"
 REJECT_MODAL = "reject_modal"
+REVOKE_MODAL = "revoke_modal"
+SHOW_WHOLE = "show_message"
+MESSAGE_MODAL = "message_modal"
+PAGE_BACK, PAGE_NEXT = "page_back", "page_next"
 REASON = "reason"
+REVOKE_REASON = "revoke_reason"
 NDA = "nda"
 ENDS = "ends"
 DAY = "day"
 
 REASON_CHARS = 2000
-MESSAGE_CHARS = 4000
-MODAL_MESSAGE_CHARS = 500
+# What a card shows of a message, so that the buttons stay on the first screen of a phone.
+MESSAGE_CHARS, MESSAGE_LINES = 600, 12
+PAGE_SECTIONS = 8  # of the whole message
 GROUPS_CHARS = 1500
+TEXT_GROUPS_CHARS = 500  # in the top-level text, which has to hold the reason as well
+NAME_CHARS = 80
 PAST_CHARS = 200
+CONFIRM_CHARS = 300  # Slack's limit
+ENDS_YEARS = 5
 EXCERPT_CHARS = 300
 ROOMS_MOST = 5
 WAITING_MOST = 10
@@ -75,34 +90,53 @@ MISSING_MOST = 10
 # Cards
 
 DOING = {State.APPROVING: "Approving…", State.REJECTING: "Rejecting…", State.REVOKING: "Revoking…"}
+# Each outcome has an icon of its own, and a word beside it.
 DECIDED: dict[State | None, tuple[str, str]] = {
     State.APPROVED: ("Approved", ":white_check_mark:"),
     State.REJECTED: ("Rejected", ":no_entry_sign:"),
-    State.REVOKED: ("Revoked", ":no_entry_sign:"),
-    State.APPROVED_ELSEWHERE: ("Approved in Conveyor", ":white_check_mark:"),
-    State.IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":no_entry_sign:"),
+    State.REVOKED: ("Revoked", ":lock:"),
+    State.APPROVED_ELSEWHERE: ("Approved in Conveyor", ":ballot_box_with_check:"),
+    State.IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":heavy_minus_sign:"),
     State.GONE: ("No longer in Conveyor", ":grey_question:"),
 }
+# How an approval goes on that lets nobody in yet.
+UNTIL_SIGNED = ", NDA not signed yet"
+# Why a decision takes longer, by what the ledger calls it.
+PROBLEMS = {
+    "": "",
+    "unavailable": "Conveyor isn't responding; I'll keep trying.",
+    "key": ("Conveyor rejected this app's API key. Please tell whoever runs this app. I'll keep trying."),
+    "unconfirmed": "Sent to Conveyor, not confirmed yet. This card updates as soon as it is.",
+}
+ASKS, ASKED = " would like access.", " asked for access."
+OPEN_IN_CONVEYOR, OPEN_IN_CRM, MAIL = "Open in Conveyor", "Open in the CRM", "Email the customer"
+NO_MESSAGE = "No message."
 MESSAGE_REFUSED = "The message is too long to show, or Slack can't display it. Please read it in Conveyor."
-UNTIL_SIGNED = ", waiting for them to sign the NDA"
+SHOW_MESSAGE = "Show the whole message"
+REJECTED_BEFORE, REVOKED_BEFORE = "Rejected before", "Access revoked before"
 MAIL_SUBJECT = "Your request for access to our security documents"
 MAIL_BODIES = {
     State.APPROVED: (
-        "Hello,\n\nthank you for your interest in our security documents. Your request is approved. If you "
-        "miss anything, just answer this e-mail.\n\nKind regards"
+        "Hi,\n\nThanks for your interest in our security documents. Your request is approved: sign in at "
+        "{where} with this email address{nda}. If anything's missing, just reply.\n\nBest,\n{reviewer}"
     ),
     State.REJECTED: (
-        "Hello,\n\nthank you for your interest in our security documents. We cannot give you access at this "
-        "time. If you have any questions, just answer this e-mail.\n\nKind regards"
+        "Hi,\n\nThanks for your interest in our security documents. We can't give you access right now. "
+        "If you have any questions, just reply.\n\nBest,\n{reviewer}"
     ),
 }
+MAIL_WHERE = "our Trust Center"
+MAIL_NDA = "; you'll be asked to sign our NDA first"
 
 
-def card(row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = ()) -> Message:
+def card(
+    row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = (), trust_center: str = ""
+) -> Message:
     """Return the card of a request.
 
     While it waits, the card offers `groups`, which can be granted in its Trust Center, and tells of `past`,
-    the earlier requests of the same person or company.
+    the earlier requests of the same person or company. `trust_center` is the address at which customers sign
+    in, or empty.
     """
     if row.state == State.PENDING:
         return _pending(row, groups, past)
@@ -110,7 +144,7 @@ def card(row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = ()
         return _in_progress(row)
     if row.state in (State.OUTAGE, State.OUTAGE_OVER):
         return _outage(row)
-    return _decided(row)
+    return _decided(row, trust_center)
 
 
 def shorter_card(row: Row) -> Message:
@@ -118,99 +152,155 @@ def shorter_card(row: Row) -> Message:
 
     What stays is who asks, where it stands, the buttons and, after the first refusal, the link to Conveyor.
     """
-    return card(replace(row, previous=None, company=None, reason=cut(inert(row.reason).strip(), PAST_CHARS)))
+    reason, revoke_reason = (cut(inert(text).strip(), PAST_CHARS) for text in (row.reason, row.revoke_reason))
+    return card(replace(row, previous=None, company=None, reason=reason, revoke_reason=revoke_reason))
 
 
 def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> Message:
+    risks = _risks(row, past)
     blocks = [
         header(":sparkles: Access request"),
-        _about(row, " asks for access."),
-        rich([words("Received "), date(row.received_at), words(".")]),
+        _about(row, ASKS),
+        *_links(row),
+        *(rich(risk.line) for risk in risks),
+        *(rich(line) for line in _asked_before(row, past)),
+        *_company(row),
+        *_message(row),
     ]
-    if row.previous:
-        blocks.append(rich([words("Asked again; "), *_ended(row.previous)]))
-    blocks += _message(row)
-    blocks += _company(row)
-    blocks += [rich([words(f"{_address(before.email)} asked before; "), *_ended(before)]) for before in past]
     if groups:
         blocks.append(_group_choice(groups, block_id=_block_id(GROUPS, row)))
-        blocks.append(context("Everyone you approve gets standard access. Choose groups to add more."))
-    else:
-        blocks.append(context("Approving gives standard access."))
-    value, who = f"{row.round} {row.subject} {row.id}", _address(row.email)
+    more = " Tick groups to share more." if groups else ""
+    blocks.append(context(f"Approving gives basic access.{more} They may have to sign the NDA first."))
+    value, who = _value(row), _address(row.email)
+    approve = button(APPROVE, "Approve", value, "primary", f"Approve the request from {who}")
+    if risks:
+        approve["confirm"] = _approve_anyway(row, risks)
     blocks.append(
         {
             "type": "actions",
             "block_id": _block_id("decide", row),
             "elements": [
-                button(APPROVE, "Approve", value, "primary", f"Approve access for {who}"),
-                button(OPTIONS_BUTTON, "Approve with options…", value, "", f"Approve with options for {who}"),
-                button(REJECT, "Reject", value, "danger", f"Reject access for {who}"),
+                approve,
+                button(OPTIONS_BUTTON, "Options…", value, "", f"Approve with options: {who}"),
+                button(REJECT, "Reject", value, "danger", f"Reject the request from {who}"),
             ],
         }
     )
-    return message_of(f"Access request: {_who(row)} asks for access.", blocks)
+    warnings = "".join(f" {risk.sentence}" for risk in risks)
+    return message_of(f"Access request: {_who(row)}{ASKS}{warnings}", blocks)
+
+
+class _Risk(NamedTuple):
+    """What a reviewer has to notice before approving: a line for the card, and a sentence without markup."""
+
+    line: list[Block]
+    sentence: str
+
+
+def _risks(row: Row, past: Sequence[Past]) -> list[_Risk]:
+    """Return what speaks against approving this request without a second look."""
+    found = []
+    if (row.company or {}).get("personal"):
+        sentence = f"{domain(row.email)} is a personal email provider."
+        found.append(_Risk([words(f"⚠️ {sentence}", bold=True), words(CHECK_WHO)], sentence + CHECK_WHO))
+    return found + [_risk_of(row, before) for before in _earlier(row, past) if before.state in RISKY]
+
+
+CHECK_WHO = " Check who this is before you approve."
+# What an earlier request ended with, and what that says of the person who asks again.
+RISKY: dict[State | None, tuple[str, str, str]] = {
+    State.REJECTED: (REJECTED_BEFORE, "was rejected", "rejected"),
+    State.REVOKED: (REVOKED_BEFORE, "had access revoked", "revoked the access of"),
+    State.IGNORED_ELSEWHERE: (REJECTED_BEFORE, "was rejected", "rejected"),
+}
+
+
+def _risk_of(row: Row, before: Past) -> _Risk:
+    """Return the warning that an earlier request of the same person or company ended badly."""
+    themselves, colleague, did = RISKY[before.state]
+    ending = _ending(before)
+    is_same = addresses.same(before.email, row.email)
+    lead = themselves if is_same else f"{_address(before.email)} {colleague}"
+    reason = cut(one_line(ending.reason), PAST_CHARS)
+    said = f": “{reason}”" if reason else "."
+    by = [words(" by "), *_person(ending.by)] if ending.by else [words(" in Conveyor")]
+    line = [words(f"⚠️ {lead}", bold=True), *by, words(" on "), date(ending.at, "{date}"), words(said)]
+    who = _name(ending.by) if ending.by else "Somebody in Conveyor"
+    return _Risk(line, f"{who} {did} {'them' if is_same else _address(before.email)} before{said}")
+
+
+def _earlier(row: Row, past: Sequence[Past]) -> list[Past]:
+    """Return how the earlier requests ended, the last of each person: a later decision replaces another."""
+    last: dict[str, Past] = {}
+    for before in sorted(filter(None, [row.previous, *past]), key=lambda before: -before.at):
+        last.setdefault(addresses.folded(before.email), before)
+    return list(last.values())
+
+
+def _asked_before(row: Row, past: Sequence[Past]) -> list[list[Block]]:
+    """Return a line for each earlier request that is no warning."""
+    lines = []
+    for before in _earlier(row, past):
+        if before.state not in RISKY:
+            is_same = addresses.same(before.email, row.email) or not before.email
+            lead = "Asked before: " if is_same else f"{_address(before.email)} asked before: "
+            lines.append([words(lead), *_ended(before)])
+    return lines
+
+
+def _approve_anyway(row: Row, risks: Sequence[_Risk]) -> Block:
+    """Return what Slack asks once more before it sends a click on Approve."""
+    return {
+        "title": plain(f"Approve {cut(_address(row.email), 80)}?"),
+        "text": plain(cut("\n".join(risk.sentence for risk in risks), CONFIRM_CHARS)),
+        "confirm": plain("Approve"),
+        "deny": plain("Not yet"),
+    }
 
 
 def _company(row: Row) -> list[Block]:
     """Return what Conveyor said about the customer's company when the request came, if it said anything."""
     known = row.company or {}
-    name = domain(row.email)
-    if known.get("personal"):
-        return [context(f"{name} is a personal mail provider."), *_crm(row)]
-    if not known:
-        return _crm(row)
-    count = known.get("with_access")
+    if not known or known.get("personal"):
+        return []
+    name, count = domain(row.email), known.get("with_access")
     if not isinstance(count, int) or not count:
-        elements = [words(f"When this came, nobody at {name} had access.")]
-    else:
-        people = "1 person" if count == 1 else f"{count:,} people"
-        elements = [words(f"When this came, {people} at {name} had access")]
-        latest = known.get("latest_activity_at")
-        if isinstance(latest, float) and 0 < latest < LATEST:
-            elements += [words("; last active on "), date(latest, "{date}")]
-        elements.append(words("."))
-    return [rich(elements), *_crm(row)]
-
-
-def _crm(row: Row) -> list[Block]:
-    """Return the link to the customer in the CRM, if there is one.
-
-    That of the company goes first. A company has none before somebody there has access, but the request may.
-    """
-    url = (row.company or {}).get("crm_link") or row.crm_link
-    return [rich([link(url, "Open in the CRM")])] if isinstance(url, str) and url else []
+        return [rich([words(f"Nobody at {name} had access when this came in.")])]
+    people = "1 person" if count == 1 else f"{count:,} people"
+    elements, latest = [words(f"{people} at {name} already had access")], known.get("latest_activity_at")
+    if isinstance(latest, float) and 0 < latest < LATEST:
+        elements += [words(" (last active "), date(latest, "{date}"), words(")")]
+    return [rich([*elements, words(".")])]
 
 
 def _in_progress(row: Row) -> Message:
-    doing = DOING[row.state]
-    waiting = {
-        "": "",
-        "unavailable": "Conveyor does not answer yet. I keep trying.",
-        "key": "Conveyor does not accept this app's API key. I keep trying; please tell who runs this app.",
-        "unconfirmed": (
-            "This was sent to Conveyor and is not confirmed yet. I keep asking, and this card will say so."
-        ),
-    }[row.problem]
+    doing, waiting = DOING[row.state], PROBLEMS[row.problem]
     who = row.decider
     blocks = [
         header(f":hourglass_flowing_sand: {doing}"),
-        _about(row, " asked for access."),
-        rich([words(f"{doing} by "), *_person(who), words(f". {waiting}" if waiting else ".")]),
+        _about(row, ASKED),
+        *_links(row),
+        rich([*_person(who), words(f" is {_doing(row)} this. {waiting}".rstrip())]),
     ]
     if row.state == State.REVOKING:
         blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
-    blocks += [*_reason(row), *_message(row)]
+    blocks += [*_reasons(row), *_message(row)]
     return message_of(f"{doing} by {_name(who)}: {_who(row)}. {waiting}", blocks)
 
 
-def _decided(row: Row) -> Message:
+def _doing(row: Row) -> str:
+    """Return the verb of what is being done: "approving", "rejecting" or "revoking"."""
+    return DOING[row.state].rstrip("…").lower()
+
+
+def _decided(row: Row, trust_center: str) -> Message:
     word, symbol = DECIDED[row.state]
     title = f":large_yellow_circle: {word}{UNTIL_SIGNED}" if row.is_gated else f"{symbol} {word}"
     ending = _ending(row.past)
     blocks = [
         header(title),
-        _about(row, " asked for access.", _mail(row)),
+        _about(row, ASKED),
+        *_links(row, _mail(row, trust_center)),
         _ended_line(row.past),
     ]
     if row.state == State.APPROVED:
@@ -219,26 +309,28 @@ def _decided(row: Row) -> Message:
             blocks.append(rich([words("I'll update this card if they sign by "), *_last_day(row)]))
     elif row.state == State.REVOKED:
         blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
-    blocks += [*_reason(row), *_message(row)]
+    blocks += [*_reasons(row), *_message(row)]
     by = f" by {_name(ending.by)}" if ending.by else ""
-    reason = f" {_reason_label(row.state)}: {one_line(ending.reason)}" if ending.reason else ""
-    return message_of(f"{word}{by}: {_who(row)}{_until_signed(row)}.{reason}", blocks)
+    access = f" {_granted(row, TEXT_GROUPS_CHARS)}" if row.state in (State.APPROVED, State.REVOKED) else ""
+    reasons = "".join(f" {label} {one_line(reason)}" for _, label, reason in _typed_reasons(row))
+    return message_of(f"{word}{by}: {_who(row)}{_until_signed(row)}.{access}{reasons}", blocks)
 
 
 def _ended_line(past: Past) -> Block:
     """Return the line of a card that says how the request ended."""
     ending = _ending(past)
     if ending.by is None:
-        done = "revoked" if past.state == State.REVOKED else "decided"
-        return rich([words("Seen "), date(ending.at), words(f"; it was not {done} here.")])
+        how = {State.GONE: "No longer in Conveyor.", State.REVOKED: "Revoked in Conveyor, not in Slack."}
+        said = how.get(past.state or State.CLOSED, "Decided in Conveyor, not in Slack.")
+        return rich([words(f"{said} Noticed "), date(ending.at), words(".")])
     return rich([words(f"{ending.word} by "), *_person(ending.by), words(", "), date(ending.at), words(".")])
 
 
 def _until_signed(row: Row) -> str:
     """Return how the sentence about an approved customer goes on where the NDA matters."""
     if row.is_gated:
-        return f" is approved{UNTIL_SIGNED}"
-    return " is approved, and the NDA is signed" if _is_signed(row) else ""
+        return UNTIL_SIGNED
+    return ", NDA signed" if _is_signed(row) else ""
 
 
 def _is_signed(row: Row) -> bool:
@@ -250,18 +342,39 @@ def _last_day(row: Row) -> list[Block]:
     return [date((row.settled_at or 0.0) + FOLLOWED_SECONDS, "{date}"), words(".")]
 
 
-def _mail(row: Row) -> Block | None:
+def _links(row: Row, more: str = "") -> list[Block]:
+    """Return the quiet line under the customer's address: when they asked, and where to read more.
+
+    `more` is another link, or empty. A company has no place in the CRM before somebody there has access, but
+    the request may.
+    """
+    parts = [f"Asked {mrkdwn_date(row.received_at)}"]
+    if row.refusals <= 1 and row.link:  # Slack refuses a whole message for one odd link
+        parts.append(mrkdwn_link(row.link, OPEN_IN_CONVEYOR))
+    if not row.refusals:
+        crm = (row.company or {}).get("crm_link") or row.crm_link
+        parts += [mrkdwn_link(crm, OPEN_IN_CRM)] if isinstance(crm, str) and crm else []
+        parts += [more] if more else []
+    return [quiet([part for part in parts if length(part) < SECTION_CHARS])]
+
+
+def _mail(row: Row, trust_center: str) -> str:
     """Return a link that starts an email to the customer, without the reason, which is internal.
 
-    Return None if the request is not decided, or if its address is no plain one.
+    Return an empty string if the request is not decided, or if its address is no plain one.
     """
     body = MAIL_BODIES.get(row.state)
     if body is None or not re.fullmatch(r"[^\s<>@\"]+@[^\s<>@\"]+", _address(row.email)):
-        return None
+        return ""
+    written = body.format(
+        where=trust_center or MAIL_WHERE,
+        nda=MAIL_NDA if row.access_status == GATED or not (row.access_status or row.nda_bypass) else "",
+        reviewer=cut(one_line(row.reviewer.name), NAME_CHARS),
+    )
     mailbox = urllib.parse.quote(_address(row.email), safe="@")
-    fields = {"subject": MAIL_SUBJECT, "body": body}
+    fields = {"subject": MAIL_SUBJECT, "body": written.rstrip()}
     query = urllib.parse.urlencode(fields, quote_via=urllib.parse.quote)
-    return link(f"mailto:{mailbox}?{query}", "E-mail the customer")
+    return mrkdwn_link(f"mailto:{mailbox}?{query}", MAIL)
 
 
 def _granted_with_menu(row: Row) -> Block:
@@ -274,62 +387,61 @@ def _granted_with_menu(row: Row) -> Block:
             "type": "overflow",
             "action_id": MORE,
             "options": [{"text": plain("Revoke access…"), "value": REVOKE}],
-            "confirm": {
-                "title": plain("Revoke access?"),
-                "text": plain(
-                    f"{cut(_address(row.email), 100)} will not get into this data room any more. "
-                    "Conveyor does not tell the customer."
-                ),
-                "confirm": plain("Revoke access"),
-                "deny": plain("Keep it"),
-                "style": "danger",
-            },
         },
     }
 
 
-def _granted(row: Row) -> str:
-    """Return what was granted: the groups, whether the NDA is needed, and when access ends."""
-    groups = row.groups
-    if groups is None:
-        granted = "Granted: see the request in Conveyor, which did not list the groups."
-    elif not groups:
-        granted = "Granted: standard access."
+def _granted(row: Row, most: int = GROUPS_CHARS) -> str:
+    """Return what was granted: the groups in `most` characters, the NDA, and when access ends."""
+    label = "Access was: " if row.state == State.REVOKED else "Access: "
+    if row.groups is None:
+        granted = "Conveyor didn't list the groups. Open the request there to see them."
+    elif not row.groups:
+        granted = "basic."
     else:
-        granted = f"Granted: standard access and {_names(groups, GROUPS_CHARS)}."
-    return granted + _nda(row) + _end(row)
+        granted = f"basic, plus {_names(row.groups, most)}."
+    return label + granted + _nda(row) + _end(row)
 
 
-def _reason(row: Row) -> list[Block]:
-    """Return the reason or note that the reviewer typed, if any, in a quote."""
-    reason = cut(inert(row.reason).strip(), REASON_CHARS)
-    if not reason or row.state == State.PENDING:
+def _typed_reasons(row: Row) -> list[tuple[str, str, str]]:
+    """Return the reasons and notes that reviewers typed: the block's id, a label, and the text."""
+    if row.state == State.PENDING:
         return []
-    return [{**quote(f"{_reason_label(row.state)}:", reason), "block_id": _block_id(REASON, row)}]
+    is_rejection = row.state in (State.REJECTING, State.REJECTED)
+    typed = [(REVOKE_REASON, "Reason:", row.revoke_reason), (REASON, NOTE_LABELS[is_rejection], row.reason)]
+    shown = [(name, label, cut(inert(text).strip(), REASON_CHARS)) for name, label, text in typed]
+    return [each for each in shown if each[2]]
 
 
-def reason_on_card(blocks: Any) -> str:
-    """Return the reason or note that these blocks of a card show; empty if there is none."""
+NOTE_LABELS = {True: "Reason:", False: "Note:"}
+
+
+def _reasons(row: Row) -> list[Block]:
+    """Return each reason or note that a reviewer typed, in a quote."""
+    return [
+        {**quote(label, text), "block_id": _block_id(name, row)} for name, label, text in _typed_reasons(row)
+    ]
+
+
+def reason_on_card(blocks: Any, name: str) -> str:
+    """Return the reason or note that these blocks show; `name` says which. Empty if there is none."""
     for block in blocks:
-        if block.get("type") == "rich_text" and block.get("block_id", "").startswith(f"{REASON}-"):
+        if block.get("type") == "rich_text" and block.get("block_id", "").startswith(f"{name}-"):
             return str(block["elements"][1]["elements"][0]["text"])
     return ""
 
 
 def _outage(row: Row) -> Message:
-    """Return the message that requests are not arriving or, once they do, that they are again."""
+    """Return the message that new requests aren't coming through or, once they do, that they are again."""
     began = date(row.received_at)
     if row.state == State.OUTAGE:
-        title = "Requests are not arriving"
-        symbol, said = ":warning:", [words("I have not been able to read Conveyor's queue since "), began]
-        then = (
-            "I keep trying, and this message will say when they arrive again. "
-            "Whoever runs this app finds the cause at /readyz and in its log."
-        )
+        title = "New requests aren't coming through"
+        symbol, said = ":warning:", [words("I haven't been able to reach Conveyor since "), began]
+        then = "I'll update this message when I can. (For whoever runs this app: see /readyz and the log.)"
     else:
-        title = "Requests are arriving again"
-        said = [words("I could not read Conveyor's queue from "), began, words(" to "), date(row.settled_at)]
-        symbol, then = ":white_check_mark:", "The requests of that time get their cards now."
+        title = "New requests are coming through again"
+        said = [words("I couldn't reach Conveyor from "), began, words(" to "), date(row.settled_at)]
+        symbol, then = ":white_check_mark:", "I'm posting the requests you missed."
     return message_of(f"{title}. {then}", [header(f"{symbol} {title}"), rich([*said, words(f". {then}")])])
 
 
@@ -343,7 +455,7 @@ def group_options(groups: Sequence[AccessGroup], typed: str = "") -> list[Block]
 
     Names that look the same get the end of their group's id.
     """
-    names = {group.id: one_line(group.name) or "(group without a name)" for group in groups}
+    names = {group.id: one_line(group.name) or NO_NAME for group in groups}
     labels = {group_id: cut(name, OPTION_CHARS) for group_id, name in names.items()}
     times = Counter(labels.values())
     wanted = one_line(typed).casefold()
@@ -357,271 +469,305 @@ def group_options(groups: Sequence[AccessGroup], typed: str = "") -> list[Block]
     return options
 
 
+NO_NAME = "(group without a name)"
+
 # Modals
 
 # The days after which access ends, as Slack sends them back.
 NEVER = "never"
 ENDINGS = {NEVER: "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 365 days", DAY: "On a date"}
-ENDS_MISSING = "Please choose when access ends."
-DAY_MISSING = f"Please choose a day, or something else than “{ENDINGS[DAY]}”."
-DAY_UNUSED = f"Please choose “{ENDINGS[DAY]}” above, or clear this day."
-DAY_PAST = "This day is past. Please choose a later one."
+ENDS_MISSING = "Choose when access ends."
+DAY_MISSING = "Pick an end date, or another option above."
+DAY_UNUSED = f"To use this date, choose “{ENDINGS[DAY]}” above."
+DAY_PAST = "That date has passed. Pick a later one."
+DAY_TOO_FAR = f"That's more than {ENDS_YEARS} years away. Pick an earlier date, or “{ENDINGS[NEVER]}” above."
 REASON_FIELD = {"type": "plain_text_input", "multiline": True, "max_length": REASON_CHARS}
-REASON_MISSING = "Please say why, in a few words that a colleague will understand."
-REASON_TOO_LONG = f"Please keep it to {REASON_CHARS:,} characters."
+REASON_HINT = "Your team can search for this. The customer won't see it."
+REASON_MISSING = "Add a short reason your team will understand."
+REASON_TOO_LONG = f"Keep it to {REASON_CHARS:,} characters."
 
 
 def approve_modal(
-    row: Row, private_metadata: str, groups: Sequence[AccessGroup], chosen: Collection[str]
+    row: Row,
+    private_metadata: str,
+    groups: Sequence[AccessGroup],
+    chosen: Collection[str],
+    past: Sequence[Past] = (),
 ) -> Block:
-    """Return the modal that asks for all that an approval can say.
+    """Return the modal that asks for all that an approval can say, and shows who asks and what they wrote.
 
-    `chosen` has the ids of the groups that were chosen on the card.
+    `chosen` has the ids of the groups that were chosen on the card; `past` is the same as for the card.
     """
     ends = [{"text": plain(label), "value": value} for value, label in ENDINGS.items()]
-    skip_nda = {"text": plain("Skip the NDA"), "value": NDA}
+    skip_nda = {"text": plain("Let them in without signing"), "value": NDA}
     blocks = [
-        _about(row, " asked for access."),
+        _about(row, ASKS),
+        *_links(row),
+        *(rich(risk.line) for risk in _risks(row, past)),
+        *_message(row, in_modal=True),
         *([_group_choice(groups, chosen)] if groups else []),
-        _input(NDA, "Non-disclosure agreement", {"type": "checkboxes", "options": [skip_nda]}, optional=True),
+        # Slack writes "(optional)" behind this label, so it names what is optional.
+        _input(NDA, "Skip the NDA", {"type": "checkboxes", "options": [skip_nda]}, optional=True),
         _input(ENDS, "Access ends", {"type": "static_select", "options": ends, "initial_option": ends[0]}),
-        _input(DAY, "Last day", {"type": "datepicker"}, hint=f"Only with “{ENDINGS[DAY]}”.", optional=True),
         _input(
-            REASON,
-            "Note",
-            REASON_FIELD,
-            hint="For your colleagues. The customer does not see it.",
+            DAY,
+            "End date",
+            {"type": "datepicker"},
+            hint=f"Needed only if you chose “{ENDINGS[DAY]}”.",
             optional=True,
         ),
+        _input(REASON, "Note", REASON_FIELD, hint=REASON_HINT, optional=True),
     ]
     return _modal(APPROVE_MODAL, private_metadata, "Approve with options", "Approve", blocks)
 
 
 def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Block:
     """Return the modal that asks why, and shows who is about to be rejected."""
-    blocks = [
-        _about(row, " asked for access."),
-        *_message(replace(row, message=cut(row.message, MODAL_MESSAGE_CHARS))),
-        _input(
-            REASON,
-            "Why?",
-            {**REASON_FIELD, "focus_on_load": True},
-            hint="Your colleagues will find this by searching. The customer does not see it.",
-            optional=not reason_required,
-        ),
-    ]
+    blocks = [_about(row, ASKS), *_links(row), *_message(row, in_modal=True), _why(reason_required)]
     return _modal(REJECT_MODAL, private_metadata, "Reject this request", "Reject", blocks)
+
+
+def revoke_modal(row: Row, private_metadata: str, reason_required: bool) -> Block:
+    """Return the modal that asks why access is revoked, and says whose, and what becomes of it."""
+    blocks = [
+        rich([words(_address(row.email), bold=True), words(" loses access right away.")]),
+        context("Conveyor won't notify them."),
+        rich([words(_granted(row))]),
+        _why(reason_required),
+    ]
+    return _modal(REVOKE_MODAL, private_metadata, "Revoke access", "Revoke", blocks)
+
+
+def _why(is_required: bool) -> Block:
+    """Return the input for a reason."""
+    field = {**REASON_FIELD, "focus_on_load": True}
+    return _input(REASON, "Why?", field, hint=REASON_HINT, optional=not is_required)
+
+
+def message_modal(row: Row, private_metadata: str, page: int = 0) -> Block:
+    """Return the modal that shows the customer's whole message, or a page of it."""
+    texts = pieces(inert(row.message).strip(), SECTION_CHARS)
+    pages = [texts[start : start + PAGE_SECTIONS] for start in range(0, len(texts), PAGE_SECTIONS)]
+    page = min(max(page, 0), len(pages) - 1)
+    blocks = [_about(row, " wrote:"), *_links(row)]
+    blocks += [{"type": "section", "text": plain(text)} for text in pages[page]]
+    is_last = page == len(pages) - 1
+    if is_last and len(row.message) >= KEPT_CHARS:
+        blocks.append(context("This is as much as I keep. Read the rest in Conveyor."))
+    if len(pages) > 1:
+        blocks.append(context(f"Page {page + 1} of {len(pages)}"))
+        turns = [button(PAGE_BACK, "Back", str(page - 1), "", "Back to the page before")] if page else []
+        turns += [] if is_last else [button(PAGE_NEXT, "Next", str(page + 1), "", "On to the next page")]
+        blocks.append({"type": "actions", "elements": turns})
+    return _modal(MESSAGE_MODAL, private_metadata, "Whole message", "", blocks)
 
 
 def sentence_modal(sentence: str) -> Block:
     """Return the modal that says one thing, in place of the one that was submitted."""
     return {
         "type": "modal",
-        "title": plain("Nothing was changed"),
+        "title": plain("Please note"),
         "close": plain("Close"),
         "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": sentence}}],
     }
 
 
 def _modal(callback_id: str, private_metadata: str, title: str, submit: str, blocks: list[Block]) -> Block:
+    """Return a modal; without `submit` there is nothing to send."""
     return {
         "type": "modal",
         "callback_id": callback_id,
         "private_metadata": private_metadata,
         "title": plain(title),
-        "submit": plain(submit),
-        "close": plain("Cancel"),
+        **({"submit": plain(submit)} if submit else {}),
+        "close": plain("Cancel" if submit else "Close"),
         "blocks": blocks,
     }
 
 
 # Private sentences (mrkdwn). They hold no words of outsiders, except in code.
 
-STILL_STARTING = "I am still starting: Slack has not told me who I am yet. Please try again in a minute."
+STILL_STARTING = "I'm still starting up. Try again in a minute."
 ORG_WIDE = (
     "I'm installed for a whole organization, and I only work when I'm installed in one workspace. "
     "Please tell whoever runs this app."
 )
-OTHER_WORKSPACE = "Only full members of the workspace that this app is installed in can use it."
-READING_THE_CHANNEL = (
-    "I do not know this card yet; I may be reading the channel again. Please try again in a minute."
-)
+OTHER_WORKSPACE = "Only full members of the workspace that I'm installed in can use me."
+READING_THE_CHANNEL = "I'm still catching up and don't know this card yet. Try again in a minute."
 WHO_UNKNOWN = (
-    "Slack did not tell me whether you may decide, so nothing was changed. Please click again; "
-    "if that does not help, tell who runs this app."
+    "I couldn't check that you're a reviewer. Please click again; if it keeps happening, tell whoever runs "
+    "this app."
 )
-CARD_LATE = "I have noted your decision, and could not change the card yet. It will follow by itself."
 CARD_UNKNOWN = "Got it, your decision is saved. If the card doesn't show it yet, it will catch up shortly."
-LEDGER_BUSY = "I could not write this down just now. If the card does not change, please click again."
-NO_WINDOW = "Slack did not open the window, so nothing was changed. Please click again."
-NOT_A_MEMBER = "Only full members of this workspace may decide access requests. Nothing was changed."
-NOT_A_REVIEWER = (
-    "You are not on the list of reviewers, so nothing was changed. "
-    "Whoever runs this app can add you to its setting REVIEWERS."
-)
+LEDGER_BUSY = "I couldn't save that. If the card doesn't change, click again."
+NOT_A_MEMBER = "Only full members of this workspace can decide access requests."
 NO_ADDRESS = (
-    "Conveyor wants the e-mail address of whoever decides, and Slack does not show me a confirmed one for "
-    "you. Please add or confirm your address in your Slack profile, then try again. If Slack can't confirm "
-    "it, ask whoever runs this app to name you as a reviewer by your Slack user id."
+    "Conveyor needs your email, and Slack hasn't confirmed one for you. Confirm it in your Slack profile, "
+    "then try again. If Slack can't confirm it, ask whoever runs this app to add you as a reviewer by your "
+    "Slack user ID."
 )
 NO_SCOPE = (
-    "Conveyor needs your email, and this app may not see anybody's. It's nothing in your profile: please "
+    "Conveyor needs your email, and I'm not allowed to see anybody's. It's nothing in your profile: please "
     "tell whoever runs this app that its Slack app lacks the scope `users:read.email`."
 )
-NOT_CURRENT = (
-    "This card is not the current one of its request, or I am still reading the channel. "
-    "Nothing was changed. Please look for a newer card, try again in a minute, or revoke access in Conveyor."
-)
-FORGOTTEN = (
-    "I have no record of this request any more, so I cannot revoke its access, and nothing was changed. "
-    "Please revoke it in Conveyor."
-)
-NOTHING_TO_REVOKE = "There is no access to revoke on this card now. Nothing was changed."
-ODD_CLICK = "I did not understand this click, so nothing was changed. Please reload Slack and try again."
+NOT_A_REVIEWER = "You can't decide requests. To become a reviewer, ask whoever runs this app."
+NOT_CURRENT = "This card is out of date. Use the newest card for this customer, or revoke in Conveyor."
+FORGOTTEN = "I no longer have this request. Please revoke it in Conveyor."
+MESSAGE_GONE = "I no longer have this message. Please read it in Conveyor."
+ODD_CLICK = "That click didn't come through properly. Reload Slack and try again."
 
 
 def unexpected(reference: str) -> str:
     """Return the sentence for an error that nobody foresaw; the log has its cause under the reference."""
     return (
-        "Something went wrong on my side. Look at the card to see whether anything was changed. "
-        f"Whoever runs this app finds the cause in its log under `{reference}`."
+        "Something went wrong on my side. Check the card to see if it worked. "
+        f"Reference for whoever runs this app: `{reference}`."
     )
 
 
-def groups_not_offered(names: Sequence[str]) -> str:
+def card_late(row: Row) -> str:
+    """Return the sentence for a decision that is recorded, and that the card doesn't show yet."""
+    return f"Got it, your decision about {_code(row)} is saved. The card will catch up shortly."
+
+
+def no_window(row: Row) -> str:
+    """Return the sentence for a form that Slack didn't open."""
+    return f"Slack couldn't open the form for {_code(row)}. Please click again."
+
+
+def nothing_to_revoke(row: Row) -> str:
+    """Return the sentence for a revocation of access that nobody has."""
+    return f"{_code(row)} has no access from this card, so there's nothing to revoke."
+
+
+def groups_not_offered(row: Row, names: Sequence[str]) -> str:
     """Return the sentence for an approval with groups, of these names, that cannot be granted anymore."""
     # In code nothing formats, and no address becomes a link.
     shown = (cut(one_line(name.replace("`", "")), 80) or "?" for name in names[:MISSING_MOST])
     listed = ", ".join(f"`{escaped(name)}`" for name in shown)
+    are = "isn't" if len(names) == 1 else "aren't"
     return (
-        f"Nothing was granted: {listed} cannot be chosen for this request any more. "
-        "The card has the current groups now; please choose again."
+        f"{listed} {are} available for {_code(row)} anymore, so nothing was granted. "
+        "I've updated the card; please choose again."
     )
 
 
 def already_decided(row: Row, user_id: str) -> str:
     """Return the sentence that tells this person who was first."""
-    decider = row.decider.id
+    decider, customer = row.decider.id, _code(row)
     mine = decider == user_id
-    who = "You" if mine else f"You were not first: {f'<@{decider}>' if decider else 'somebody'}"
+    who = "You" if mine else f"<@{decider}>" if decider else "Somebody"
     if row.state in IN_FLIGHT:
-        doing = DOING[row.state].rstrip("…").lower()
-        has = "have" if mine else "has"
-        since = mrkdwn_date(row.claimed_at)
-        return f"{who} {has} been {doing} this since {since}. This click changed nothing."
+        doing = f"{_doing(row)} {customer}"
+        return f"You're already on it: {doing}." if mine else f"{who} is already {doing}."
     if row.state not in DECIDED:
-        return "This request is decided already; its card says how. Nothing was changed."
+        return f"The request from {customer} is already decided; its card says how."
     ending = _ending(row.past)
     when = mrkdwn_date(ending.at)
     if ending.by:
-        return f"{who} {ending.word.lower()} this, {when}. This click changed nothing."
+        what = f"revoked the access of {customer}" if row.state == State.REVOKED else None
+        return f"{who} already {what or f'{ending.word.lower()} {customer}'} ({when})."
     if row.state == State.REVOKED:
-        return f"Access was revoked in Conveyor, seen {when}. This click changed nothing."
-    return f"{ending.word}: seen {when}. It was not decided here. Nothing was changed."
+        return f"The access of {customer} was already revoked in Conveyor (noticed {when})."
+    if row.state == State.GONE:
+        return f"The request from {customer} is no longer in Conveyor (noticed {when})."
+    return f"{customer} was already {_lower(ending.word)} (noticed {when})."
 
 
 def changed(row: Row) -> str:
     """Return the sentence for a click on a card that showed another address or another Trust Center."""
-    # In code nothing formats, and no address becomes a link.
-    now = escaped(_address(row.email).replace("`", "")) or "?"
     return (
-        f"The request from `{now}` changed in Conveyor: its address or its Trust Center isn't what you saw. "
-        "I've updated the card. Please check it and decide again."
+        f"The request from {_code(row)} changed in Conveyor: its address or its Trust Center isn't what you "
+        "saw. I've updated the card. Please check it and decide again."
     )
 
 
-def old_card(permalink: str) -> str:
+def old_card(row: Row, permalink: str) -> str:
     """Return the sentence for a click on a card that has been replaced by the one at this permalink."""
-    return f"This is an old card, so nothing was changed. The current one is <{permalink}|here>."
+    return f"This card for {_code(row)} is out of date. <{permalink}|Open the current one.>"
 
 
 # Replies in the thread of a card
 
 NOTES = {
     "refused": (
-        "Conveyor did not accept this decision, so the request is open again. If Conveyor does not know you, "
-        "ask for a user there with your e-mail address. Otherwise please decide again."
+        "Conveyor refused this, so the request is open again. You may need a Conveyor account under your "
+        "Slack email; ask your Conveyor admin."
     ),
     "not allowed": (
-        "Conveyor says that this app's API key may not do this, so the request is open again. "
-        "Please tell who runs this app."
+        "This app's API key isn't allowed to do this in Conveyor, so the request is open again. "
+        "Please tell whoever runs this app."
     ),
     "key": (
-        "Conveyor does not accept this app's API key, so your decision waits. I keep trying; "
-        "please tell who runs this app."
+        "Your decision is on hold: Conveyor rejected this app's API key. Please tell whoever runs this app. "
+        "I'll keep trying."
     ),
-    "never sent": (
-        "Your decision could not be sent to Conveyor for 15 minutes, so the request is open again. "
-        "Please decide again."
-    ),
-    "still open": (
-        "After 15 minutes of trying, Conveyor says that this request is still open. Please decide again."
-    ),
+    "never sent": ("I couldn't reach Conveyor for 15 minutes, so this is open again. Please decide again."),
+    "still open": ("I tried for 15 minutes, and Conveyor still has this request open. Please decide again."),
     "unconfirmed": (
-        "Your decision was sent, and Conveyor has not confirmed it for 15 minutes. I keep asking, and the "
-        "card will say so. If it is urgent, look at the request in Conveyor."
+        "I sent your decision to Conveyor, and it hasn't confirmed it for 15 minutes. I'll keep checking and "
+        "update the card. If it's urgent, open the request in Conveyor."
     ),
     "elsewhere": (
-        "This request was closed in Conveyor before your decision got there. The card says how; "
-        "your decision was not carried out."
+        "Somebody handled this in Conveyor first, so your decision wasn't used. The card shows the outcome."
     ),
     "changed": (
-        "This request changed in Conveyor before your decision got there, so I didn't send it. "
-        "The card shows what is true now. Please check it and decide again."
+        "This request changed in Conveyor before your decision got there, so I didn't send it. I've updated "
+        "the card. Please check it and decide again."
     ),
     "changed elsewhere": (
-        "This request changed in Conveyor while your decision was on its way, and it is closed there now. "
+        "This request changed in Conveyor while your decision was on its way, and it's closed there now. "
         "Please check in Conveyor who got access."
     ),
     "differs": (
-        "Conveyor never confirmed your approval, and the access that it lists isn't what you chose. So the "
-        "card says that this was approved in Conveyor. Please check it there."
+        "Conveyor never confirmed your approval, and the access it lists isn't what you chose. So the card "
+        "says this was approved in Conveyor. Please check it there."
     ),
     "gone unconfirmed": (
-        "This request is no longer in Conveyor. Your decision was sent, but I can't tell whether it took "
+        "This request is no longer in Conveyor. I sent your decision, but I can't tell whether it took "
         "effect. Please check in Conveyor."
     ),
-    "gone": "This request is no longer in Conveyor, so your decision could not be carried out.",
+    "gone": "This request is no longer in Conveyor, so your decision wasn't used.",
     "lost": (
-        "My records were lost while your decision was on its way, and Conveyor says that the request is "
-        "open. Please decide again."
+        "I lost track of your decision before Conveyor confirmed it, and the request is still open. "
+        "Please decide again."
     ),
     "revoke refused": (
-        "Conveyor refused this, or a part of it, so the customer still has access. "
+        "Conveyor refused to revoke this, or a part of it, so the customer still has access. "
         "Please revoke it in Conveyor."
     ),
     "revoke gone unconfirmed": (
-        "Conveyor no longer lists any access of this customer. Your revocation was sent, but I can't tell "
+        "Conveyor no longer lists any access for this customer. I sent your revocation, but I can't tell "
         "whether it took effect. Please check in Conveyor."
     ),
     "revoke not allowed": (
-        "Conveyor says that this app's API key may not revoke access, so the customer still has it. "
-        "Please tell who runs this app."
+        "This app's API key isn't allowed to revoke access in Conveyor, so the customer still has it. Please "
+        "revoke it in Conveyor, and tell whoever runs this app."
     ),
     "revoke key": (
-        "Conveyor does not accept this app's API key, so the customer still has access. I keep trying; "
-        "please tell who runs this app."
+        "The customer still has access: Conveyor rejected this app's API key. Please tell whoever runs this "
+        "app. I'll keep trying."
     ),
     "revoke never sent": (
-        "Your revocation could not be sent to Conveyor for 15 minutes, so the customer still has access. "
-        "Please revoke it again."
+        "I couldn't reach Conveyor for 15 minutes, so the customer still has access. Please revoke it again."
     ),
     "revoke still open": (
-        "After 15 minutes of trying, Conveyor says that the customer still has access. Please try again."
+        "I tried for 15 minutes, and the customer still has access in Conveyor. Please revoke it again."
     ),
     "revoke unconfirmed": (
-        "Your revocation was sent, and Conveyor has not confirmed it for 15 minutes. I keep asking, and the "
-        "card will say so. If it is urgent, look in Conveyor."
+        "I sent your revocation to Conveyor, and it hasn't confirmed it for 15 minutes. I'll keep checking "
+        "and update the card. If it's urgent, look in Conveyor."
     ),
-    "revoke elsewhere": "Access had been revoked in Conveyor before.",
+    "revoke elsewhere": "Access was already revoked in Conveyor.",
     "revoke gone": (
-        "Conveyor lists no access of this customer, so there was nothing to revoke. Please look in Conveyor."
+        "Conveyor lists no access for this customer, so there was nothing to revoke. Please check in "
+        "Conveyor."
     ),
     "revoke lost": (
-        "My records were lost while your revocation was on its way, and Conveyor says that the customer "
-        "still has access. Please revoke it again."
+        "I lost track of your revocation before Conveyor confirmed it, and the customer still has access. "
+        "Please revoke it again."
     ),
-    "reminder": "This request still waits for a decision.",
+    "reminder": "This request is still waiting for a decision.",
 }
 
 
@@ -881,54 +1027,54 @@ def _before_revocation(row: Row) -> Past:
 def _ended(past: Past) -> list[Block]:
     """Return the end of a sentence that says how an earlier request ended."""
     if past.state not in DECIDED:  # the ledger was lost, or has forgotten it
-        return [words("an earlier card says how that was decided.")]
+        return [words("see the earlier card for the outcome.")]
     ending = _ending(past)
-    elements = [words(f"{ending.word[0].lower() + ending.word[1:]} on "), date(ending.at, "{date}")]
-    if ending.by and ending.by.id:
-        elements += [words(" by "), *_person(ending.by)]
-    elif past.state == State.REVOKED:
-        elements.append(words(" in Conveyor"))
-    if past.state == State.APPROVED and past.groups:
-        elements.append(words(f", with {_names(past.groups, PAST_CHARS)}"))
-    end, reason = ".", cut(one_line(ending.reason), PAST_CHARS)
-    if reason:
-        stop = "" if reason.endswith((".", "!", "?", "…")) else "."
-        end = f"; {_reason_label(past.state).lower()}: {reason}{stop}"
-    return [*elements, words(end)]
+    if not (ending.by and ending.by.id):
+        where = " in Conveyor" if past.state == State.REVOKED else ""
+        noticed = [date(ending.at, "{date}"), words(").")]
+        return [words(f"{_lower(ending.word)}{where} (noticed "), *noticed]
+    elements = [words(f"{_lower(ending.word)} by "), *_person(ending.by), words(" on ")]
+    elements.append(date(ending.at, "{date}"))
+    groups = f" ({_names(past.groups, PAST_CHARS)})" if past.state == State.APPROVED and past.groups else ""
+    reason = cut(one_line(ending.reason), PAST_CHARS)
+    return [*elements, words(f"{groups}: “{reason}”" if reason else f"{groups}.")]
 
 
-def _reason_label(state: State | None) -> str:
-    return "Reason" if state in (State.REJECTING, State.REJECTED) else "Note"
+def _lower(word: str) -> str:
+    """Return a word that began a sentence as it is inside one; "Conveyor" keeps its capital."""
+    return word[0].lower() + word[1:]
 
 
-def _about(row: Row, what: str, more: Block | None = None) -> Block:
-    """Return the line that says who asks, with a link to the request; `more` is another link, if any."""
-    elements = [words(_address(row.email), bold=True)]
-    if at := domain(row.email):
+def _about(row: Row, what: str) -> Block:
+    """Return the line that says who asks. The domain is added where it says more than the address does."""
+    elements, at = [words(_address(row.email), bold=True)], domain(row.email)
+    if at and not _address(row.email).lower().endswith(at):
         elements.append(words(f" ({at})"))
-    elements.append(words(what))
-    if row.refusals > 1:  # Slack refuses a whole message for one odd link
-        return rich(elements)
-    if row.link:
-        elements += [words(" "), link(row.link, "Open in Conveyor")]
-    if more:
-        elements += [words(" · "), more]
-    return rich(elements)
+    return rich([*elements, words(what)])
 
 
-def _message(row: Row) -> list[Block]:
-    """Return the customer's message, in a quote so that nobody takes it for the app's own words."""
+def _message(row: Row, in_modal: bool = False) -> list[Block]:
+    """Return the customer's message, in a quote so that nobody takes it for the app's own words.
+
+    A long one is shortened. On a card a button beside it shows the whole.
+    """
     message = inert(row.message).strip()
     if not message:
-        return [context("There is no message.")]
+        return [context(NO_MESSAGE)]
     if row.refusals:
         return [context(MESSAGE_REFUSED)]
-    shown = cut(message, MESSAGE_CHARS, "")
+    shown = excerpt(message, MESSAGE_CHARS, MESSAGE_LINES)
     blocks = [quote("They wrote:", shown)]
-    if len(message) > len(shown):
-        more = f"{len(message) - len(shown):,} more characters: read them in Conveyor."
-        # If it is as long as this, its end was not kept.
-        blocks.append(context(f"At least {more}" if len(row.message) >= KEPT_CHARS else more))
+    if shown != message and not in_modal:
+        who = _address(row.email)
+        blocks.append(
+            {
+                "type": "section",
+                "block_id": _block_id(SHOW_WHOLE, row),
+                "text": plain("Message shortened."),
+                "accessory": button(SHOW_WHOLE, SHOW_MESSAGE, _value(row), "", f"{SHOW_MESSAGE} from {who}"),
+            }
+        )
     return blocks
 
 
@@ -969,15 +1115,15 @@ def _day(day: str) -> str:
 
 def _names(groups: Sequence[AccessGroup], most: int) -> str:
     """Return the names of the groups, in about `most` characters, and how many others there are."""
-    names = [cut(one_line(group.name), 300) or "(group without a name)" for group in groups]
+    names = [cut(one_line(group.name), 300) or NO_NAME for group in groups]
     shown: list[str] = []
     for name in names:
         if length(", ".join([*shown, name])) > most:
             break
         shown.append(name)
     rest = len(names) - len(shown)
-    more = [f"{rest} more (see Conveyor)"] if rest else []
-    return ", ".join([*shown, *more])
+    shown += [f"{rest} more (see Conveyor)"] if rest else []
+    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
 
 
 def _group_choice(groups: Sequence[AccessGroup], chosen: Collection[str] = (), **more: Any) -> Block:
@@ -1022,16 +1168,23 @@ def _who(row: Row) -> str:
 
 def _name(person: Reviewer) -> str:
     """Return the name of a person in a text that mentions nobody."""
-    return cut(one_line(person.name), 80) or person.id or "somebody"
+    return cut(one_line(person.name), NAME_CHARS) or person.id or "somebody"
 
 
 def _person(person: Reviewer) -> list[Block]:
-    """Return a mention and the name: a mention alone says nothing to somebody who reads it years later."""
-    if not person.id:
-        return [words("somebody")]
-    mention = {"type": "user", "user_id": person.id}
-    name = cut(one_line(person.name), 80)
-    return [mention, words(f" ({name})")] if name else [mention]
+    """Return a mention, which Slack shows as the person's name. The top-level text has the name itself."""
+    return [{"type": "user", "user_id": person.id}] if person.id else [words(_name(person))]
+
+
+def _code(row: Row) -> str:
+    """Return the customer's address for a sentence in mrkdwn: in code nothing formats, pings or links."""
+    address = escaped(_address(row.email).replace("`", "")) if row.email else ""
+    return f"`{address}`" if address else "this customer"
+
+
+def _value(row: Row) -> str:
+    """Return the value of a card's button: the round, whom the card is about, and the request's id."""
+    return f"{row.round} {row.subject} {row.id}"
 
 
 def _block_id(name: str, row: Row) -> str:

@@ -54,6 +54,7 @@ class Settings:
     reason_required: bool = True
     remind_after_hours: float = 24.0
     retention_days: float = 0.0
+    trust_center_url: str = ""
     conveyor_api_url: str = "https://api.conveyor.com/api/v2"
     slack_api_url: str = "https://slack.com/api/"
     log_level: str = "INFO"
@@ -99,6 +100,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         database_url=read.database_url(),
         slack_app_token=read.get("SLACK_APP_TOKEN"),
         conveyor_webhook_secret=read.get("CONVEYOR_WEBHOOK_SECRET"),
+        trust_center_url=read.web_address("TRUST_CENTER_URL", ""),
         conveyor_api_url=read.web_address("CONVEYOR_API_URL", Settings.conveyor_api_url),
         slack_api_url=read.web_address("SLACK_API_URL", Settings.slack_api_url) + "/",
     )
@@ -231,7 +233,8 @@ class _Reader:
     def web_address(self, name: str, default: str) -> str:
         found = self.get(name, default).rstrip("/")
         self.check(
-            _is_web_address(found), f"{name} must be a web address that starts with https:// or http://."
+            not found or _is_web_address(found),
+            f"{name} must be a web address that starts with https:// or http://.",
         )
         return found
 

@@ -41,6 +41,7 @@ NOT_BEGUN: dict[str, Any] = {
     "read_at": None,
     "not_found": 0,
 }
+NOT_REVOKED: dict[str, Any] = {**person("revoker", NOBODY), "revoke_reason": ""}
 # A request that nobody has decided.
 UNDECIDED: dict[str, Any] = {
     **person("reviewer", NOBODY),
@@ -52,7 +53,7 @@ UNDECIDED: dict[str, Any] = {
     "access_ends": None,
     "signed_at": None,
     "reason": "",
-    **person("revoker", NOBODY),
+    **NOT_REVOKED,
     "revoked_at": None,
     "settled_at": None,
     "settled_since": None,

@@ -8,8 +8,8 @@ from sqlalchemy import and_, bindparam, update
 
 import addresses
 from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
-from ledger.changes import NOT_BEGUN, ROWS, UNDECIDED, Changes, redraw, said, unchanged
-from ledger.rows import NOBODY, Reviewer, Row, pairs, person, row_of
+from ledger.changes import NOT_BEGUN, NOT_REVOKED, ROWS, UNDECIDED, Changes, redraw, said, unchanged
+from ledger.rows import Reviewer, Row, pairs, person, row_of
 from ledger.states import APPROVE, REVOKE, RUNNING, Decision, State
 from ledger.tables import REQUESTS
 from ledger.trail import Repeated, add_note, log_event
@@ -78,7 +78,7 @@ class Decisions(Changes):
             "the_address": addresses.folded(row.email),
             "the_room": row.dataroom_id,
         }
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = {"revoke_reason": reason}
         if decision is not REVOKE:
             chosen = {
                 "groups": pairs(groups),
@@ -158,7 +158,7 @@ class Decisions(Changes):
         known = said(request, self._time_of_day()) if request else {}
         before = {**UNDECIDED, **known, "state": State.PENDING}
         if row.state == REVOKE.runs_as:
-            before = {**NOT_BEGUN, **person("revoker", NOBODY), "state": REVOKE.comes_from}
+            before = {**NOT_BEGUN, **NOT_REVOKED, "state": REVOKE.comes_from}
         values = {**before, **redraw(now)}
         return self._change(row, values, now, "given back", row.decider, note=note, detail=detail)
 
@@ -186,7 +186,7 @@ class Decisions(Changes):
 
     def revoked_elsewhere(self, row: Row, now: float) -> bool:
         """End a revocation whose access had been taken back before; return whether the row was unchanged."""
-        revoked = {**self._revoked(row, now), **person("revoker", NOBODY)}
+        revoked = {**self._revoked(row, now), **NOT_REVOKED}
         return self._settle(row, REVOKE.ends_as, now, revoked, note="elsewhere")
 
     def learn(self, row: Row, request: AuthorizationRequest, now: float) -> None:

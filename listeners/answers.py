@@ -221,15 +221,16 @@ class Answers:
     def _check_card(self, person: Recipient, request_id: str, at: float) -> None:
         if self._stopping.wait(max(0.0, at - time.monotonic())):
             return
-        sentence = blocks.CARD_LATE
         try:
-            if _is_answered(self._ledger.decisions.find(request_id), person.user_id):
+            row = self._ledger.decisions.find(request_id)
+            if row is None or _is_answered(row, person.user_id):
                 return
         except LedgerError as error:
             log.warning("request=%s card=not_checked cause=%r", request_id, str(error))
             sentence = blocks.CARD_UNKNOWN
         else:
             log.warning("request=%s card=late user=%s", request_id, person.user_id)
+            sentence = blocks.card_late(row)
         with suppress(RuntimeError):  # the process is about to end
             self._pool.submit(self._tell, person, sentence)
 
@@ -239,9 +240,9 @@ class Answers:
             self._tell(Recipient.of(body), answer)
 
 
-def _is_answered(row: Row | None, user_id: str) -> bool:
+def _is_answered(row: Row, user_id: str) -> bool:
     """Return whether nobody has to be told that this decision is not on the card.
 
     That is so if it is on the card. If it was given back, a reply says so to whoever decided.
     """
-    return row is None or row.state == State.PENDING or row.decider.id != user_id or row.is_shown
+    return row.state == State.PENDING or row.decider.id != user_id or row.is_shown

@@ -1,4 +1,4 @@
-"""Handles what reviewers do with a card: approve, approve with options, reject, revoke.
+"""Handles what people do with a card: approve, approve with options, reject, revoke, read the whole message.
 
 Each listener reads the click, checks it and records the decision in the ledger; answers.py then acknowledges
 it. Nothing here calls Conveyor or updates a card: the worker does both, from the ledger.
@@ -21,8 +21,9 @@ from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE, REJECT, REVOKE, Decision, State
 from listeners.answers import Answers, Decided, identity_of
 from listeners.errors import Refusal
-from listeners.forms import CardForm, GroupSearch, OptionsForm, RejectForm
-from listeners.payloads import Click, card_of
+from listeners.forms import CardForm, GroupSearch, OptionsForm, ReasonForm
+from listeners.payloads import Click, card_of, chosen_in_menu, page_wanted, text_at
+from text import is_readable
 from workspace.block_kit import Block
 from workspace.channel import Channel
 from workspace.reviewers import MayNot, NoAddress, NoScope, NotAMember, NotListed, Reviewers, Unknown
@@ -61,7 +62,11 @@ class Listeners:
         bolt.view(blocks.APPROVE_MODAL)(on_submit(self.approve_with_options))
         bolt.action(blocks.REJECT)(on_click(self.open_rejection))
         bolt.view(blocks.REJECT_MODAL)(on_submit(self.reject))
-        bolt.action(blocks.MORE)(on_click(self.revoke))
+        bolt.action(blocks.MORE)(on_click(self.open_revocation))
+        bolt.view(blocks.REVOKE_MODAL)(on_submit(self.revoke))
+        bolt.action(blocks.SHOW_WHOLE)(on_click(self.open_message))
+        bolt.action(blocks.PAGE_BACK)(on_click(self.turn_page))
+        bolt.action(blocks.PAGE_NEXT)(on_click(self.turn_page))
         bolt.options(blocks.GROUPS)(self.list_groups)
 
     def approve(self, body: Mapping[str, Any]) -> Decided:
@@ -76,7 +81,8 @@ class Listeners:
         self._reviewer(form.click.user_id)
         row = self._waiting(form.click)
         offered = self._ledger.polls.access_groups(row.dataroom_id)
-        modal = blocks.approve_modal(row, form.click.to_keep(), offered, form.groups)
+        past = self._ledger.memory.past(row)
+        modal = blocks.approve_modal(row, form.click.to_keep(), offered, form.groups, past)
         self._open(modal, row, form.click)
 
     def approve_with_options(self, body: Mapping[str, Any]) -> Decided:
@@ -95,20 +101,49 @@ class Listeners:
         self._open(blocks.reject_modal(row, click.to_keep(), self._reason_required), row, click)
 
     def reject(self, body: Mapping[str, Any]) -> Decided:
-        form = RejectForm.of(body, self._reason_required)
+        form = ReasonForm.of(body, self._reason_required)
         reviewer = self._reviewer(form.click.user_id)
         row = self._waiting(form.click)
         return self._claim(row, form.click, REJECT, reviewer, reason=form.reason)
 
-    def revoke(self, body: Mapping[str, Any]) -> Decided:
+    def open_revocation(self, body: Mapping[str, Any]) -> None:
+        if chosen_in_menu(body) != blocks.REVOKE:
+            raise Refusal(blocks.ODD_CLICK, "odd choice")
         row = self._on_card(*card_of(body))
         click = Click.on_card(body, row)
-        reviewer = self._reviewer(click.user_id)
+        self._reviewer(click.user_id)
         row = _approved(row, click)
-        if not self._ledger.decisions.claim(row, REVOKE, reviewer, click.trigger_id, self._clock()):
+        self._open(blocks.revoke_modal(row, click.to_keep(), self._reason_required), row, click)
+
+    def revoke(self, body: Mapping[str, Any]) -> Decided:
+        form = ReasonForm.of(body, self._reason_required)
+        click = form.click
+        reviewer = self._reviewer(click.user_id)
+        row = self._ledger.decisions.find(click.request_id)
+        is_current = row is not None and (row.round, row.card_ts) == (click.round, click.card_ts)
+        row = _approved(row if is_current else None, click)
+        if not self._ledger.decisions.claim(
+            row, REVOKE, reviewer, click.trigger_id, self._clock(), reason=form.reason
+        ):
             raise _not_revocable(self._ledger.decisions.find(row.id) or row, click)
         log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, REVOKE.runs_as, reviewer.id)
         return Decided(row.id)
+
+    def open_message(self, body: Mapping[str, Any]) -> None:
+        """Show the customer's whole message to anybody who sees its beginning on the card."""
+        click = Click.of_button(body)
+        row = self._with_message(click)
+        self._open(blocks.message_modal(row, click.to_keep()), row, click)
+
+    def turn_page(self, body: Mapping[str, Any]) -> None:
+        """Show another page of the message in the modal that is open."""
+        click = Click.of_modal(body)
+        row = self._with_message(click)
+        modal = blocks.message_modal(row, click.to_keep(), page_wanted(body))
+        try:
+            self._client.views_update(view_id=text_at(body, "view", "id"), view=modal)
+        except Exception as error:  # however Slack failed, the person has to be told
+            raise _no_modal(row, error) from error
 
     def list_groups(self, ack: Ack, body: dict[str, Any]) -> None:
         """Fill the menu of access groups while a reviewer types in it. Anyone else is offered none."""
@@ -130,10 +165,17 @@ class Listeners:
             raise Refusal(blocks.READING_THE_CHANNEL, "unknown card")
         if row.card_ts != click.card_ts:
             permalink = identity_of(self._channel).permalink(row.channel, row.card_ts)
-            raise Refusal(blocks.old_card(permalink), "old card")
+            raise Refusal(blocks.old_card(row, permalink), "old card")
         if row.round != click.round or not self._is_in(row.channel, click.channel):
             raise Refusal(blocks.READING_THE_CHANNEL, "unknown card")
         _check_still_as_shown(row, click)
+        return row
+
+    def _with_message(self, click: Click) -> Row:
+        """Return the request that was clicked, if its message in this round is still known."""
+        row = self._ledger.decisions.find(click.request_id)
+        if row is None or row.round != click.round or not is_readable(row.message):
+            raise Refusal(blocks.MESSAGE_GONE, "no message")
         return row
 
     def _on_card(self, channel_id: str, ts: str) -> Row | None:
@@ -161,7 +203,7 @@ class Listeners:
         offered = {group.id: group for group in self._ledger.polls.access_groups(row.dataroom_id)}
         if missing := [group_id for group_id in chosen if group_id not in offered]:
             names = self._ledger.polls.group_names(missing[: blocks.MISSING_MOST])
-            raise Refusal(blocks.groups_not_offered(names), "groups not offered", redraw=row.id)
+            raise Refusal(blocks.groups_not_offered(row, names), "groups not offered", redraw=row.id)
         return [offered[group_id] for group_id in chosen]
 
     def _claim(
@@ -216,7 +258,7 @@ def _already_decided(row: Row, click: Click) -> Refusal:
 
 def _no_modal(row: Row, error: Exception) -> Refusal:
     log.warning("request=%s views_open=failed cause=%s", row.id, type(error).__name__)
-    return Refusal(blocks.NO_WINDOW, "no window")
+    return Refusal(blocks.no_window(row), "no window")
 
 
 def _approved(row: Row | None, click: Click) -> Row:
@@ -233,4 +275,4 @@ def _not_revocable(row: Row, click: Click) -> Refusal:
         return _already_decided(row, click)
     if row.state == State.CLOSED:
         return Refusal(blocks.FORGOTTEN, "forgotten")
-    return Refusal(blocks.NOTHING_TO_REVOKE, "nothing to revoke", redraw=row.id)
+    return Refusal(blocks.nothing_to_revoke(row), "nothing to revoke", redraw=row.id)

@@ -59,14 +59,14 @@ class OptionsForm:
 
 
 @dataclass(frozen=True)
-class RejectForm:
-    """The modal that asks why a request is rejected."""
+class ReasonForm:
+    """The modals that ask why a request is rejected, or access revoked."""
 
     reason: str
     click: Click
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], reason_required: bool) -> "RejectForm":
+    def of(cls, body: Mapping[str, Any], reason_required: bool) -> "ReasonForm":
         reason = _typed_reason(_values(body))
         if reason_required and not reason:
             raise InvalidField(blocks.REASON, blocks.REASON_MISSING)
@@ -121,13 +121,15 @@ def _last_day(values: Mapping[str, Any], today: date) -> str:
 
 
 def _chosen_day(day: str, today: date) -> str:
-    """Return the day that was picked, written as YYYY-MM-DD, unless it is missing or in the past."""
+    """Return the day that was picked, as YYYY-MM-DD, unless it is missing, past or too many years away."""
     try:
         chosen = date.fromisoformat(day)
     except ValueError:
         raise InvalidField(blocks.DAY, blocks.DAY_MISSING) from None
     if chosen < today:
         raise InvalidField(blocks.DAY, blocks.DAY_PAST)
+    if (chosen.year - blocks.ENDS_YEARS, chosen.month, chosen.day) > (today.year, today.month, today.day):
+        raise InvalidField(blocks.DAY, blocks.DAY_TOO_FAR)
     return chosen.isoformat()
 
 

@@ -146,6 +146,18 @@ def button_text(body: Mapping[str, Any]) -> str:
     return text_at(actions[0], "value") if actions else ""
 
 
+def page_wanted(body: Mapping[str, Any]) -> int:
+    """Return which page of a message the clicked button leads to; the first if it names none."""
+    page = button_text(body)
+    return int(page) if page.isascii() and page.isdigit() and len(page) < 5 else 0
+
+
+def chosen_in_menu(body: Mapping[str, Any]) -> str:
+    """Return the value of the entry that was chosen in a card's menu."""
+    actions = list_at(body, "actions")
+    return text_at(actions[0], "selected_option", "value") if actions else ""
+
+
 def text_at(source: Any, *keys: str) -> str:
     """Return the string under these keys, or an empty one if anything else is there."""
     found = mapping_at(source, *keys[:-1]).get(keys[-1])

@@ -95,7 +95,8 @@ def _values(card: FoundCard, now: float, time_of_day: float) -> dict[str, Any]:
     flight = {
         **person("reviewer", _person(said, "reviewer")),
         **person("revoker", _person(said, "revoker")),
-        "reason": blocks.reason_on_card(card.blocks),
+        "reason": blocks.reason_on_card(card.blocks, blocks.REASON),
+        "revoke_reason": blocks.reason_on_card(card.blocks, blocks.REVOKE_REASON),
         "settled_at": float(said.get("settled_at") or 0.0) or None,
         "nda_bypass": bool(said.get("nda_bypass")),
         "expires_at": _short(said.get("expires_at"), 10),

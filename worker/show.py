@@ -53,6 +53,7 @@ class Show:
     """Keeps the channel true to the ledger: cards, replies in their threads, and messages to watchers.
 
     `held` says whether this process may work. Due times go by `clock`, and waiting for Slack by `monotonic`.
+    Customers sign in at `trust_center`, which may be empty.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Show:
         held: Callable[[], bool],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
+        trust_center: str = "",
     ) -> None:
         self._channel = channel
         self._cards = ledger.cards
@@ -74,6 +76,7 @@ class Show:
         self._companies = companies
         self._held = held
         self._clock = clock
+        self._trust_center = trust_center
         self._pace = Pace(monotonic)
         self._pace.wait(SWEEP, min(NEW_SECONDS, SWEEP_SECONDS))
         self._is_replys_turn = False
@@ -293,7 +296,7 @@ class Show:
         if row.refusals:
             return blocks.shorter_card(row)
         if row.state != State.PENDING:
-            return blocks.card(row)
+            return blocks.card(row, trust_center=self._trust_center)
         return blocks.card(row, self._polls.access_groups(row.dataroom_id), self._memory.past(row))
 
     def _outage(self, error: ChannelError, what: str) -> float:

@@ -4,8 +4,10 @@ No word that a person reads is written here.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
+from urllib.parse import quote as quote_url
 
 import addresses
 
@@ -35,6 +37,29 @@ def cut(text: str, most: int, ending: str = "…") -> str:
         return text
     keep = 2 * (most - length(ending))
     return text.encode("utf-16-le")[:keep].decode("utf-16-le", "ignore") + ending
+
+
+def excerpt(text: str, most: int, lines: int) -> str:
+    """Return the beginning of a text: so many lines and, in them, so many characters, cut between words."""
+    kept = "\n".join(text.split("\n")[:lines])
+    if length(kept) > most:
+        kept = pieces(kept, most - 1)[0]
+    return text if kept == text else kept.rstrip() + "…"
+
+
+def pieces(text: str, most: int) -> list[str]:
+    """Return the text in pieces of so many characters at most, none of which begins inside a word.
+
+    A word that is longer than a piece is cut.
+    """
+    found = []
+    while length(text) > most:
+        piece = cut(text, most, "")
+        if not text[len(piece)].isspace() and (blank := re.match(r".*\s", piece, re.DOTALL)):
+            piece = blank[0]
+        found.append(piece.rstrip())
+        text = text[len(piece) :].lstrip()
+    return [*filter(None, found), text]
 
 
 def inert(text: str) -> str:
@@ -85,6 +110,12 @@ def context(text: str) -> Block:
     return {"type": "context", "elements": [plain(text)]}
 
 
+def quiet(parts: Sequence[str]) -> Block:
+    """Return a line in small gray letters, of parts in mrkdwn, which must hold no words of outsiders."""
+    texts = [parts[0], *(f"· {part}" for part in parts[1:])]
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": text} for text in texts]}
+
+
 def rich(elements: list[Block]) -> Block:
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}
 
@@ -110,19 +141,26 @@ def link(url: str, text: str) -> Block:
     return {"type": "link", "url": url, "text": text}
 
 
-def date(at: float | None, format: str = "{date_short_pretty} at {time}") -> Block:
+def mrkdwn_link(url: str, text: str) -> str:
+    """Return a link for a text in mrkdwn. What would end the link early is percent-encoded in its address."""
+    safe = re.sub(r"[<>|\s]", lambda odd: quote_url(odd[0]), url)
+    return f"<{escaped(safe)}|{text}>"
+
+
+def date(at: float | None, format: str = "{date_pretty} at {time}") -> Block:
     """Return a time, which Slack shows in the reader's own zone."""
     return {"type": "date", "timestamp": int(at or 0), "format": format, "fallback": utc(at)}
 
 
 def mrkdwn_date(at: float | None) -> str:
     """Return the same for a text in mrkdwn."""
-    return f"<!date^{int(at or 0)}^{{date_short_pretty}} at {{time}}|{utc(at)}>"
+    return f"<!date^{int(at or 0)}^{{date_pretty}} at {{time}}|{utc(at)}>"
 
 
 def utc(at: float | None) -> str:
     """Return a time for readers whose Slack cannot show dates."""
-    return datetime.fromtimestamp(int(at or 0), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    found = datetime.fromtimestamp(int(at or 0), UTC)
+    return f"{found:%B} {found.day}, {found.year} at {found:%H:%M} UTC"
 
 
 def button(action_id: str, label: str, value: str, style: str, description: str) -> Block:

@@ -176,7 +176,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     if row.state == "rejected":
         if row.reason not in [deed.reason for deed in deeds if deed.what == "reject"]:
             found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")
-        if not row.reason or blocks.reason_on_card(card.blocks) != row.reason:
+        if not row.reason or blocks.reason_on_card(card.blocks, blocks.REASON) != row.reason:
             found.append(f"{row.id}: the reason is not on the card in full")
     grants = [grant for grant in world.conveyor.authorizations.values() if grant["email"] == row.email]
     if row.state == "revoked":

@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("access_ends", sa.String(10)),
         sa.Column("signed_at", sa.Float),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("revoke_reason", sa.Text, nullable=False),
         sa.Column("revoker_id", sa.String(30), nullable=False),
         sa.Column("revoker_name", sa.Text, nullable=False),
         sa.Column("revoker_email", sa.Text, nullable=False),

@@ -137,6 +137,18 @@ def words(text: str, bold: bool = False) -> Block:
     return {"type": "text", "text": text, **({"style": {"bold": True}} if bold else {})}
 
 
+def mention(who: str) -> Block:
+    """Return the mention of a person (U…, W…) or of a user group (S…), who are notified of the message."""
+    if who.startswith("S"):
+        return {"type": "usergroup", "usergroup_id": who}
+    return {"type": "user", "user_id": who}
+
+
+def mrkdwn_mention(who: str) -> str:
+    """Return the same for a text in mrkdwn."""
+    return f"<!subteam^{who}>" if who.startswith("S") else f"<@{who}>"
+
+
 def link(url: str, text: str) -> Block:
     return {"type": "link", "url": url, "text": text}
 

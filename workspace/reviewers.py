@@ -13,6 +13,7 @@ MayNot          this person may not decide
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 CACHED_SECONDS = 60.0
 PEOPLE_MOST = 1000  # so many are remembered at once
+NAMED_MOST = 3  # reviewers whom a sentence names
 GROUPS_MOST = 30  # user groups whose members can be read again before what is known of them gets too old
 EMAIL_SCOPE = "users:read.email"
 
@@ -38,6 +40,21 @@ class Bar(Enum):
     BOT = auto()
     GUEST = auto()
     OTHER_WORKSPACE = auto()
+
+
+@dataclass(frozen=True)
+class WhoDecides:
+    """Whom a sentence can name as the people who may decide: NAMED_MOST parts of REVIEWERS at most.
+
+    `ids` are of people (U…, W…) and of user groups (S…), in the order of REVIEWERS: block_kit.mention shows
+    one of them. `domains` are those whose confirmed addresses may decide, such as "example.com". `more` says
+    that others may decide too. If `everybody` may, nothing is named.
+    """
+
+    ids: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    more: bool = False
+    everybody: bool = False
 
 
 class MayNot(Exception):
@@ -106,8 +123,14 @@ class Reviewers:
         groups: UserGroups,
         allowed: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
+        user_id_of: Callable[[str], str] = lambda address: "",
     ) -> None:
-        """Remember whom `allowed`, the setting REVIEWERS, names. `groups` says who is in user groups."""
+        """Remember whom `allowed`, the setting REVIEWERS, names. `groups` says who is in user groups.
+
+        `user_id_of` returns the id of whoever has an address, from memory; empty if it is not known.
+        """
+        self._allowed = tuple(dict.fromkeys(allowed))
+        self._user_id_of = user_id_of
         self._client = client
         self._groups = groups
         self._clock = clock
@@ -147,6 +170,25 @@ class Reviewers:
             raise NoScope if EMAIL_SCOPE in self._missing and not address_of(user) else NoAddress
         name = _mapping(user, "profile").get("real_name") or user.get("real_name") or user.get("name")
         return Reviewer(user_id, str(name or user_id), address)
+
+    def who_decides(self) -> WhoDecides:
+        """Return whom a sentence can name as the people who may decide, without any call."""
+        if self._everybody:
+            return WhoDecides(everybody=True)
+        ids: dict[str, None] = {}
+        domains: dict[str, None] = {}
+        unknown = False
+        for part in self._allowed:
+            if part.startswith("@"):
+                domains[part[1:].lower()] = None
+            elif found := self._user_id_of(part) if "@" in part else part:
+                ids[found] = None
+            else:
+                unknown = True
+        named = tuple(ids)[:NAMED_MOST]
+        named_domains = tuple(domains)[: NAMED_MOST - len(named)]
+        more = unknown or len(ids) + len(domains) > len(named) + len(named_domains)
+        return WhoDecides(named, named_domains, more)
 
     def is_member(self, user_id: str, team_id: str, enterprise_id: str) -> bool:
         """Return whether this is a full member of the app's workspace. Raises Unknown."""

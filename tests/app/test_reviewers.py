@@ -9,7 +9,7 @@ from ledger.ledger import Ledger
 from ledger.user_groups import UserGroups
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
-from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown
+from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, WhoDecides
 from workspace.slack_client import SlackClient
 
 
@@ -135,3 +135,27 @@ def test_letters_that_fold_into_other_letters_are_not_the_same(slack: Slack) -> 
     assert verdict(reviewers(slack, "@gross.example", "ann@gross.example"), ANN) is NotListed
     slack.users[ANN].email = "an\u212a@harbor.example"  # the Kelvin sign
     assert verdict(reviewers(slack, "ank@harbor.example"), ANN) is NotListed
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        ([], WhoDecides(everybody=True)),
+        ([ANN], WhoDecides((ANN,))),
+        (["S0SEC", ANN], WhoDecides(("S0SEC", ANN))),
+        ([ANN, "S0SEC", "W0WES", "U0MORE"], WhoDecides((ANN, "S0SEC", "W0WES"), more=True)),
+        (["@Harbor.example"], WhoDecides(domains=("harbor.example",))),
+        (["@harbor.example", ANN], WhoDecides((ANN,), ("harbor.example",))),
+        (["@a.example", "@b.example", ANN, "S0SEC"], WhoDecides((ANN, "S0SEC"), ("a.example",), more=True)),
+        (["Bob@harbor.example", ANN], WhoDecides(("U0BOB", ANN))),
+        (["U0BOB", "bob@harbor.example", "U0BOB"], WhoDecides(("U0BOB",))),
+        (["nobody@harbor.example", ANN], WhoDecides((ANN,), more=True)),
+        (["nobody@harbor.example"], WhoDecides(more=True)),
+    ],
+)
+def test_who_is_named_as_a_reviewer(slack: Slack, allowed: list[str], expected: WhoDecides) -> None:
+    client = SlackClient(slack.bot_token, slack.api_url)
+    found = {"bob@harbor.example": "U0BOB"}
+    who = Reviewers(client, slack.groups, allowed, user_id_of=lambda address: found.get(address.lower(), ""))
+    assert who.who_decides() == expected
+    assert not slack.calls("users.info")

@@ -41,6 +41,7 @@ from workspace.block_kit import (
     message_of,
     mrkdwn_date,
     mrkdwn_link,
+    mrkdwn_mention,
     one_line,
     pieces,
     plain,
@@ -49,6 +50,7 @@ from workspace.block_kit import (
     rich,
     words,
 )
+from workspace.reviewers import WhoDecides
 
 # Ids that Slack sends back
 APPROVE = "approve"
@@ -275,12 +277,12 @@ def _company(row: Row) -> list[Block]:
 
 def _in_progress(row: Row) -> Message:
     doing, waiting = DOING[row.state], PROBLEMS[row.problem]
-    who = row.decider
+    who, what = row.decider, "this access" if row.state == State.REVOKING else "this"
     blocks = [
         header(f":hourglass_flowing_sand: {doing}"),
         _about(row, ASKED),
         *_links(row),
-        rich([*_person(who), words(f" is {_doing(row)} this. {waiting}".rstrip())]),
+        rich([*_person(who), words(f" is {_doing(row)} {what}. {waiting}".rstrip())]),
     ]
     if row.state == State.REVOKING:
         blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
@@ -546,7 +548,7 @@ def _why(is_required: bool) -> Block:
 
 def message_modal(row: Row, private_metadata: str, page: int = 0) -> Block:
     """Return the modal that shows the customer's whole message, or a page of it."""
-    texts = pieces(inert(row.message).strip(), SECTION_CHARS)
+    texts = pieces(inert(row.message).strip() or NO_MESSAGE, SECTION_CHARS)
     pages = [texts[start : start + PAGE_SECTIONS] for start in range(0, len(texts), PAGE_SECTIONS)]
     page = min(max(page, 0), len(pages) - 1)
     blocks = [_about(row, " wrote:"), *_links(row)]
@@ -610,7 +612,7 @@ NO_SCOPE = (
     "Conveyor needs your email, and I'm not allowed to see anybody's. It's nothing in your profile: please "
     "tell whoever runs this app that its Slack app lacks the scope `users:read.email`."
 )
-NOT_A_REVIEWER = "You can't decide requests. To become a reviewer, ask whoever runs this app."
+NOT_A_REVIEWER = "You can't decide requests"
 NOT_CURRENT = "This card is out of date. Use the newest card for this customer, or revoke in Conveyor."
 FORGOTTEN = "I no longer have this request. Please revoke it in Conveyor."
 MESSAGE_GONE = "I no longer have this message. Please read it in Conveyor."
@@ -623,6 +625,14 @@ def unexpected(reference: str) -> str:
         "Something went wrong on my side. Check the card to see if it worked. "
         f"Reference for whoever runs this app: `{reference}`."
     )
+
+
+def not_a_reviewer(who: WhoDecides) -> str:
+    """Return the sentence for somebody who can't decide. It names people who can, if any are known."""
+    names = [*map(mrkdwn_mention, who.ids), *(f"anybody at `{escaped(name)}`" for name in who.domains)]
+    names += ["others"] if who.more and names else []
+    listed = f"; {_listed(names)} can" if names else ""
+    return f"{NOT_A_REVIEWER}{listed}. To become a reviewer, ask whoever runs this app."
 
 
 def card_late(row: Row) -> str:
@@ -692,7 +702,7 @@ def old_card(row: Row, permalink: str) -> str:
 NOTES = {
     "refused": (
         "Conveyor refused this, so the request is open again. You may need a Conveyor account under your "
-        "Slack email; ask your Conveyor admin."
+        "Slack email; ask your Conveyor admin, then decide again."
     ),
     "not allowed": (
         "This app's API key isn't allowed to do this in Conveyor, so the request is open again. "
@@ -1123,7 +1133,12 @@ def _names(groups: Sequence[AccessGroup], most: int) -> str:
         shown.append(name)
     rest = len(names) - len(shown)
     shown += [f"{rest} more (see Conveyor)"] if rest else []
-    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+    return _listed(shown)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the names as people list them: "A", "A and B", or "A, B and C"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _group_choice(groups: Sequence[AccessGroup], chosen: Collection[str] = (), **more: Any) -> Block:

@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 MAY_NOT_DECIDE: dict[type[MayNot], str] = {
     NotAMember: blocks.NOT_A_MEMBER,
-    NotListed: blocks.NOT_A_REVIEWER,
     NoAddress: blocks.NO_ADDRESS,
     NoScope: blocks.NO_SCOPE,
     Unknown: blocks.WHO_UNKNOWN,
@@ -155,6 +154,9 @@ class Listeners:
         identity = identity_of(self._channel)
         try:
             return self._reviewers.check(user_id, identity.team_id, identity.enterprise_id)
+        except NotListed as error:
+            sentence = blocks.not_a_reviewer(self._reviewers.who_decides())
+            raise Refusal(sentence, type(error).__name__) from error
         except MayNot as error:
             raise Refusal(MAY_NOT_DECIDE[type(error)], type(error).__name__) from error
 

@@ -18,6 +18,7 @@ from ledger.states import State
 from sandbox import limits
 from text import is_readable
 from workspace import block_kit as elements
+from workspace.reviewers import WhoDecides
 
 # Text as outsiders may write it: anything, and often something that has a meaning in Slack.
 NASTY = st.sampled_from(
@@ -142,6 +143,12 @@ def buttons(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if element and element["type"] in ("button", "overflow")]  # fmt: skip
 
 
+def decisive(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the buttons and menus that decide, without what is asked before."""
+    kept = [each for each in buttons(found) if each["action_id"] != blocks.SHOW_WHOLE]
+    return [{name: value for name, value in each.items() if name != "confirm"} for each in kept]
+
+
 def mrkdwn_texts(found: Any) -> list[str]:
     """Return every text in these blocks that Slack reads as markup."""
     if isinstance(found, list):
@@ -168,13 +175,14 @@ def test_every_card_is_valid(row: Row, groups: list[AccessGroup], past: list[Pas
         check_message(short)
         # Almost all of that are the names of the groups that were granted.
         assert limits.block_text_length(short["blocks"]) < 4000
-        assert buttons(short["blocks"]) == [{name: value for name, value in each.items() if name != "confirm"}
-                                            for each in buttons(message["blocks"]) if each["action_id"] != blocks.SHOW_WHOLE]  # fmt: skip
+        assert decisive(short["blocks"]) == decisive(message["blocks"])
     if row.state in (State.APPROVED, State.REJECTED, State.REVOKED):
         assert message["text"].startswith(blocks.DECIDED[row.state][0])
     reason = elements.inert(row.reason).strip()
     if row.state != State.PENDING:
-        assert blocks.reason_on_card(message["blocks"], blocks.REASON) == elements.cut(reason, blocks.REASON_CHARS)
+        assert blocks.reason_on_card(message["blocks"], blocks.REASON) == elements.cut(
+            reason, blocks.REASON_CHARS
+        )
 
 
 @settings(max_examples=50, deadline=None)
@@ -184,6 +192,21 @@ def test_every_rejection_modal_is_valid(row: Row, required: bool) -> None:
     view = blocks.reject_modal(row, metadata, required)
     assert limits.view_problems(view) == []
     assert View(**view).to_dict() == view
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows(), st.booleans(), st.integers(-1, 99))
+def test_every_other_modal_is_valid(row: Row, required: bool, page: int) -> None:
+    for view in (blocks.revoke_modal(row, "{}", required), blocks.message_modal(row, "{}", page)):
+        assert limits.view_problems(view) == []
+        assert View(**view).to_dict() == view
+
+
+@given(OUTSIDE.filter(str.strip), st.integers(2, 700))
+def test_no_text_is_lost_in_pieces(text: str, most: int) -> None:
+    found = elements.pieces(text, most)
+    assert "".join("".join(found).split()) == "".join(text.split())
+    assert all(elements.length(piece) <= most for piece in found)
 
 
 @settings(max_examples=50, deadline=None)
@@ -231,6 +254,7 @@ def test_every_sentence_is_valid(row: Row, names: list[str], detail: str) -> Non
         blocks.already_decided(row, "U0ANN"),
         blocks.already_decided(row, "U0BOB"),
         blocks.unexpected("abcd1234"),
+        *(blocks.not_a_reviewer(WhoDecides(("U0ANN",), (), more)) for more in (True, False)),
         blocks.old_card(row, "https://ours.example/archives/C0/p12"),
         *(
             value

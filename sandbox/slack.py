@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlencode
 import requests
 
 from sandbox.limits import MAX_INPUT_TEXT, option_problems, view_problems
-from sandbox.slack_api import ApiError, WebApi, content_of
+from sandbox.slack_api import MAX_STACKED_VIEWS, ApiError, WebApi, content_of
 from sandbox.stand_in import KEPT_EXCHANGES, Exchange
 from sandbox.workspace import (
     INPUT_STATE,
@@ -34,7 +34,6 @@ from sandbox.workspace import (
 )
 
 ACK_SECONDS = 3.0
-MAX_STACKED_VIEWS = 3
 CONNECTION_PROBLEM = "We had some trouble connecting. Try again?"  # Slack's own words
 
 
@@ -80,6 +79,65 @@ class SlackStandIn(WebApi):
             values = self._state_values(user_id, message.ts, blocks)
             action = self._action_json(block, element, value, values)
             return self._click_json(user_id, message, blocks, action, values)
+
+    def click_in_view(self, user_id: str, action_id: str, **how: Any) -> Answer:
+        """Click or choose in a modal. `how` are the keyword arguments of `view_click_payload`."""
+        return self.send_payload(self.view_click_payload(user_id, action_id, **how))
+
+    def view_click_payload(
+        self,
+        user_id: str,
+        action_id: str,
+        *,
+        view_id: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        block_id: str | None = None,
+        value: Any = None,
+    ) -> Json:
+        """Return what Slack sends for a click in a modal, after filling it in (`{action_id: value}`).
+
+        `value` is what the person picks if the element is a menu. Raise Refused if there is no such element,
+        or if Slack sends what it contains only when the modal is submitted.
+        """
+        with self.lock:
+            view = self._view_of(user_id, view_id)
+            self._fill_in(view, values or {})
+            block, element = _find_element(view.blocks, action_id, block_id)
+            if block["type"] == "input" and not block.get("dispatch_action"):
+                raise Refused(f"{action_id} is sent only with the whole modal")
+            if element["type"] in INPUT_STATE and value is not None:
+                self._fill_in(view, {action_id: value})
+            shown = self._view_json(view)
+            action = self._action_json(block, element, value, shown["state"]["values"])
+            return {
+                **self._common_fields("block_actions", user_id, view.id),
+                "container": {"type": "view", "view_id": view.id},
+                "view": shown,
+                "actions": [action],
+            }
+
+    def shortcut(self, user_id: str, ts: str, callback_id: str) -> Answer:
+        """Use a message shortcut on a message, which may be a reply in a thread."""
+        return self.send_payload(self.shortcut_payload(user_id, ts, callback_id))
+
+    def shortcut_payload(self, user_id: str, ts: str, callback_id: str) -> Json:
+        """Return what Slack sends for a message shortcut. Raise Refused if this message does not offer it."""
+        with self.lock:
+            message = self._message(ts)
+            if callback_id not in self.shortcuts:
+                raise Refused("there is no such shortcut")
+            if user_id not in self.channels[message.channel].members:
+                raise Refused("there is no such message")
+            target = ResponseUrl(user_id, message.channel, None, message.thread_ts, self.now())
+            return {
+                **self._common_fields("message_action", user_id),
+                "callback_id": callback_id,
+                "action_ts": self._new_ts(),
+                "response_url": self._new_response_url(target),
+                "channel": self._channel_json(message.channel),
+                "message_ts": message.ts,
+                "message": self._message_json(message),
+            }
 
     def select(self, user_id: str, ts: str, action_id: str, values: Any) -> None:
         """Choose or type something in a message, without sending anything to the app."""
@@ -148,9 +206,7 @@ class SlackStandIn(WebApi):
         """
         with self.lock:
             view = self._view_of(user_id, view_id)
-            for name, wanted in (values or {}).items():
-                block, element = _find_element(view.blocks, name, None)
-                view.state[block["block_id"], name] = self._state_value(element, wanted)
+            self._fill_in(view, values or {})
             shown = self._view_json(view)
             if enforce:
                 _check_inputs(view.blocks, shown["state"]["values"])
@@ -263,8 +319,8 @@ class SlackStandIn(WebApi):
         self.record_answer(exchange, answer.status, answer.body or answer.error, answer.seconds)
         return answer
 
-    def _common_fields(self, kind: str, user_id: str) -> Json:
-        """Return the fields that every interaction payload starts with."""
+    def _common_fields(self, kind: str, user_id: str, view_id: str = "") -> Json:
+        """Return the fields that every interaction payload starts with. `view_id` is of the clicked modal."""
         person = self.users[user_id]
         return {
             "type": kind,
@@ -279,7 +335,7 @@ class SlackStandIn(WebApi):
             "is_enterprise_install": False,
             "api_app_id": self.app_id,
             "token": "made-up-verification-token",
-            "trigger_id": self._new_trigger_id(user_id),
+            "trigger_id": self._new_trigger_id(user_id, view_id),
         }
 
     def _click_json(
@@ -323,10 +379,10 @@ class SlackStandIn(WebApi):
             raise Refused("there is no such message")
         return message
 
-    def _new_trigger_id(self, user_id: str) -> str:
+    def _new_trigger_id(self, user_id: str, view_id: str = "") -> str:
         """Return a new trigger_id, which opens one modal for this person."""
         trigger_id = f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**12)}.{secrets.token_hex(16)}"
-        self.trigger_ids[trigger_id] = Trigger(user_id, self.now())
+        self.trigger_ids[trigger_id] = Trigger(user_id, self.now(), view=view_id)
         return trigger_id
 
     def _new_response_url(self, target: ResponseUrl) -> str:
@@ -340,6 +396,11 @@ class SlackStandIn(WebApi):
         if view is None or view.user != user_id:
             raise Refused("there is no such modal open")
         return view
+
+    def _fill_in(self, view: View, values: Mapping[str, Any]) -> None:
+        for name, wanted in values.items():
+            block, element = _find_element(view.blocks, name, None)
+            view.state[block["block_id"], name] = self._state_value(element, wanted)
 
     def _choose(self, user_id: str, ts: str, blocks: Blocks, action_id: str, wanted: Any) -> None:
         block, element = _find_element(blocks, action_id, None)
@@ -378,7 +439,7 @@ class SlackStandIn(WebApi):
 
     def _action_json(self, block: Json, element: Json, value: Any, values: Json) -> Json:
         """Return the entry for `actions` in the payload of a click on this element."""
-        kept = ("type", "action_id", "text", "value", "style", "url", "placeholder")
+        kept = ("type", "action_id", "text", "value", "style", "url", "placeholder", "confirm")
         action = {key: deepcopy(element[key]) for key in kept if key in element}
         action |= {"block_id": block["block_id"], "action_ts": self._new_ts()}
         if element["type"] == "overflow":
@@ -490,6 +551,8 @@ def _call_name_of(payload: Json) -> str:
             return f"submit {payload.get('view', {}).get('callback_id')}"
         case "view_closed":
             return f"close {payload.get('view', {}).get('callback_id')}"
+        case "message_action":
+            return f"shortcut {payload.get('callback_id')}"
         case kind:
             return str(kind)
 

@@ -27,6 +27,8 @@ from sandbox.workspace import (
     Message,
     Person,
     ResponseUrl,
+    Trigger,
+    View,
     Workspace,
     ids_of,
 )
@@ -41,6 +43,7 @@ SCOPE_OF = {
     "usergroups.users.list": "usergroups:read",
 }
 TRIGGER_SECONDS = 3.0
+MAX_STACKED_VIEWS = 3
 RESPONSE_URL_SECONDS = 30 * 60
 MAX_RESPONSE_URL_USES = 5
 # How often a method may be called: how many times within how many seconds. Each method is counted by itself,
@@ -56,6 +59,8 @@ RATE_LIMITS = {
     "users.lookupByEmail": TIER_3,
     "users.info": TIER_4,
     "views.open": TIER_4,
+    "views.push": TIER_4,
+    "views.update": TIER_4,
     "chat.postEphemeral": TIER_4,
     "conversations.members": TIER_4,
 }
@@ -162,6 +167,7 @@ class WebApi(Workspace):
         if channel.is_im and not self.messages_tab:
             raise ApiError("messages_tab_disabled")
         message = self._post(channel.id, text, blocks, metadata, thread)
+        message.broadcast = thread is not None and _bool_argument(arguments, "reply_broadcast")
         return {
             "channel": channel.id,
             "ts": message.ts,
@@ -177,6 +183,7 @@ class WebApi(Workspace):
         self._redraw(message, text, blocks)
         if "metadata" in arguments:
             message.metadata = metadata
+        message.broadcast |= message.thread_ts is not None and _bool_argument(arguments, "reply_broadcast")
         return {
             "channel": channel.id,
             "ts": message.ts,
@@ -208,7 +215,8 @@ class WebApi(Workspace):
             in_range = oldest < moment < latest or (inclusive and moment in (oldest, latest))
             # As in Slack, a tombstone takes the place of a deleted message that has replies.
             is_listed = not message.deleted or message.reply_count > 0
-            return in_range and is_listed and message.channel == channel.id and not message.thread_ts
+            is_reply = message.thread_ts is not None and not message.broadcast
+            return in_range and is_listed and message.channel == channel.id and not is_reply
 
         found = sorted(filter(wanted, self.messages), key=lambda message: Decimal(message.ts), reverse=True)
         rest = found[limit:]
@@ -259,6 +267,38 @@ class WebApi(Workspace):
         return {"users": list(group["users"])}
 
     def api_views_open(self, arguments: Json) -> Json:
+        trigger = self._use_trigger(arguments)
+        opened = self._new_view(trigger.user, arguments["view"], arguments["trigger_id"])
+        return {"view": self._view_json(opened)}
+
+    def api_views_push(self, arguments: Json) -> Json:
+        below = self._view_below(arguments)
+        trigger = self._use_trigger(arguments)
+        pushed = self._new_view(trigger.user, arguments["view"], arguments["trigger_id"], below)
+        return {"view": self._view_json(pushed)}
+
+    def api_views_update(self, arguments: Json) -> Json:
+        _check_view(arguments.get("view"))
+        view = self.views.get(str(arguments.get("view_id")))
+        if view is None:
+            raise ApiError("not_found")
+        if arguments.get("hash") not in (None, view.hash):
+            raise ApiError("hash_conflict")
+        self._redraw_view(view, arguments["view"])
+        return {"view": self._view_json(view)}
+
+    def _view_below(self, arguments: Json) -> View:
+        """Return the modal in which the click was that gave this trigger_id, unless its stack is full."""
+        trigger = self.trigger_ids.get(str(arguments.get("trigger_id")))
+        below = self.views.get(trigger.view) if trigger else None
+        if below is None:
+            raise ApiError("not_found" if trigger else "invalid_trigger_id")
+        if sum(each.root == below.root for each in self.views.values()) >= MAX_STACKED_VIEWS:
+            raise ApiError("push_limit_reached")
+        return below
+
+    def _use_trigger(self, arguments: Json) -> Trigger:
+        """Use up the trigger_id of a call. Raise ApiError if Slack would refuse it or the modal."""
         trigger = self.trigger_ids.get(str(arguments.get("trigger_id")))
         if trigger is None:
             raise ApiError("invalid_trigger_id")
@@ -268,8 +308,7 @@ class WebApi(Workspace):
             raise ApiError("expired_trigger_id")
         _check_view(arguments.get("view"))
         trigger.used = True
-        opened = self._new_view(trigger.user, arguments["view"], arguments["trigger_id"])
-        return {"view": self._view_json(opened)}
+        return trigger
 
     def _find_channel(self, arguments: Json) -> Channel:
         """Return the channel of this call. The id of a person stands for the direct messages with them."""

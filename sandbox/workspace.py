@@ -92,6 +92,7 @@ class Message:
     history: list[tuple[str, Blocks, Json | None]] = field(default_factory=list)
     deleted: bool = False
     reply_count: int = 0
+    broadcast: bool = False  # a reply that the channel shows as well
 
 
 @dataclass
@@ -125,7 +126,7 @@ class View:
     state: dict[ElementIds, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     problem: str = ""
-    trigger_id: str = ""  # of the click that opened it, or the first modal of its stack
+    trigger_id: str = ""  # of the click that opened it, or the modal below it
 
     @property
     def blocks(self) -> Blocks:
@@ -139,6 +140,7 @@ class Trigger:
     user: str
     at: float
     used: bool = False
+    view: str = ""  # the id of the modal in which the click was, if it was in one
 
 
 @dataclass
@@ -173,6 +175,17 @@ def ids_of(person: Person) -> set[str]:
 def manifest_scopes() -> list[str]:
     """Return the scopes that manifest.yaml asks for, which are all that the app has in this workspace."""
     return re.findall(r"^ {6}- (\S+)", MANIFEST.read_text(), re.MULTILINE)
+
+
+def manifest_shortcuts() -> dict[str, str]:
+    """Return the name of each message shortcut in manifest.yaml by its callback_id."""
+    section = re.search(r"^  shortcuts:\n((?: {4}.*\n)+)", MANIFEST.read_text(), re.MULTILINE)
+    found = {}
+    for entry in re.split(r"^ {4}- ", section[1] if section else "", flags=re.MULTILINE):
+        fields = {key: value.strip("\"'") for key, value in re.findall(r"(\w+): +(.+)", entry)}
+        if fields.get("type") == "message":
+            found[fields["callback_id"]] = fields["name"]
+    return found
 
 
 def _people() -> dict[str, Person]:
@@ -223,6 +236,7 @@ class Workspace(StandIn):
         members = [*(person.id for person in self.users.values() if not person.deleted), self.bot_user_id]
         self.channels = {self.channel_id: Channel(self.channel_id, "trust-requests", members)}
         self.user_groups: dict[str, Json] = {}
+        self.shortcuts = manifest_shortcuts()  # which every message offers: their names by callback_id
         self.messages: list[Message] = []
         self.private: list[Private] = []
         self.views: dict[str, View] = {}
@@ -375,10 +389,13 @@ class Workspace(StandIn):
         return opened
 
     def _redraw_view(self, view: View, new: Json) -> None:
-        """Replace the content of an open modal. What the person entered stays where the ids are the same."""
+        """Replace the content of an open modal.
+
+        As in Slack, what an input contains stays where the ids are the same, whatever its new initial value.
+        """
+        before = {**_initial_state(view.blocks), **view.state}
         view.view, view.hash, view.errors = _with_view_ids(new), _new_hash(), {}
-        keys = {(block["block_id"], element["action_id"]) for block, element in elements_in(view.blocks)}
-        view.state = {key: value for key, value in view.state.items() if key in keys}
+        view.state = {key: before[key] for key in _initial_state(view.blocks) if key in before}
 
     def _view_json(self, view: View) -> Json:
         empty = {"private_metadata": "", "callback_id": "", "external_id": ""}
@@ -414,6 +431,10 @@ class Workspace(StandIn):
             found["thread_ts"] = message.thread_ts or message.ts
         if message.reply_count:
             found["reply_count"] = message.reply_count
+        if message.broadcast and not message.deleted:
+            found["subtype"] = "thread_broadcast"
+            if root := self.find(message.thread_ts):
+                found["root"] = self._message_json(root)
         if with_metadata and message.metadata and not message.deleted:
             found["metadata"] = deepcopy(message.metadata)
         return found
@@ -440,6 +461,16 @@ def _new_hash() -> str:
 def elements_in(blocks: Blocks) -> Iterator[tuple[Json, Json]]:
     """Return every button, menu and input, each with its block."""
     return ((block, element) for block in blocks for element in elements_of(block))
+
+
+def _initial_state(blocks: Blocks) -> dict[ElementIds, Any]:
+    """Return what each input of these blocks contains before a person changes it."""
+    found = {}
+    for block, element in elements_in(blocks):
+        if element["type"] in INPUT_STATE:
+            _, initial_key, empty = INPUT_STATE[element["type"]]
+            found[block["block_id"], element["action_id"]] = element.get(initial_key, empty)
+    return found
 
 
 def state_of(blocks: Blocks, chosen: Mapping[ElementIds, Any], stale: Collection[str]) -> Json:

@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,7 +20,21 @@ from slack_sdk.signature import SignatureVerifier
 from sandbox.slack import Refused, SlackStandIn
 from sandbox.slack_api import SCOPE_OF
 from sandbox.stand_in import Exchange, Incoming, Reply, StandIn
-from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA, Answer, Channel
+from sandbox.workspace import (
+    ANN,
+    BOB,
+    DAN,
+    EVE,
+    GIL,
+    GUS,
+    NOEL,
+    ROBOT,
+    SAM,
+    UNA,
+    Answer,
+    Channel,
+    manifest_shortcuts,
+)
 from tests.support.world import free_port
 
 Json = dict[str, Any]
@@ -424,6 +439,13 @@ def click_trigger(slack: SlackStandIn) -> str:
     return str(slack.click_payload(ANN, slack.cards()[0].ts, "approve")["trigger_id"])
 
 
+def view_of(slack: SlackStandIn, client: WebClient) -> str:
+    """Return the id of the modal that Ann has open, after opening one if there is none."""
+    if view := slack.open_view(ANN):
+        return view.id
+    return str(client.views_open(trigger_id=click_trigger(slack), view=modal())["view"]["id"])
+
+
 A_MINUTE: list[tuple[int, Callable[[SlackStandIn, WebClient], Any]]] = [
     (50, lambda slack, client: client.chat_update(channel=CHANNEL, ts=slack.cards()[0].ts, text="x")),
     (50, lambda slack, client: history(client)),
@@ -435,6 +457,7 @@ A_MINUTE: list[tuple[int, Callable[[SlackStandIn, WebClient], Any]]] = [
     (100, lambda slack, client: client.users_info(user=ANN)),
     (100, lambda slack, client: client.chat_postEphemeral(channel=CHANNEL, user=ANN, text="x")),
     (100, lambda slack, client: client.views_open(trigger_id=click_trigger(slack), view=modal())),
+    (100, lambda slack, client: client.views_update(view_id=view_of(slack, client), view=modal())),
 ]
 
 
@@ -828,6 +851,150 @@ def test_an_app_with_notify_on_close_is_told_of_a_closed_modal(
 
 def test_a_modal_closes_silently_by_default(slack: SlackStandIn, opened: str) -> None:
     assert slack.close(ANN) is None
+
+
+def dispatching(name: str = "when") -> Json:
+    """Return an input of a modal whose choice is sent at once."""
+    element = {"type": "static_select", "action_id": name, **MENU}
+    block = {"type": "input", "block_id": name, "label": plain("When"), "element": element}
+    return {**block, "dispatch_action": True, "optional": True}
+
+
+def test_a_choice_in_a_modal_is_sent_at_once_if_the_input_says_so(
+    slack: SlackStandIn, client: WebClient, opened: str
+) -> None:
+    menu = {"type": "overflow", "action_id": "menu", "options": [option("one"), option("two")]}
+    actions = {"type": "actions", "block_id": "menus", "elements": [menu]}
+    client.views_update(view_id=opened, view=modal(reason(), dispatching(), actions, button()))
+    payload = payload_of(slack.click_in_view(ANN, "when", values={"reason": "vague"}, value="two"))
+    assert (payload["type"], payload["container"]) == ("block_actions", {"type": "view", "view_id": opened})
+    assert not {"response_url", "message", "channel", "state"} & payload.keys()
+    [action] = payload["actions"]
+    assert (action["block_id"], action["type"]) == ("when", "static_select")
+    assert action["selected_option"] == option("two")
+    values = payload["view"]["state"]["values"]
+    assert values["why"]["reason"]["value"] == "vague"
+    assert values["when"]["when"]["selected_option"] == option("two")
+    [action] = slack.view_click_payload(ANN, "menu", value="one")["actions"]
+    assert action["selected_option"] == option("one")
+    assert slack.view_click_payload(ANN, "approve", view_id=opened)["actions"][0]["value"] == "7"
+    for person, action_id in ((ANN, "reason"), (ANN, "nothing"), (BOB, "approve")):
+        with pytest.raises(Refused):
+            slack.click_in_view(person, action_id, view_id=opened)
+
+
+def test_an_open_modal_is_updated_and_keeps_what_was_entered(
+    slack: SlackStandIn, client: WebClient, opened: str
+) -> None:
+    view = slack.views[opened]
+    before = view.hash
+    set_before = {**reason(initial_value="as it was"), "block_id": "set"}
+    answer = client.views_update(view_id=opened, hash=before, view=modal(dispatching(), set_before))
+    assert (answer["view"]["id"], answer["view"]["hash"]) == (opened, view.hash)
+    slack.view_click_payload(ANN, "when", value="one")
+    other = {**reason(initial_value="another"), "block_id": "set"}
+    added = {**reason(initial_value="new"), "block_id": "added"}
+    client.views_update(view_id=opened, view=modal(dispatching(), other, added))
+    values = slack.submit_payload(ANN, enforce=False)["view"]["state"]["values"]
+    assert values["when"]["when"]["selected_option"] == option("one")
+    assert values["set"]["reason"]["value"] == "as it was", "the same ids: Slack ignores the initial value"
+    assert values["added"]["reason"]["value"] == "new"
+
+    def update(**how: Any) -> Callable[[], Any]:
+        return lambda: client.views_update(**{"view_id": opened, "view": modal(), **how})
+
+    assert error_of(update(hash=before)) == "hash_conflict"
+    assert error_of(update(view=modal(title=plain("")))) == "invalid_arguments"
+    assert error_of(update(view_id="V0NONE")) == "not_found"
+    slack.close(ANN)
+    assert error_of(update()) == "not_found"
+
+
+def test_a_click_in_a_modal_puts_another_modal_on_top(
+    slack: SlackStandIn, client: WebClient, opened: str
+) -> None:
+    client.views_update(view_id=opened, view=modal(button()))
+
+    def push(trigger_id: str) -> Any:
+        return client.views_push(trigger_id=trigger_id, view=modal(button(), title=plain("More")))
+
+    def click() -> str:
+        return str(slack.view_click_payload(ANN, "approve")["trigger_id"])
+
+    pushed = push(click())["view"]
+    assert (pushed["previous_view_id"], pushed["root_view_id"]) == (opened, opened)
+    once = click()
+    push(once)
+    assert error_of(lambda: push(click())) == "push_limit_reached"
+    slack.close(ANN)
+    assert error_of(lambda: push(once)) == "exchanged_trigger_id"
+    assert error_of(lambda: push("1.2.3")) == "invalid_trigger_id"
+    in_a_message = slack.click_payload(ANN, slack.cards()[0].ts, "approve")["trigger_id"]
+    assert error_of(lambda: push(in_a_message)) == "not_found"
+    slack.close(ANN)
+    assert slack.open_view(ANN) is slack.views[opened]
+
+
+# Message shortcuts, replies that the channel shows
+
+
+def test_a_message_shortcut_arrives_with_the_message(slack: SlackStandIn, client: WebClient) -> None:
+    slack.shortcuts["ask"] = "Ask"
+    parent = post(client)
+    reply = slack.post_as(SAM, "and jane@acme.com?", parent)
+    payload = payload_of(slack.shortcut(SAM, reply.ts, "ask"))
+    assert (payload["type"], payload["callback_id"], payload["user"]["id"]) == ("message_action", "ask", SAM)
+    assert (payload["team"]["id"], payload["channel"]["id"]) == (slack.team_id, CHANNEL)
+    assert payload["message_ts"] == payload["message"]["ts"] == reply.ts
+    assert (payload["message"]["text"], payload["message"]["thread_ts"]) == ("and jane@acme.com?", parent)
+    assert client.views_open(trigger_id=payload["trigger_id"], view=modal())["ok"]
+    requests.post(payload["response_url"], json={"text": "No.", "thread_ts": parent}, timeout=5)
+    assert [(private.user, private.text, private.thread_ts) for private in slack.private] == [
+        (SAM, "No.", parent)
+    ]
+    requests.post(payload["response_url"], json={"text": "x", "replace_original": True}, timeout=5)
+    assert reply.text == "and jane@acme.com?", "the message belongs to somebody else"
+
+
+def test_a_message_shortcut_is_offered_only_where_it_exists(slack: SlackStandIn, client: WebClient) -> None:
+    slack.shortcuts = {"ask": "Ask"}
+    ts = post(client)
+    for person, message, callback_id in ((DAN, ts, "ask"), (SAM, "1.000001", "ask"), (SAM, ts, "other")):
+        with pytest.raises(Refused):
+            slack.shortcut(person, message, callback_id)
+    assert slack.answers == []
+
+
+def test_the_shortcuts_are_those_of_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = tmp_path / "manifest.yaml"
+    monkeypatch.setattr("sandbox.workspace.MANIFEST", manifest)
+    manifest.write_text("features:\n  bot_user:\n    display_name: x\n")
+    assert manifest_shortcuts() == {}
+    manifest.write_text(
+        "features:\n  shortcuts:\n"
+        '    - name: "Where is this?"\n      type: message\n      callback_id: where\n'
+        "      description: x\n"
+        "    - name: Anywhere\n      type: global\n      callback_id: anywhere\n"
+        "    - callback_id: who\n      type: message\n      name: Who is this?\n"
+        "oauth_config:\n"
+    )
+    assert manifest_shortcuts() == {"where": "Where is this?", "who": "Who is this?"}
+
+
+def test_a_reply_can_be_shown_in_the_channel_as_well(slack: SlackStandIn, client: WebClient) -> None:
+    parent = post(client, "the card")
+    quiet = post(client, "a reply", thread_ts=parent)
+    loud = post(client, "the last reply", thread_ts=parent, reply_broadcast=True)
+    shown = history(client)
+    assert [message["ts"] for message in shown] == [loud, parent]
+    assert (shown[0]["subtype"], shown[0]["thread_ts"]) == ("thread_broadcast", parent)
+    assert shown[0]["root"]["text"] == "the card"
+    assert shown[1]["reply_count"] == 2
+    assert [message.text for message in slack.cards()] == ["the card"]
+    client.chat_update(channel=CHANNEL, ts=quiet, text="louder", reply_broadcast=True)
+    assert [message["text"] for message in history(client)] == ["the last reply", "louder", "the card"]
+    alone = client.chat_postMessage(channel=CHANNEL, text="x", reply_broadcast=True)
+    assert "subtype" not in alone["message"]
 
 
 # Commands, response URLs, search

@@ -110,6 +110,16 @@ PROBLEMS = {
     "key": ("Conveyor rejected this app's API key. Please tell whoever runs this app. I'll keep trying."),
     "unconfirmed": "Sent to Conveyor, not confirmed yet. This card updates as soon as it is.",
 }
+NOT_IN_SLACK = "in Conveyor, not in Slack"
+BASIC = "basic"  # Conveyor's name for access without groups
+APPROVING_GIVES = f"Approving gives {BASIC} access."
+NDA_MAY_FOLLOW = "They may have to sign the NDA first."
+NDA_FIRST = "They'll be asked to sign the NDA first."
+NDA_SIGNED = "The NDA is signed."
+NDA_SKIPPED = "No NDA required."
+GROUPS_UNKNOWN = "Conveyor didn't list the groups. Open the request there to see them."
+SEE_EARLIER = "see the earlier card for the outcome."
+IF_THEY_SIGN = "I'll update this card if they sign by "
 ASKS, ASKED = " would like access.", " asked for access."
 OPEN_IN_CONVEYOR, OPEN_IN_CRM, MAIL = "Open in Conveyor", "Open in the CRM", "Email the customer"
 NO_MESSAGE = "No message."
@@ -172,7 +182,7 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
     if groups:
         blocks.append(_group_choice(groups, block_id=_block_id(GROUPS, row)))
     more = " Tick groups to share more." if groups else ""
-    blocks.append(context(f"Approving gives basic access.{more} They may have to sign the NDA first."))
+    blocks.append(context(f"{APPROVING_GIVES}{more} {NDA_MAY_FOLLOW}"))
     value, who = _value(row), _address(row.email)
     approve = button(APPROVE, "Approve", value, "primary", f"Approve the request from {who}")
     if risks:
@@ -308,7 +318,7 @@ def _decided(row: Row, trust_center: str) -> Message:
     if row.state == State.APPROVED:
         blocks.append(_granted_with_menu(row))
         if row.is_gated:
-            blocks.append(rich([words("I'll update this card if they sign by "), *_last_day(row)]))
+            blocks.append(rich([words(IF_THEY_SIGN), *_last_day(row)]))
     elif row.state == State.REVOKED:
         blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
     blocks += [*_reasons(row), *_message(row)]
@@ -322,8 +332,8 @@ def _ended_line(past: Past) -> Block:
     """Return the line of a card that says how the request ended."""
     ending = _ending(past)
     if ending.by is None:
-        how = {State.GONE: "No longer in Conveyor.", State.REVOKED: "Revoked in Conveyor, not in Slack."}
-        said = how.get(past.state or State.CLOSED, "Decided in Conveyor, not in Slack.")
+        did = "Revoked" if past.state == State.REVOKED else "Decided"
+        said = f"{ending.word}." if past.state == State.GONE else f"{did} {NOT_IN_SLACK}."
         return rich([words(f"{said} Noticed "), date(ending.at), words(".")])
     return rich([words(f"{ending.word} by "), *_person(ending.by), words(", "), date(ending.at), words(".")])
 
@@ -397,11 +407,11 @@ def _granted(row: Row, most: int = GROUPS_CHARS) -> str:
     """Return what was granted: the groups in `most` characters, the NDA, and when access ends."""
     label = "Access was: " if row.state == State.REVOKED else "Access: "
     if row.groups is None:
-        granted = "Conveyor didn't list the groups. Open the request there to see them."
+        granted = GROUPS_UNKNOWN
     elif not row.groups:
-        granted = "basic."
+        granted = f"{BASIC}."
     else:
-        granted = f"basic, plus {_names(row.groups, most)}."
+        granted = f"{BASIC}, plus {_names(row.groups, most)}."
     return label + granted + _nda(row) + _end(row)
 
 
@@ -1037,7 +1047,7 @@ def _before_revocation(row: Row) -> Past:
 def _ended(past: Past) -> list[Block]:
     """Return the end of a sentence that says how an earlier request ended."""
     if past.state not in DECIDED:  # the ledger was lost, or has forgotten it
-        return [words("see the earlier card for the outcome.")]
+        return [words(SEE_EARLIER)]
     ending = _ending(past)
     if not (ending.by and ending.by.id):
         where = " in Conveyor" if past.state == State.REVOKED else ""
@@ -1091,16 +1101,15 @@ def _message(row: Row, in_modal: bool = False) -> list[Block]:
 def _nda(row: Row) -> str:
     """Return what Conveyor says about the NDA, and what was asked for if that is not confirmed."""
     if _is_signed(row):
-        return " The NDA is signed."
+        return f" {NDA_SIGNED}"
     if row.state == State.REVOKED:
         return ""
     if row.access_status == GATED:
-        asked = " Asked for: no NDA. But they" if row.nda_bypass else " They"
-        return f"{asked}'ll be asked to sign the NDA first."
+        return f" Asked for: no NDA. {NDA_FIRST}" if row.nda_bypass else f" {NDA_FIRST}"
     if not row.nda_bypass:
         return ""
     if row.access_status == "authorized":
-        return " No NDA required."
+        return f" {NDA_SKIPPED}"
     return " Asked for: no NDA. Conveyor didn't confirm it."
 
 

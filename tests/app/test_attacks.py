@@ -141,7 +141,7 @@ def test_a_copy_of_a_click_does_nothing_and_tells_nobody(town: World, mine: Mess
     town.told(ANN, "Nothing was granted")
     late = town.slack.click_payload(BOB, card.ts, "approve")
     town.slack.click(ANN, card.ts, "approve")
-    town.shows(request_of(card), "Approved by")
+    town.shows(request_of(card), "approved")
     answers.append(town.slack.send_payload(late))
     town.told(BOB, "You were not first")
     quiet = f"SELECT revision, show_at FROM requests WHERE card_ts = '{card.ts}'"
@@ -186,7 +186,7 @@ def test_slow_clients_occupy_no_threads(world: World) -> None:
     for number, connection in enumerate(slow):
         connection.sendall(BEGUN[number % len(BEGUN)])
     eventually(lambda: world.slack.click(ANN, card.ts, "approve").status == 200, seconds=20)
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
     for connection in slow:
         connection.close()
 
@@ -204,7 +204,7 @@ def test_connections_without_a_request_hold_up_no_click(world: World) -> None:
                 connection = socket.create_connection(("127.0.0.1", world.port))
                 connections.enter_context(connection).sendall(begin)
             assert world.slack.click(ANN, card.ts, "approve").status == 200  # in time for Slack
-            world.shows(request_of(card), "Approved by")
+            world.shows(request_of(card), "approved")
 
 
 def test_an_endless_body_is_cut_off(town: World, mine: Message) -> None:

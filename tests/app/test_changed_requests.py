@@ -123,7 +123,7 @@ def test_nothing_is_written_for_what_the_reviewer_did_not_see(
     assert says_approved(town, address) == []
     # A click on what is shown now decides.
     town.slack.click(ANN, clickable(town, request_id).ts, "approve")
-    town.shows(request_id, "Approved by <@U0ANN>")
+    town.shows(request_id, "approved", "<@U0ANN>")
     assert writes(town, request_id) == [("POST", True)]
 
 
@@ -159,7 +159,7 @@ def test_after_a_click_on_an_older_picture_people_are_told_what_is_true_now(
     town.slack.private.clear()
     town.slack.send_payload(late)
     town.slack.click(ANN, clickable(town, request_id).ts, "approve")
-    town.shows(request_id, "Approved by <@U0ANN>")
+    town.shows(request_id, "approved", "<@U0ANN>")
     assert town.slack.private == []
 
 
@@ -251,12 +251,12 @@ def test_an_address_in_other_case_is_the_same_person(town: World, learned: bool)
         change(town, request_id, email="Jane@ACME.example")
         drawn(card, email="Jane@ACME.example")
         town.slack.send_payload(late)
-        town.shows(request_id, "Approved by <@U0ANN>")
+        town.shows(request_id, "approved", "<@U0ANN>")
     else:
         with unnoticed(town):
             change(town, request_id, email="Jane@ACME.example")
             town.slack.send_payload(late)
-            town.shows(request_id, "Approved by <@U0ANN>")
+            town.shows(request_id, "approved", "<@U0ANN>")
     assert writes(town, request_id) == [("POST", True)]
     assert not {event for event, _ in events(town, request_id)} & {"changed in Conveyor", "refused"}
 

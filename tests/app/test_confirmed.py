@@ -13,7 +13,7 @@ def approved_with(world: World, card: Message, **options: object) -> list[str]:
     """Approve with these options; return what the card and /rooms say about the person."""
     world.slack.click(ANN, card.ts, "options")
     world.slack.submit(ANN, values=options)
-    shown = world.slack.text_of(world.shows(request_of(card), "Approved by <@U0ANN>"))
+    shown = world.slack.text_of(world.shows(request_of(card), "approved", "<@U0ANN>"))
     ((address,),) = world.ledger(f"SELECT email FROM requests WHERE id = '{request_of(card)}'")
     return [shown, world.slack.text_of(answer_to(world, SAM, str(address)))]
 

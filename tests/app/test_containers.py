@@ -44,7 +44,7 @@ def test_the_image_does_the_main_job_and_writes_only_to_its_volume(container: Co
     nowhere = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:1")
     assert container.execute(*container.image.health_check, environment=nowhere).returncode == 0
     assert world.slack.click(ANN, card.ts, "approve").status == 200
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
     assert {path.stat().st_uid for path in container.volume.iterdir()} == {10001}
     assert (container.volume / "ledger.db").stat().st_mode & 0o777 == 0o600
     begun = time.monotonic()
@@ -52,7 +52,7 @@ def test_the_image_does_the_main_job_and_writes_only_to_its_volume(container: Co
     assert time.monotonic() - begun < 10, "Docker itself waits for ten seconds"
     assert container.execute(*container.image.health_check).returncode != 0
     world.start()
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
     assert len(world.cards(request_of(card))) == 1
 
 

@@ -44,11 +44,11 @@ def not_recorded(world: World, ts: str) -> None:
 
 def still_works(world: World, request_id: str) -> None:
     """Check that nothing was decided, and that a click decides now."""
-    card = world.shows(request_id, "asks for access")
+    card = world.shows(request_id, "pending")
     assert writes(world, request_id) == []
     assert world.ledger("SELECT state FROM requests") == [("pending",)]
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_id, "Approved by", 30)
+    world.shows(request_id, "approved", 30)
 
 
 def test_locked_by_another_program(world: World) -> None:

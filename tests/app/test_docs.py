@@ -180,7 +180,7 @@ def test_who_let_whom_in(world: World, copy: Path) -> None:
     world.start()
     card = posted(world)
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
     said = shell(script(OPERATING, "Who let whom in"), copy, world.settings)
     assert said == "Conveyor and the ledger agree.\n"
     assert ",approved," in (copy / "trail.csv").read_text()
@@ -244,7 +244,7 @@ def test_a_backup_restores_the_ledger(world: World, copy: Path) -> None:
     assert backup.stat().st_mode & 0o777 == 0o600
     world.slack.click(ANN, card.ts, "reject")
     world.slack.submit(ANN, values={"reason": "Not a customer"})
-    world.shows(request_of(card), "Rejected by")
+    world.shows(request_of(card), "rejected")
     world.kill()
     shell(script(OPERATING, "Restore"), copy)
     assert (copy / "data" / "ledger.db").stat().st_mode & 0o777 == 0o600
@@ -270,7 +270,7 @@ def test_a_backup_restores_the_ledger_in_a_container(container: Container) -> No
     assert world.ledger("SELECT state FROM requests") == [("pending",)]
     world.start()
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "Approved by", 60)
+    world.shows(request_of(card), "approved", 60)
 
 
 @needs("initdb")
@@ -286,7 +286,7 @@ def test_a_backup_restores_the_ledger_in_postgresql(world: World, postgres: Post
     card = posted(world)
     shell(script(OPERATING, "Back up PostgreSQL"), tmp_path, settings)
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
     world.stop()
     shell(script(OPERATING, "Restore PostgreSQL"), tmp_path, settings)
     assert world.ledger("SELECT state FROM requests") == [("pending",)]

@@ -51,7 +51,7 @@ def test_a_note_of_invisible_characters_is_no_note(town: World) -> None:
     card = posted(town)
     town.slack.click(ANN, card.ts, "options")
     town.slack.submit(ANN, values={"reason": "\u200b \u2800\ufe0f"})
-    shown = town.slack.text_of(town.shows(request_of(card), "Approved by"))
+    shown = town.slack.text_of(town.shows(request_of(card), "approved"))
     assert "Note" not in shown
     assert town.ledger(f"SELECT reason FROM requests WHERE id = '{request_of(card)}'") == [("",)]
 
@@ -76,7 +76,7 @@ def test_many_groups_are_found_by_typing_in_the_window(town: World) -> None:
     found = town.slack.suggest(BOB, "groups", "set 11", view_id=view.id)
     assert [option["value"] for option in found.body["options"]] == [ids[11]]
     town.slack.submit(BOB, values={"groups": [ids[3], ids[11]]})
-    town.shows(request_of(card), "standard access and Set 3, Set 11.")
+    town.shows(request_of(card), "approved", "Set 3", "Set 11")
 
 
 @pytest.mark.parametrize("who", [SAM, GUS, EVE])
@@ -103,11 +103,11 @@ def test_a_card_shows_the_company_and_its_past_requests(world: World) -> None:
     first = posted(world, "jane@acme.com")
     assert "When this came, nobody at acme.com had access." in world.slack.text_of(first)
     world.slack.click(ANN, first.ts, "approve", choose={"groups": [group]})
-    world.shows(request_of(first), "Approved by")
+    world.shows(request_of(first), "approved")
     second = posted(world, "joe@acme.com")
     world.slack.click(BOB, second.ts, "reject")
     world.slack.submit(BOB, values={"reason": "not a customer"})
-    world.shows(request_of(second), "Rejected by")
+    world.shows(request_of(second), "rejected")
     third = world.slack.text_of(posted(world, "Jane@acme.com"))
     assert "jane@acme.com asked before; approved on" in third
     assert "with Reports" in third
@@ -209,7 +209,7 @@ def test_access_is_revoked_once_and_the_card_says_who_revoked_it(town: World) ->
     assert "Conveyor does not tell the customer." in menu["confirm"]["text"]["text"]
     payload = town.slack.click_payload(BOB, card.ts, "more", value="revoke")
     assert town.slack.send_payload(payload).status == 200
-    shown = town.slack.text_of(town.shows(request_of(card), "Revoked by <@U0BOB> (Bob Brown)"))
+    shown = town.slack.text_of(town.shows(request_of(card), "revoked", "<@U0BOB>"))
     assert "Approved by <@U0ANN>" in shown
     assert "Granted: standard access." in shown
     grants = [g for g in town.conveyor.authorizations.values() if g["email"] == "rita@revoked.example"]
@@ -244,7 +244,7 @@ def test_a_refused_revocation_leaves_the_access_and_says_so(town: World) -> None
     reply = eventually(lambda: town.slack.replies(card.ts))[0]
     assert reply.text == f"<@U0BOB>, about jane@acme.com: {blocks.NOTES['revoke refused']}"
     assert "Conveyor said: Not today" in town.slack.text_of(reply)
-    town.shows(request_of(card), "Approved by <@U0ANN>")
+    town.shows(request_of(card), "approved", "<@U0ANN>")
     assert any(block.get("accessory") for block in card.blocks)
 
 
@@ -253,7 +253,7 @@ def test_the_card_says_that_access_was_revoked_in_conveyor_before(town: World) -
     grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "gone@revoked.example")
     town.conveyor.revoke_here(grant["id"])
     town.slack.click(BOB, card.ts, "more", value="revoke")
-    shown = town.slack.text_of(town.shows(request_of(card), "it was not revoked here"))
+    shown = town.slack.text_of(town.shows(request_of(card), "revoked", blocks.NOT_IN_SLACK))
     assert "Revoked by" not in shown
     assert (
         "Access had been revoked in Conveyor before."
@@ -267,7 +267,7 @@ def test_nobody_is_named_for_a_revocation_in_conveyor(town: World) -> None:
     late = town.slack.click_payload(ANN, card.ts, "more", value="revoke")
     town.conveyor.revoke_here(grant["id"])
     town.slack.click(BOB, card.ts, "more", value="revoke")
-    town.shows(request_of(card), "it was not revoked here")
+    town.shows(request_of(card), "revoked", blocks.NOT_IN_SLACK)
     town.slack.send_payload(late)
     town.told(ANN, "Access was revoked in Conveyor, seen")
     shown = town.slack.text_of(posted(town, "second@nobody.example"))
@@ -280,7 +280,7 @@ def test_an_email_to_the_customer_leaves_the_reason_out(town: World) -> None:
     card = posted(town, "o'neil+x@acme.com")
     town.slack.click(BOB, card.ts, "reject")
     town.slack.submit(BOB, values={"reason": "internal secret"})
-    card = town.shows(request_of(card), "Rejected by")
+    card = town.shows(request_of(card), "rejected")
     (url,) = [
         element["url"]
         for block in card.blocks
@@ -299,7 +299,7 @@ def test_an_email_to_the_customer_leaves_the_reason_out(town: World) -> None:
 def test_rooms_tells_the_access_of_a_customer_who_asked_again(town: World) -> None:
     card = approved(town, "ann@again.example")
     town.conveyor.ask_again(request_of(card))
-    town.shows(request_of(card), "asks for access", round=2)
+    town.shows(request_of(card), "pending", round=2)
     said = town.slack.text_of(answer_to(town, SAM, "again.example"))
     assert "Asked before; approved on" in said
     assert "It has been waiting" in said
@@ -425,7 +425,7 @@ def test_a_watcher_is_told_of_the_decision_also_after_a_restart(world: World) ->
     for decided in (card, other):
         world.slack.click(BOB, decided.ts, "reject")
         world.slack.submit(BOB, values={"reason": "not now"})
-        world.shows(request_of(decided), "Rejected by")
+        world.shows(request_of(decided), "rejected")
     told = eventually(lambda: told_directly(world))
     said = world.slack.text_of(told[0])
     assert "jane@acme.com" in said
@@ -472,7 +472,7 @@ def test_a_late_message_tells_the_outcome_although_the_request_was_repeated(worl
     world.slack.fail("chat.postMessage", status=429, headers={"Retry-After": "3"})
     world.slack.click(BOB, card.ts, "reject")
     world.slack.submit(BOB, values={"reason": "not now"})
-    world.shows(request_of(card), "Rejected by")
+    world.shows(request_of(card), "rejected")
     world.conveyor.ask_again(request_of(card))
     eventually(lambda: world.ledger("SELECT state FROM requests") == [("pending",)])
     told = eventually(lambda: told_directly(world))[0]

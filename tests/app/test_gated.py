@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import blocks
 from ledger.gated import FOLLOWED_SECONDS
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, SAM, Message
@@ -71,7 +72,7 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
     town.slack.click(SAM, asked.ts, "tell_me", via=asked)
     town.told(SAM, "I will tell you")
     town.slack.click(ANN, card.ts, "approve")
-    card = town.shows(request_of(card), "Approved by")
+    card = town.shows(request_of(card), "approved")
     assert WAITING in card.text.lower()
     assert WAITING in town.slack.text_of(card).lower()
     assert WAITING in eventually(lambda: direct(town))[0].lower()
@@ -81,7 +82,7 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
     town.conveyor.sign_nda(grant_of(town, "jane@follow.example"))
     # Conveyor itself is asked, so the answer is ahead of the card.
     assert WAITING not in town.slack.text_of(answer_to(town, SAM, "jane@follow.example")).lower()
-    town.shows(request_of(card), "The NDA is signed.")
+    town.shows(request_of(card), "approved", blocks.NDA_SIGNED)
     assert WAITING not in said(town, card)
     assert "Approved by <@U0ANN>" in town.slack.text_of(card)
     last = eventually(lambda: direct(town)[1:])[0]
@@ -97,7 +98,7 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
 def test_access_that_was_revoked_in_conveyor_is_not_waited_for(town: World) -> None:
     card = gated(town, "jane@taken.example")
     town.conveyor.revoke_here(grant_of(town, "jane@taken.example"))
-    town.shows(request_of(card), "it was not revoked here")
+    town.shows(request_of(card), "revoked", blocks.NOT_IN_SLACK)
     assert WAITING not in said(town, card)
     assert "sign the nda" not in said(town, card)
 
@@ -125,7 +126,7 @@ def test_being_missing_from_the_list_proves_nothing(town: World, grants: str) ->
     town.conveyor.clear_faults()
     assert WAITING in said(town, card)
     town.conveyor.sign_nda(grant)
-    town.shows(request_of(card), "The NDA is signed.", 40)
+    town.shows(request_of(card), "approved", blocks.NDA_SIGNED, 40)
 
 
 def test_it_costs_one_call_a_poll_at_most_however_long_the_list_is(town: World) -> None:
@@ -137,7 +138,7 @@ def test_it_costs_one_call_a_poll_at_most_however_long_the_list_is(town: World) 
         town.conveyor.honors_status = honored
         for card in cards[honored:][:1]:
             town.conveyor.sign_nda(grant_of(town, str((card.metadata or {})["event_payload"]["email"])))
-            town.shows(request_of(card), "The NDA is signed.", 60)
+            town.shows(request_of(card), "approved", blocks.NDA_SIGNED, 60)
     town.conveyor.honors_status = True
     with town.conveyor.lock:
         calls = [exchange.call for exchange in town.conveyor.exchanges[before:]]
@@ -159,7 +160,7 @@ def test_where_conveyor_refuses_the_list_nothing_is_followed_and_the_log_says_so
     assert status == 200
     assert "who has signed it" in str(found["notes"])
     world.conveyor.clear_faults()
-    world.shows(request_of(card), "The NDA is signed.")
+    world.shows(request_of(card), "approved", blocks.NDA_SIGNED)
     eventually(lambda: "signed it" not in str(world.readiness()[1]["notes"]))
     assert world.log().count("nda=known_again") == 1
 
@@ -174,7 +175,7 @@ def test_it_survives_a_restart_and_ends_after_thirty_days(world: World) -> None:
     past = f"settled_at = settled_at - {FOLLOWED_SECONDS}"
     world.ledger(f"UPDATE requests SET {past} WHERE id = '{request_of(old)}'")
     world.start()
-    world.shows(request_of(later_card), "The NDA is signed.", 30)
+    world.shows(request_of(later_card), "approved", blocks.NDA_SIGNED, 30)
     before = len(lists(world))
     polled(world, 12)
     assert len(lists(world)) == before
@@ -189,15 +190,15 @@ def test_a_reviewer_may_revoke_meanwhile_and_watchers_hear_of_it(town: World) ->
     town.slack.click(SAM, asked.ts, "tell_me", via=asked)
     eventually(lambda: town.ledger(f"SELECT 1 FROM watchers WHERE request_id = '{request_of(card)}'"))
     town.slack.click(ANN, card.ts, "approve")
-    town.shows(request_of(card), "Approved by")
+    town.shows(request_of(card), "approved")
     eventually(lambda: direct(town)[before:])
     # What Conveyor refuses is no news for them.
     town.conveyor.fail("PATCH /exchange/authorizations/*", status=422, body={"error": "no"})
     town.slack.click(ANN, card.ts, "more", value="revoke")
     eventually(lambda: [each for each in town.slack.replies(card.ts) if "Conveyor refused" in each.text])
-    town.shows(request_of(card), "Approved by")
+    town.shows(request_of(card), "approved")
     town.slack.click(ANN, card.ts, "more", value="revoke")
-    town.shows(request_of(card), "Revoked by")
+    town.shows(request_of(card), "revoked")
     told = eventually(lambda: direct(town)[before + 1 :])
     assert [each for each in told if not each.startswith("Revoked")] == []
     assert "sign the nda" not in said(town, card)

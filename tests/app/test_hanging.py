@@ -23,7 +23,7 @@ def test_if_slack_does_not_say_who_clicked_nothing_is_decided(world: World, faul
     assert world.ledger("SELECT state FROM requests") == [("pending",)]
     world.slack.clear_faults()
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
 
 
 @pytest.mark.parametrize("fault", HANGING, ids=str)
@@ -48,7 +48,7 @@ def test_a_hanging_response_url_delays_no_click(town: World, fault: dict[str, An
     assert answer.status == 200
     assert answer.seconds < 1
     town.slack.click(ANN, card.ts, "approve")
-    town.shows(request_of(card), "Approved by")
+    town.shows(request_of(card), "approved")
     town.told(SAM, "not on the list")  # by the other way, chat.postEphemeral
     assert eventually(lambda: town.slack.calls("chat.postEphemeral"))
 
@@ -57,7 +57,7 @@ def test_if_the_card_cannot_be_changed_yet_the_person_is_told(town: World) -> No
     prompt, late = posted(town), posted(town)
     town.slack.private.clear()
     town.slack.click(ANN, prompt.ts, "approve")
-    town.shows(request_of(prompt), "Approved by")
+    town.shows(request_of(prompt), "approved")
     limits: dict[str, Any] = {
         "status": 429,
         "body": {"ok": False, "error": "ratelimited"},
@@ -68,7 +68,7 @@ def test_if_the_card_cannot_be_changed_yet_the_person_is_told(town: World) -> No
     town.told(ANN, "could not change the card yet. It will follow by itself.")
     assert "asks for access" in town.slack.text_of(late)
     town.slack.clear_faults()
-    town.shows(request_of(late), "Approved by")
+    town.shows(request_of(late), "approved")
     assert len(town.slack.private) == 1  # the first card itself showed the decision
 
 
@@ -90,7 +90,7 @@ def test_environment_variables_of_bolt_change_nothing(world: World) -> None:
     world.start(SLACK_CLIENT_ID="1.2", SLACK_CLIENT_SECRET="made-up")
     card = posted(world)
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["posted", "not posted"])
@@ -107,5 +107,5 @@ def test_a_deleted_card_is_posted_again_while_its_request_is_open(world: World) 
     card = posted(world)
     world.slack.delete(card.ts)
     world.conveyor.add_group("New group")  # makes the card due to be drawn, so that the app notices
-    again = world.shows(request_of(card), "New group")
+    again = world.shows(request_of(card), "pending", "New group")
     assert again.ts != card.ts

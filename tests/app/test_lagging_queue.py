@@ -44,11 +44,11 @@ def decided(world: World, card: Message, way: str, *, round: int = 1) -> str:
     """Decide a request and wait until its card shows it; return the request's state in the ledger."""
     if way == "approve":
         world.slack.click(ANN, card.ts, "approve")
-        world.shows(request_of(card), "Approved by", round=round)
+        world.shows(request_of(card), "approved", round=round)
         return "approved"
     world.slack.click(BOB, card.ts, "reject")
     world.slack.submit(BOB, values={"reason": "no customer"})
-    world.shows(request_of(card), "Rejected by", round=round)
+    world.shows(request_of(card), "rejected", round=round)
     return "rejected"
 
 
@@ -100,7 +100,7 @@ def test_a_lagging_queue_undoes_no_correction(town: World) -> None:
         assert card.edited == edits
         assert town.ledger(f"SELECT email FROM requests WHERE id = '{request_id}'") == [(MALLORY,)]
     town.slack.click(ANN, card.ts, "approve")
-    town.shows(request_id, "Approved by")
+    town.shows(request_id, "approved")
 
 
 def test_many_requests_that_stay_listed_do_not_delay_a_repeated_one(town: World) -> None:

@@ -65,7 +65,7 @@ def works(world: World) -> None:
     card = posted(world)
     answer = world.slack.click(ANN, card.ts, "approve")
     assert (answer.status, answer.seconds < 3) == (200, True)
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
     assert world.readiness()[0] == 200
 
 

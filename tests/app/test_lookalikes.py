@@ -88,7 +88,7 @@ def test_revoking_one_persons_access_leaves_the_others(town: World, known: str, 
         body=listing("authorizations", list(town.conveyor.authorizations.values())),
     )
     town.slack.click(BOB, card.ts, "more", value="revoke")
-    town.shows(request_of(card), "Revoked by <@U0BOB>")
+    town.shows(request_of(card), "revoked", "<@U0BOB>")
     said = town.slack.text_of(answer_to(town, SAM, known))
     town.conveyor.clear_faults()
     assert grants(town, known, alike) == {known: "gated", alike: "revoked"}
@@ -100,7 +100,7 @@ def test_an_answer_about_a_lookalike_confirms_nothing(town: World) -> None:
     answer = {"id": "auth-other", "email": f"cfo@ban{KELVIN}.com", "status": "gated", "dataroom_id": "room-1"}
     town.conveyor.fail("POST /exchange/authorizations", after=True, body=answer)
     town.slack.click(ANN, card.ts, "approve")
-    town.shows(request_of(card), "Approved by <@U0ANN>")
+    town.shows(request_of(card), "approved", "<@U0ANN>")
     # It is confirmed by a second read of the request and of the grants.
     calls = [exchange.call for exchange in town.conveyor.exchanges]
     after = calls[len(calls) - calls[::-1].index("POST /exchange/authorizations") :]

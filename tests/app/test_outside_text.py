@@ -95,7 +95,7 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
         "POST /exchange/authorizations", status=422, body={"error": EVIL.replace("<", "") + FORGED}
     )
     request_id = evil.conveyor.ask(address, EVIL + FORGED, request_id="req\u2028level=ERROR forged=yes\u202e")
-    card = evil.shows(request_id, "asks for access")
+    card = evil.shows(request_id, "pending")
     ours = {evil.conveyor.requests[request_id]["_links"]["self"]["href"]}
     eventually(lambda: evil.ledger("SELECT 1 FROM requests WHERE card_ts != ''"))
 
@@ -105,7 +105,7 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
     evil.slack.click(ANN, card.ts, "approve", choose={"groups": ["evil"]})
     reply = eventually(lambda: evil.slack.replies(card.ts))[0]
     assert "Conveyor said:" in evil.slack.text_of(reply)
-    evil.shows(request_id, "asks for access")
+    evil.shows(request_id, "pending")
 
     strange = evil.slack.click_payload(SAM, card.ts, "approve")  # Sam may not decide
     evil.slack.send_payload(strange)
@@ -118,7 +118,7 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
 
     eventually(lambda: evil.ledger("SELECT 1 FROM requests WHERE show_at IS NULL"))
     evil.slack.click(ANN, card.ts, "approve", choose={"groups": ["evil"]})
-    evil.shows(request_id, "Approved by")
+    evil.shows(request_id, "approved")
     answer = evil.slack.submit(BOB, values={"reason": EVIL + FORGED})  # too late: a window that says so
     assert "You were not first" in str(answer.body)
     check_sent(answer.body, ours)
@@ -126,12 +126,12 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
 
     # A reason goes into the card, and into the text that search finds.
     asked = evil.conveyor.ask("joe@rival.example", "Hi")
-    card = evil.shows(asked, "asks for access")
+    card = evil.shows(asked, "pending")
     eventually(lambda: not evil.ledger("SELECT 1 FROM requests WHERE card_ts = ''"))
     ours.add(evil.conveyor.requests[asked]["_links"]["self"]["href"])
     evil.slack.click(BOB, card.ts, "reject")
     evil.slack.submit(BOB, values={"reason": EVIL})
-    evil.shows(asked, "Rejected by")
+    evil.shows(asked, "rejected")
 
     calls = [
         call for call in evil.slack.exchanges if call.call.startswith(("chat.", "views.", "response_url"))

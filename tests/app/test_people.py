@@ -99,7 +99,7 @@ def clicked(world: World, who: str, card: Message) -> int | None:
 def test_full_members_decide_under_whichever_id_they_are_listed(town: World, person: Person) -> None:
     card = posted(town)
     assert clicked(town, person.id, card) == 200
-    town.shows(request_of(card), f"Approved by <@{person.id}>")
+    town.shows(request_of(card), "approved", f"<@{person.id}>")
     assert town.conveyor.decisions[-1].reviewer_email == person.email
 
 
@@ -125,7 +125,7 @@ def elsewhere(town: World) -> Iterator[World]:
 def test_a_full_member_may_click_in_another_workspace_of_the_organization(elsewhere: World, who: str) -> None:
     card = posted(elsewhere)
     assert clicked(elsewhere, who, card) == 200
-    elsewhere.shows(request_of(card), f"Approved by <@{who}>")
+    elsewhere.shows(request_of(card), "approved", f"<@{who}>")
     assert "acme.com" in elsewhere.slack.text_of(answer_to(elsewhere, who, "acme.com"))
 
 
@@ -168,7 +168,7 @@ def test_whoever_slack_says_nothing_about_is_refused_there(elsewhere: World) -> 
     assert clicked(elsewhere, "W0ZOE", card) == 401
     elsewhere.told("W0ZOE", "Slack did not tell me whether you may decide")
     assert clicked(elsewhere, "W0ZOE", card) == 200
-    elsewhere.shows(request_of(card), "Approved by <@W0ZOE>")
+    elsewhere.shows(request_of(card), "approved", "<@W0ZOE>")
 
 
 # The command

@@ -42,7 +42,7 @@ def worker_of(world: World) -> str:
 def works(world: World) -> None:
     card = posted(world)
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "Approved by", 30)
+    world.shows(request_of(card), "approved", 30)
 
 
 def database(world: World, file: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_worker_that_begins_while_the_ledger_is_locked_serves_afterward(world:
         db.execute("ROLLBACK")
     eventually(world.serves, 40)
     request_id = world.conveyor.ask("late@acme.com")
-    world.shows(request_id, "asks for access", seconds=40)  # the killed worker held the lease
+    world.shows(request_id, "pending", seconds=40)  # the killed worker held the lease
     works(world)
 
 

@@ -81,7 +81,7 @@ def test_a_link_that_slack_refuses_is_left_out_and_then_shown_again(world: World
     assert "Open in Conveyor" not in world.slack.text_of(card)
     world.slack.clear_faults()
     change(world, request_id, message="Hello")
-    world.shows(request_id, "Hello")
+    world.shows(request_id, "pending", "Hello")
     assert "Open in Conveyor" in world.slack.text_of(card)
     assert notes(world) == []
 

@@ -45,7 +45,7 @@ def test_a_poll_that_takes_longer_than_a_stuck_loop_may_is_well_while_it_goes_on
     world.start()
     process = world.process
     # Each page is recorded as it comes, and the poll is well from the first one on.
-    world.shows(requests[0], "asks for access")
+    world.shows(requests[0], "pending")
     eventually(lambda: world.readiness()[0] == 200, 2 * STUCK)
     reasons: list[str] = []
 
@@ -78,10 +78,10 @@ def test_redirects_to_no_address_are_failures_like_any_other(world: World) -> No
 
 
 def recovers(world: World, late: str, card: Message) -> None:
-    world.shows(late, "asks for access", 30)
+    world.shows(late, "pending", 30)
     eventually(lambda: world.readiness()[0] == 200)
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "Approved by", 30)
+    world.shows(request_of(card), "approved", 30)
     ended_itself_never(world)
 
 
@@ -114,7 +114,7 @@ def test_a_fault_of_the_app_in_a_poll_is_an_outage_and_no_stuck_loop(world: Worl
     eventually(lambda: "the app failed with TypeError" in str(world.readiness()[1]["reasons"]))
     eventually(lambda: "not arriving" in outage(world))
     time.sleep(STUCK)
-    world.shows(world.conveyor.ask("new@acme.com"), "asks for access")  # pages are recorded as they come
+    world.shows(world.conveyor.ask("new@acme.com"), "pending")  # pages are recorded as they come
     assert "stuck=" not in world.log()
 
 

@@ -55,7 +55,7 @@ def test_no_click_is_lost_or_doubled_when_the_socket_changes(world: World, lost:
     eventually(world.slack.link.is_open)
     assert eventually(lambda: world.slack.click(ANN, cards[2].ts, "approve").status == 200)
     for card in cards:
-        world.shows(request_of(card), "Approved by")
+        world.shows(request_of(card), "approved")
         assert writes(world, request_of(card)) == [("POST", True)]
     world.slack.send_payload(clicked)  # Slack may send it again if it got no answer
     assert writes(world, request_of(cards[1])) == [("POST", True)]
@@ -181,7 +181,7 @@ def test_a_click_while_slack_asks_for_another_socket_is_answered_in_time(world: 
         world.slack.link.refresh()
         answer = world.slack.click(ANN, card.ts, "approve")
         assert (answer.status, answer.seconds < 1.5) == (200, True)
-        world.shows(request_of(card), "Approved by")
+        world.shows(request_of(card), "approved")
     assert warnings(world) == []
 
 
@@ -190,7 +190,7 @@ def test_a_click_in_several_frames_counts(world: World) -> None:
     card = posted(world)
     world.slack.link.frames = 3
     assert world.slack.click(ANN, card.ts, "approve").status == 200
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
 
 
 def stumble(text: str | bytes) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def test_a_bug_in_reading_frames_leaves_no_socket_that_nobody_reads(world: World
     eventually(lambda: len(world.slack.calls("apps.connections.open")) > before)
     eventually(world.serves)
     eventually(lambda: world.slack.click(ANN, card.ts, "approve").status == 200)
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
     assert "socket=failed" in world.log()
 
 

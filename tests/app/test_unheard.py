@@ -46,7 +46,7 @@ def test_clicks_signed_with_another_secret_are_counted_and_told_once(world: Worl
     assert "jane@acme.com" not in world.log()
     world.slack.signing_secret = right
     assert world.slack.click(ANN, card.ts, "approve").status == 200
-    world.shows(request_of(card), "Approved by")
+    world.shows(request_of(card), "approved")
     assert "none since the start" not in notes(world)[0]
 
 

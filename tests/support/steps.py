@@ -16,7 +16,7 @@ def posted(world: World, email: str = "jane@acme.com", message: str | None = "He
 
 def clickable(world: World, request_id: str, *, round: int = 1) -> Message:
     """Return the card of a request as soon as the ledger knows the card, so that a click on it counts."""
-    card = world.shows(request_id, "asks for access", round=round)
+    card = world.shows(request_id, "pending", round=round)
     eventually(
         lambda: world.ledger(f"SELECT 1 FROM requests WHERE card_ts = '{card.ts}' AND state = 'pending'")
     )
@@ -50,7 +50,7 @@ def approved(world: World, email: str = "jane@acme.com", **more: Any) -> Message
     """Make a new request, let Ann approve it, and return its card."""
     card = posted(world, email, **more)
     world.slack.click(ANN, card.ts, "approve")
-    return world.shows(request_of(card), "Approved by")
+    return world.shows(request_of(card), "approved")
 
 
 def answer_to(world: World, who: str, typed: str, command: str = "/rooms") -> Private:

@@ -84,6 +84,12 @@ def kill(process: subprocess.Popen[bytes] | Forked) -> None:
     eventually(is_gone)
 
 
+def state_of(card: Message) -> str:
+    """Return the state of the request that this card shows."""
+    assert card.metadata
+    return str(card.metadata["event_payload"]["state"])
+
+
 @cache
 def engine(url: str) -> Engine:
     """Return an engine that connects for every query: the ledger may be deleted between two of them."""
@@ -238,21 +244,24 @@ class World:
             if card.metadata and card.metadata["event_payload"]["id"] == request_id
         ]
 
-    def shows(self, request_id: str, words: str, seconds: float = 15.0, *, round: int = 1) -> Message:
-        """Wait until the card of a request shows these words; return the card."""
+    def shows(
+        self, request_id: str, state: str, *phrases: str, seconds: float = 15.0, round: int = 1
+    ) -> Message:
+        """Wait until the card of a request shows this state, and these phrases or names; return the card."""
 
         def found() -> Message | None:
             card = self.card(request_id, round=round)
-            return card if card and words in self.slack.text_of(card) else None
-
-        def last() -> str:
-            card = self.card(request_id, round=round)
-            return self.slack.text_of(card) if card else "no card"
+            if card is None or state_of(card) != state:
+                return None
+            shown = self.slack.text_of(card)
+            return card if all(phrase in shown for phrase in phrases) else None
 
         try:
             return eventually(found, seconds)
         except AssertionError:
-            raise AssertionError(f"“{words}” is not on the card: {last()}\n{self.log()}") from None
+            card = self.card(request_id, round=round)
+            last = f"{state_of(card)}: {self.slack.text_of(card)}" if card else "no card"
+            raise AssertionError(f"not {state} with {phrases}, but {last}\n{self.log()}") from None
 
     def told(self, user_id: str, words: str) -> str:
         """Wait until somebody is told these words privately; return the whole text."""

@@ -39,7 +39,7 @@ def works(world: World) -> None:
     """Check that a decision and a new request are shown soon."""
     card = posted(world)
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "approved", SOON)
+    world.shows(request_of(card), "approved", seconds=SOON)
 
 
 # Cards that somebody deleted
@@ -103,7 +103,7 @@ def test_a_decision_is_shown_before_many_cards_that_are_only_drawn_again(world: 
     for card in cards[30:35]:
         world.slack.click(ANN, card.ts, "approve")
     for card in cards[30:35]:
-        world.shows(request_of(card), "approved", SOON)
+        world.shows(request_of(card), "approved", seconds=SOON)
     assert not limited(world, "chat.update")
 
 

@@ -247,7 +247,7 @@ def test_many_clicks_while_slack_drips_are_answered_and_block_nobody(world: Worl
     gate.instead.clear()
     started = time.monotonic()
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "approved", 3.0)
+    world.shows(request_of(card), "approved", seconds=3.0)
     assert time.monotonic() - started < 3.0
     assert writes(world, request_of(card)) == [("POST", True)]
 
@@ -322,7 +322,7 @@ def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_re
     assert answer.seconds < ANSWER_SECONDS
     eventually(lambda: "stuck=Conveyor" in world.log())
     lookups.release()
-    world.shows(request_of(card), "approved", 30.0)
+    world.shows(request_of(card), "approved", seconds=30.0)
     assert writes(world, request_of(card)) == [("POST", True)]
     eventually(lambda: world.readiness()[0] == 200)
 

@@ -28,7 +28,7 @@ def waiting_decision(world: World, person: str = ANN) -> str:
 
 def carried_out_once(world: World, request_id: str) -> None:
     world.conveyor.clear_faults()
-    card = world.shows(request_id, "approved", SECONDS)
+    card = world.shows(request_id, "approved", seconds=SECONDS)
     assert writes(world, request_id) == [("POST", True)]
     assert world.slack.replies(card.ts) == []
     assert len(world.cards(request_id)) == 1
@@ -42,7 +42,7 @@ def test_a_clock_that_is_set_while_the_app_runs_delays_nothing(world: World, sec
     request_id = waiting_decision(world)
     world.move_clock(seconds)
     new = world.conveyor.ask("new@acme.com")
-    world.shows(new, "pending", SECONDS)
+    world.shows(new, "pending", seconds=SECONDS)
     # Longer than two polls, in which an app that trusts its clock would remind, give back, or tell an outage.
     time.sleep(1.0)
     carried_out_once(world, request_id)
@@ -98,7 +98,7 @@ def test_a_clock_that_is_set_back_while_the_app_is_down_delays_nothing(world: Wo
     world.move_clock(-3 * HOUR)
     world.start()
     new = world.conveyor.ask("new@acme.com")
-    world.shows(new, "pending", SECONDS)
+    world.shows(new, "pending", seconds=SECONDS)
     carried_out_once(world, request_id)
     assert world.slack.replies(waiting.ts) == []
 
@@ -131,7 +131,7 @@ def test_processes_whose_clocks_differ_share_a_ledger(tmp_path: Path, database_u
         first, second = posted(world, "first@acme.com"), posted(world, "second@acme.com")
         for card, person in ((first, ANN), (second, BOB)):  # one click goes to each process
             world.slack.click(person, card.ts, "approve")
-            world.shows(request_of(card), "approved", SECONDS)
+            world.shows(request_of(card), "approved", seconds=SECONDS)
         owner = eventually(replicas.owner)
         other = next(each for each in replicas.each if each is not owner)
         request_id = waiting_decision(world)

@@ -48,7 +48,7 @@ def still_works(world: World, request_id: str) -> None:
     assert writes(world, request_id) == []
     assert world.ledger("SELECT state FROM requests") == [("pending",)]
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_id, "approved", 30)
+    world.shows(request_id, "approved", seconds=30)
 
 
 def test_locked_by_another_program(world: World) -> None:

@@ -270,7 +270,7 @@ def test_a_backup_restores_the_ledger_in_a_container(container: Container) -> No
     assert world.ledger("SELECT state FROM requests") == [("pending",)]
     world.start()
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "approved", 60)
+    world.shows(request_of(card), "approved", seconds=60)
 
 
 @needs("initdb")

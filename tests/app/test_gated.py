@@ -126,7 +126,7 @@ def test_being_missing_from_the_list_proves_nothing(town: World, grants: str) ->
     town.conveyor.clear_faults()
     assert WAITING in said(town, card)
     town.conveyor.sign_nda(grant)
-    town.shows(request_of(card), "approved", blocks.NDA_SIGNED, 40)
+    town.shows(request_of(card), "approved", blocks.NDA_SIGNED, seconds=40)
 
 
 def test_it_costs_one_call_a_poll_at_most_however_long_the_list_is(town: World) -> None:
@@ -138,7 +138,7 @@ def test_it_costs_one_call_a_poll_at_most_however_long_the_list_is(town: World) 
         town.conveyor.honors_status = honored
         for card in cards[honored:][:1]:
             town.conveyor.sign_nda(grant_of(town, str((card.metadata or {})["event_payload"]["email"])))
-            town.shows(request_of(card), "approved", blocks.NDA_SIGNED, 60)
+            town.shows(request_of(card), "approved", blocks.NDA_SIGNED, seconds=60)
     town.conveyor.honors_status = True
     with town.conveyor.lock:
         calls = [exchange.call for exchange in town.conveyor.exchanges[before:]]
@@ -175,7 +175,7 @@ def test_it_survives_a_restart_and_ends_after_thirty_days(world: World) -> None:
     past = f"settled_at = settled_at - {FOLLOWED_SECONDS}"
     world.ledger(f"UPDATE requests SET {past} WHERE id = '{request_of(old)}'")
     world.start()
-    world.shows(request_of(later_card), "approved", blocks.NDA_SIGNED, 30)
+    world.shows(request_of(later_card), "approved", blocks.NDA_SIGNED, seconds=30)
     before = len(lists(world))
     polled(world, 12)
     assert len(lists(world)) == before

@@ -104,7 +104,7 @@ def test_a_server_that_falls_silent_holds_up_no_click_and_the_work_goes_on(
     assert world.slack.click(ANN, card.ts, "approve").status == 200
     assert time.monotonic() - began < CLICK_SECONDS
     late = world.conveyor.ask("late@acme.com")
-    world.shows(late, "pending", 30)
+    world.shows(late, "pending", seconds=30)
     assert time.monotonic() - back_at < 30
     if world.ledger("SELECT state FROM requests WHERE id != '" + late + "'") == [("pending",)]:
         world.told(ANN, "could not write this down")
@@ -140,7 +140,7 @@ def test_the_app_works_behind_pgbouncer(world: World, postgres: Postgres, mode: 
             with ThreadPoolExecutor(len(cards)) as pool:
                 list(pool.map(lambda card: world.slack.click(ANN, card.ts, "approve"), cards))
             for request_id in ids:
-                world.shows(request_id, "approved", 40)
+                world.shows(request_id, "approved", seconds=40)
             assert world.stop() == 0
         assert "level=ERROR" not in world.log()
         # Newer ones pass on a few options, and this is none of them.

@@ -42,7 +42,7 @@ def worker_of(world: World) -> str:
 def works(world: World) -> None:
     card = posted(world)
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "approved", 30)
+    world.shows(request_of(card), "approved", seconds=30)
 
 
 def database(world: World, file: Path) -> None:

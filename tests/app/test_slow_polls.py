@@ -78,10 +78,10 @@ def test_redirects_to_no_address_are_failures_like_any_other(world: World) -> No
 
 
 def recovers(world: World, late: str, card: Message) -> None:
-    world.shows(late, "pending", 30)
+    world.shows(late, "pending", seconds=30)
     eventually(lambda: world.readiness()[0] == 200)
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "approved", 30)
+    world.shows(request_of(card), "approved", seconds=30)
     ended_itself_never(world)
 
 

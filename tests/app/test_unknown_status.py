@@ -76,7 +76,7 @@ def test_an_unknown_status_after_a_write_without_an_answer_leads_to_no_second_wr
     world.conveyor.fail(reads, times=1, body=known)
     world.conveyor.fail(reads, times=4, body={**known, "status": "being_approved"})
     world.slack.click(ANN, card.ts, "approve")
-    world.shows(request_of(card), "approved", 40)
+    world.shows(request_of(card), "approved", seconds=40)
     assert writes(world, request_of(card)) == [("POST", True)]
     assert world.slack.replies(card.ts) == []
 

@@ -110,6 +110,7 @@ PROBLEMS = {
     "key": ("Conveyor rejected this app's API key. Please tell whoever runs this app. I'll keep trying."),
     "unconfirmed": "Sent to Conveyor, not confirmed yet. This card updates as soon as it is.",
 }
+WHY, NOTE = "Reason:", "Note:"  # in front of what a reviewer typed
 NOT_IN_SLACK = "in Conveyor, not in Slack"
 BASIC = "basic"  # Conveyor's name for access without groups
 APPROVING_GIVES = f"Approving gives {BASIC} access."
@@ -117,6 +118,8 @@ NDA_MAY_FOLLOW = "They may have to sign the NDA first."
 NDA_FIRST = "They'll be asked to sign the NDA first."
 NDA_SIGNED = "The NDA is signed."
 NDA_SKIPPED = "No NDA required."
+ENDS_ASKED = "Asked for: access ends {}."
+ENDS_ON = "Access ends {}."
 GROUPS_UNKNOWN = "Conveyor didn't list the groups. Open the request there to see them."
 SEE_EARLIER = "see the earlier card for the outcome."
 IF_THEY_SIGN = "I'll update this card if they sign by "
@@ -419,13 +422,10 @@ def _typed_reasons(row: Row) -> list[tuple[str, str, str]]:
     """Return the reasons and notes that reviewers typed: the block's id, a label, and the text."""
     if row.state == State.PENDING:
         return []
-    is_rejection = row.state in (State.REJECTING, State.REJECTED)
-    typed = [(REVOKE_REASON, "Reason:", row.revoke_reason), (REASON, NOTE_LABELS[is_rejection], row.reason)]
+    label = WHY if row.state in (State.REJECTING, State.REJECTED) else NOTE
+    typed = [(REVOKE_REASON, WHY, row.revoke_reason), (REASON, label, row.reason)]
     shown = [(name, label, cut(inert(text).strip(), REASON_CHARS)) for name, label, text in typed]
     return [each for each in shown if each[2]]
-
-
-NOTE_LABELS = {True: "Reason:", False: "Note:"}
 
 
 def _reasons(row: Row) -> list[Block]:
@@ -626,15 +626,13 @@ NOT_A_REVIEWER = "You can't decide requests"
 NOT_CURRENT = "This card is out of date. Use the newest card for this customer, or revoke in Conveyor."
 FORGOTTEN = "I no longer have this request. Please revoke it in Conveyor."
 MESSAGE_GONE = "I no longer have this message. Please read it in Conveyor."
+WENT_WRONG = "Something went wrong on my side. Check the card to see if it worked."
 ODD_CLICK = "That click didn't come through properly. Reload Slack and try again."
 
 
 def unexpected(reference: str) -> str:
     """Return the sentence for an error that nobody foresaw; the log has its cause under the reference."""
-    return (
-        "Something went wrong on my side. Check the card to see if it worked. "
-        f"Reference for whoever runs this app: `{reference}`."
-    )
+    return f"{WENT_WRONG} Reference for whoever runs this app: `{reference}`."
 
 
 def not_a_reviewer(who: WhoDecides) -> str:
@@ -660,16 +658,16 @@ def nothing_to_revoke(row: Row) -> str:
     return f"{_code(row)} has no access from this card, so there's nothing to revoke."
 
 
+NOTHING_GRANTED = "so nothing was granted. I've updated the card; please choose again."
+
+
 def groups_not_offered(row: Row, names: Sequence[str]) -> str:
     """Return the sentence for an approval with groups, of these names, that cannot be granted anymore."""
     # In code nothing formats, and no address becomes a link.
     shown = (cut(one_line(name.replace("`", "")), 80) or "?" for name in names[:MISSING_MOST])
     listed = ", ".join(f"`{escaped(name)}`" for name in shown)
     are = "isn't" if len(names) == 1 else "aren't"
-    return (
-        f"{listed} {are} available for {_code(row)} anymore, so nothing was granted. "
-        "I've updated the card; please choose again."
-    )
+    return f"{listed} {are} available for {_code(row)} anymore, {NOTHING_GRANTED}"
 
 
 def already_decided(row: Row, user_id: str) -> str:
@@ -702,9 +700,12 @@ def changed(row: Row) -> str:
     )
 
 
+OPEN_CURRENT = "Open the current one."
+
+
 def old_card(row: Row, permalink: str) -> str:
     """Return the sentence for a click on a card that has been replaced by the one at this permalink."""
-    return f"This card for {_code(row)} is out of date. <{permalink}|Open the current one.>"
+    return f"This card for {_code(row)} is out of date. <{permalink}|{OPEN_CURRENT}>"
 
 
 # Replies in the thread of a card
@@ -790,6 +791,8 @@ NOTES = {
     "reminder": "This request is still waiting for a decision.",
 }
 
+CONVEYOR_SAID = "Conveyor said:"
+
 
 def note(kind: str, person_id: str, detail: str, email: str) -> Message:
     """Return a reply of this kind that mentions a person and names the customer: it may stand alone.
@@ -804,7 +807,7 @@ def note(kind: str, person_id: str, detail: str, email: str) -> Message:
     blocks = [rich([*to, words(f"{after}{NOTES[kind]}")])]
     said = inert(detail).strip()
     if said:
-        blocks.append({"type": "section", "text": plain(cut(f"Conveyor said: {said}", SECTION_CHARS))})
+        blocks.append({"type": "section", "text": plain(cut(f"{CONVEYOR_SAID} {said}", SECTION_CHARS))})
     mention = f"<@{person_id}>" if person_id else ""
     return {"text": f"{mention}{before}{escaped(about)}{after}{NOTES[kind]}", "blocks": blocks}
 
@@ -1116,11 +1119,11 @@ def _nda(row: Row) -> str:
 def _end(row: Row) -> str:
     """Return when access ends by what Conveyor says, or what was asked for if Conveyor names no day."""
     if row.access_ends:
-        return f" Access ends {_day(row.access_ends)}."
+        return f" {ENDS_ON.format(_day(row.access_ends))}"
     if not row.expires_at:
         return ""
     said = "doesn't list an end date" if row.access_ends is None else "lists no end"
-    return f" Asked for: access ends {_day(row.expires_at)}. Conveyor {said}."
+    return f" {ENDS_ASKED.format(_day(row.expires_at))} Conveyor {said}."
 
 
 def _day(day: str) -> str:

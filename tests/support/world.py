@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import requests
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, select, text
 
+from ledger.rows import Row, row_of
+from ledger.tables import REQUESTS
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
@@ -220,10 +222,18 @@ class World:
 
     def ledger(self, query: str) -> list[tuple[object, ...]]:
         """Run a statement in the ledger, beside the app, and return its rows."""
-        url = re.sub("^postgres(ql)?:", "postgresql+psycopg:", self.settings["DATABASE_URL"])
-        with engine(url).begin() as db:
+        with engine(self._database_url()).begin() as db:
             result = db.execute(text(query))
             return [tuple(row) for row in result] if result.returns_rows else []
+
+    def row(self, request_id: str) -> Row:
+        """Return what the ledger knows about a request."""
+        with engine(self._database_url()).begin() as db:
+            return row_of(db.execute(select(REQUESTS).where(REQUESTS.c.id == request_id)).one())
+
+    def _database_url(self) -> str:
+        """Return the address of the ledger, as SQLAlchemy writes it."""
+        return re.sub("^postgres(ql)?:", "postgresql+psycopg:", self.settings["DATABASE_URL"])
 
     # What people see
 

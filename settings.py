@@ -22,14 +22,23 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
 MAX_HOURS = 8760.0
 MAX_DAYS = 36500.0
-# One part of REVIEWERS: an email address, an @domain, or the id of a user or a user group.
+# One entry of REVIEWERS: an email address, an @domain, or the ID of a user or a user group.
 REVIEWER = re.compile(r'[^@\s"<>*:]+@[^@\s"<>*:]+|@[^@\s"<>*:.]+(\.[^@\s"<>*:.]+)+|[UWS][A-Z0-9]{2,}')
-# What is found around such a part when it was copied from Slack, a mail program or another setting.
+# What surrounds such an entry when it was copied from Slack, a mail program or another setting.
 DECORATION = re.compile(r"^mailto:|^\*(?=@)|^@(?=[UW][A-Z0-9]{2,}(\||$))|\|.*", re.DOTALL)
 
 
+# What to write instead of an entry of REVIEWERS that is wrong.
+JUST = "Write just {}."
+TYPE_IT = "Type it by hand."
+NOT_A_HANDLE = (
+    "Write that person's email address or Slack user ID (U…), or a whole domain such as @example.com."
+)
+ANY_REVIEWER = "Write an email address, an @domain, a Slack user ID (U…), or a user group ID (S…)."
+
+
 class SettingsError(Exception):
-    """All that is wrong with the settings, one sentence each in `problems`."""
+    """Everything that is wrong with the settings: one sentence for each problem in `problems`."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -38,7 +47,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator decided. Secrets stay out of its repr."""
+    """The settings of this process. Secrets stay out of its repr."""
 
     conveyor_key: str = field(repr=False)
     slack_bot_token: str = field(repr=False)
@@ -61,17 +70,19 @@ class Settings:
 
 
 REQUIRED = {
-    "CONVEYOR_KEY": "an API key that may decide requests, from Conveyor's integrations page",
-    "SLACK_BOT_TOKEN": "it starts with xoxb-, from your Slack app's page “OAuth & Permissions”",
-    "SLACK_SIGNING_SECRET": "32 letters and digits, from your Slack app's page “Basic Information”",
-    "SLACK_CHANNEL_ID": "it starts with C or G, at the end of “Copy link” in the channel's menu",
+    "CONVEYOR_KEY": "Make an API key in Conveyor: Settings → Integrations → Add Integration → Conveyor API.",
+    "SLACK_BOT_TOKEN": "Copy the Bot User OAuth Token (xoxb-…) from your Slack app's OAuth & Permissions "
+    "page.",
+    "SLACK_SIGNING_SECRET": "Copy the Signing Secret from your Slack app's Basic Information page.",
+    "SLACK_CHANNEL_ID": "In Slack, choose Copy link in the channel's menu. The link ends with the ID "
+    "(C… or G…).",
 }
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of this process: its environment first, then the file `.env` or that of ENV_FILE.
+    """Return the settings: from the environment, then from the file that ENV_FILE names, or `.env`.
 
-    Raises SettingsError with every problem at once. Blank means missing.
+    Raises SettingsError with every problem at once. A blank value counts as missing.
     """
     if environment is None:
         from_file = _read_file(Path(os.environ.get("ENV_FILE") or ".env"))
@@ -89,13 +100,13 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         poll_seconds=read.number(
             "POLL_SECONDS", 30, MIN_POLL_SECONDS, MAX_POLL_SECONDS, "seconds", "such as 30"
         ),
-        log_level=read.choice("LOG_LEVEL", "INFO", LOG_LEVELS, f"one of {', '.join(LOG_LEVELS)}"),
+        log_level=read.choice("LOG_LEVEL", "INFO", LOG_LEVELS, "DEBUG, INFO, WARNING, or ERROR"),
         reason_required=read.choice(
             "REJECTION_REASON", "REQUIRED", ("REQUIRED", "OPTIONAL"), "“required” or “optional”"
         )
         == "REQUIRED",
         remind_after_hours=read.number("REMIND_AFTER_HOURS", 24, 0, MAX_HOURS, "hours", "0 means never"),
-        retention_days=read.number("RETENTION_DAYS", 0, 0, MAX_DAYS, "days", "0 means for ever"),
+        retention_days=read.number("RETENTION_DAYS", 0, 0, MAX_DAYS, "days", "0 means forever"),
         reviewers=read.reviewers(),
         database_url=read.database_url(),
         slack_app_token=read.get("SLACK_APP_TOKEN"),
@@ -116,24 +127,26 @@ def _read_file(file: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except PermissionError:
-        raise SettingsError([f"{file} cannot be read. Please run: chown {os.geteuid()} {file}"]) from None
+        raise SettingsError(
+            [f"This user cannot read {file}. As root, run: chown {os.geteuid()} {file}"]
+        ) from None
     except OSError as error:
-        raise SettingsError([f"{file} cannot be read: {error.strerror}."]) from None
+        raise SettingsError([f"{file} could not be read: {error.strerror}."]) from None
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise SettingsError([f"{file} isn't written in UTF-8. Save it as UTF-8 in your editor."])
+        raise SettingsError([f"{file} isn't UTF-8. Save it as UTF-8 in your editor."])
     lines = list(parse_stream(StringIO(text)))
     if wrong := [f"line {each.original.line}" for each in lines if each.error]:
-        # Left out, it could be REVIEWERS, and then everybody may decide.
-        raise SettingsError([f"{file} cannot be read at {wrong[0]}. Is there a quote that does not end?"])
+        # A line left out could be REVIEWERS, and then everybody could decide.
+        raise SettingsError([f"{file} could not be read at {wrong[0]}. Is a closing quote missing?"])
     return {each.key: each.value or "" for each in lines if each.key}
 
 
 class _Reader:
-    """Reads one setting after another and collects a sentence for each that is wrong.
+    """Reads one setting after another, and collects a sentence for each one that is wrong.
 
-    The values of secrets are never repeated in these sentences: they may be secrets in the wrong place.
+    These sentences repeat no value that could be a secret, not even one pasted into the wrong setting.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -149,38 +162,42 @@ class _Reader:
 
     def required(self) -> None:
         for name, where in REQUIRED.items():
-            # Over the app's own socket nothing is signed.
+            # Socket Mode needs no signatures.
             is_needed = name != "SLACK_SIGNING_SECRET" or not self.get("SLACK_APP_TOKEN")
-            self.check(bool(self.get(name)) or not is_needed, f"{name} is missing: {where}.")
+            self.check(bool(self.get(name)) or not is_needed, f"{name} is missing. {where}")
 
     def secrets(self) -> None:
         for name in ("CONVEYOR_KEY", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"):
             value = self.get(name)
             self.check(
                 value.isascii() and value.isprintable(),
-                f"{name} has characters that no key has, such as typographic quotes: copy it again.",
+                f"{name} contains characters that no key has, such as curly quotes. Copy it again.",
             )
         self.check(
             self.get("SLACK_BOT_TOKEN", "xoxb-").startswith("xoxb-"),
-            f"SLACK_BOT_TOKEN is not a bot token: {REQUIRED['SLACK_BOT_TOKEN']}.",
+            f"SLACK_BOT_TOKEN isn't a bot token. {REQUIRED['SLACK_BOT_TOKEN']}",
         )
         self.check(
             self.get("SLACK_APP_TOKEN", "xapp-").startswith("xapp-"),
-            "SLACK_APP_TOKEN is not an app-level token: it starts with xapp-, see Basic Information.",
+            "SLACK_APP_TOKEN isn't an app-level token. Copy one (xapp-…) from your Slack app's Basic "
+            "Information page.",
         )
         try:
             secret = self.get("CONVEYOR_WEBHOOK_SECRET")
             is_secret = not secret or (secret.startswith("whsec_") and bool(Webhook(secret)))
         except Exception:
             is_secret = False  # the library fails in several ways, with the secret in some of their texts
-        problem = "CONVEYOR_WEBHOOK_SECRET is not a secret of Conveyor's: it starts with whsec_."
+        problem = (
+            "CONVEYOR_WEBHOOK_SECRET isn't a webhook secret. Copy it (whsec_…) from "
+            "app.conveyor.com/webhook-preferences."
+        )
         self.check(is_secret, problem)
 
     def channel_id(self) -> str:
         name = "SLACK_CHANNEL_ID"
         found = self.get(name)
         is_id = not found or bool(re.fullmatch(r"[CG][A-Z0-9]{2,}", found))
-        self.check(is_id, f"{name} is not a channel's id: {REQUIRED[name]}.")
+        self.check(is_id, f"{name} isn't a channel ID. {REQUIRED[name]}")
         return found
 
     def host(self) -> str:
@@ -201,7 +218,7 @@ class _Reader:
         except ValueError:
             found = math.nan
         separator = ", " if hint.startswith("such") else "; "
-        problem = f"{name} must be a number of {unit} up to {most:.0f}{separator}{hint}."
+        problem = f"{name} must be a number of {unit} from {least:g} to {most:g}{separator}{hint}."
         self.check(least <= found <= most, problem)
         return found
 
@@ -213,9 +230,9 @@ class _Reader:
     def reviewers(self) -> tuple[str, ...]:
         parts = tuple(part for part in re.split(r"[\s,;]+", self.get("REVIEWERS")) if part)
         self.check(
-            # Two empty variables joined by a comma, perhaps. An empty list would let everybody decide.
+            # Perhaps two empty variables joined by a comma. An empty list would let everybody decide.
             bool(parts) or not self.get("REVIEWERS"),
-            "REVIEWERS has separators but names nobody: write who may decide, such as ann@example.com, "
+            "REVIEWERS contains separators but names nobody. Write who may decide, such as ann@example.com, "
             "or leave it blank to let every full member of the workspace decide.",
         )
         self.problems.extend(filter(None, map(_reviewer_problem, parts)))
@@ -224,51 +241,42 @@ class _Reader:
     def database_url(self) -> str:
         found = _database_url(self.get("DATABASE_URL", DEFAULT_DATABASE_URL))
         problem = (
-            "DATABASE_URL must be sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME. "
-            "In a user or password write %40 for @ and %25 for %."
+            "DATABASE_URL must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME. "
+            "In a user name or password, write %40 for @ and %25 for %."
         )
         self.check(found is not None, problem)
         return found or ""
 
     def web_address(self, name: str, default: str) -> str:
         found = self.get(name, default).rstrip("/")
-        self.check(
-            not found or _is_web_address(found),
-            f"{name} must be a web address that starts with https:// or http://.",
-        )
+        is_right = not found or _is_web_address(found)
+        self.check(is_right, f"{name} must be a web address starting with https:// or http://.")
         return found
 
 
 def _reviewer_problem(part: str) -> str:
-    """Return a sentence that says what to write instead of this part of REVIEWERS; empty if it is right."""
+    """Return a sentence about what to write instead of this entry of REVIEWERS, or "" if it is right."""
     if not part.isprintable() or BLANK.search(part):
         shown = _quoted(ascii(part)[1:-1])
-        return f"REVIEWERS has {shown}, with characters that can't be seen: write it by hand."
+        return f"REVIEWERS contains {shown}, with characters that can't be seen. {TYPE_IT}"
     bare = DECORATION.sub("", part.strip(QUOTES + "<>"))
     if REVIEWER.fullmatch(bare):
-        return "" if bare == part else f"REVIEWERS has {_quoted(part)}: write {bare} alone."
-    if re.fullmatch(r"@[^@.]+", bare):
-        return (
-            f"REVIEWERS has {_quoted(part)}: write that person's email address or Slack user id (U…), "
-            "or a whole domain, such as @example.com."
-        )
-    return (
-        f"REVIEWERS has {_quoted(part)}: write an email address, an @domain, a Slack user id (U…) "
-        "or a user-group id (S…)."
-    )
+        return "" if bare == part else f"REVIEWERS contains {_quoted(part)}. {JUST.format(bare)}"
+    is_handle = re.fullmatch(r"@[^@.]+", bare)
+    return f"REVIEWERS contains {_quoted(part)}. {NOT_A_HANDLE if is_handle else ANY_REVIEWER}"
 
 
 def _quoted(part: str) -> str:
-    """Return this part of REVIEWERS in quotes, unless it may be a secret that was put in the wrong place."""
+    """Return this entry of REVIEWERS in quotes, unless it may be a secret pasted into the wrong setting."""
     is_secret = "://" in part or ("@" not in part and len(part) > 20)
-    return "a part that is nobody" if is_secret else f"“{part}”"
+    return "something that isn't a reviewer" if is_secret else f"“{part}”"
 
 
 def _database_url(text: str) -> str | None:
-    """SQLAlchemy's spelling of a database address, or None if it is of no kind that the ledger knows."""
+    """Return the address as SQLAlchemy spells it, or None if the ledger does not support this kind."""
     scheme, _, rest = text.partition("://")
     if scheme == "sqlite":
-        # In memory each connection would have a ledger of its own.
+        # In memory, each connection would have its own ledger.
         path = unquote(rest.removeprefix("/"))
         return text if rest.startswith("/") and path not in ("", ":memory:") and "\0" not in path else None
     if not rest or scheme not in ("postgres", "postgresql"):
@@ -278,7 +286,7 @@ def _database_url(text: str) -> str | None:
         url = make_url(text)
     except Exception:
         return None  # it fails in several ways, with the password in some of their texts
-    # What stands behind an unencoded @ of a password would be taken for the host.
+    # Whatever follows an unencoded @ in a password would be taken for the host.
     is_clear = not set("@[") & set(f"{url.host}{url.database}") and 0 < (url.port or 5432) < 65536
     return text if is_clear and url.database != "" else None
 
@@ -299,7 +307,7 @@ def _is_web_address(text: str) -> bool:
         is_host = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    # A password ends at its first / or #, and what stands before that would be taken for the host.
+    # A password ends at its first / or #, and what comes before that would be taken for the host.
     return (
         parts.scheme in ("http", "https") and is_host and "@" not in parts.path + parts.query + parts.fragment
     )

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy.engine import make_url
 
-from settings import SettingsError, load
+from settings import ANY_REVIEWER, JUST, NOT_A_HANDLE, REQUIRED, TYPE_IT, SettingsError, load
 from tests.support.world import COMMAND, GOOD, ROOT
 
 NO_FILE = {"ENV_FILE": os.devnull}
@@ -36,7 +36,8 @@ def test_defaults_need_only_the_required_four() -> None:
 def test_all_mistakes_are_listed_at_once_and_blank_means_missing() -> None:
     found = problems(CONVEYOR_KEY=" ", SLACK_BOT_TOKEN="", PORT="eighty", POLL_SECONDS="0", LOG_LEVEL="loud")
     assert len(found) == 5
-    assert found[0].startswith("CONVEYOR_KEY is missing: an API key")
+    assert found[0].startswith("CONVEYOR_KEY")
+    assert found[0].endswith(REQUIRED["CONVEYOR_KEY"])
     assert all(problem.endswith(".") for problem in found)
 
 
@@ -146,39 +147,38 @@ def test_every_valid_form_of_a_reviewer_is_accepted(value: str) -> None:
 
 @pytest.mark.parametrize("value", [",", ";", " , ; ", ",\n,"])
 def test_a_list_of_reviewers_that_names_nobody_does_not_let_everybody_decide(value: str) -> None:
-    assert problems(REVIEWERS=value) == [
-        "REVIEWERS has separators but names nobody: write who may decide, such as ann@example.com, "
-        "or leave it blank to let every full member of the workspace decide."
-    ]
+    (problem,) = problems(REVIEWERS=value)
+    assert problem.startswith("REVIEWERS")
 
 
 @pytest.mark.parametrize(
     ("value", "advice"),
     [
-        ('"ann@corp.example"', "write ann@corp.example alone."),
-        ("'ann@corp.example", "write ann@corp.example alone."),
-        ("“ann@corp.example”", "write ann@corp.example alone."),
-        ("‘U0ANN’", "write U0ANN alone."),
-        ("„@corp.example“", "write @corp.example alone."),
-        ("<ann@corp.example>", "write ann@corp.example alone."),
-        ("mailto:ann@corp.example", "write ann@corp.example alone."),
-        ("<mailto:ann@corp.example|ann@corp.example>", "write ann@corp.example alone."),
-        ("*@corp.example", "write @corp.example alone."),
-        ("<@U123>", "write U123 alone."),
-        ("<@U123|ann>", "write U123 alone."),
-        ("@U123", "write U123 alone."),
-        ("@ann", "write that person's email address or Slack user id (U…), or a whole domain"),
-        ("<@ann>", "write that person's email address or Slack user id (U…), or a whole domain"),
-        ("ann", "write an email address, an @domain, a Slack user id (U…) or a user-group id (S…)."),
-        ("@*.corp.example", "write an email address, an @domain"),
-        ("@corp.example.", "write an email address, an @domain"),
-        ("ann@corp.example@corp.example", "write an email address, an @domain"),
+        ('"ann@corp.example"', JUST.format("ann@corp.example")),
+        ("'ann@corp.example", JUST.format("ann@corp.example")),
+        ("“ann@corp.example”", JUST.format("ann@corp.example")),
+        ("‘U0ANN’", JUST.format("U0ANN")),
+        ("„@corp.example“", JUST.format("@corp.example")),
+        ("<ann@corp.example>", JUST.format("ann@corp.example")),
+        ("mailto:ann@corp.example", JUST.format("ann@corp.example")),
+        ("<mailto:ann@corp.example|ann@corp.example>", JUST.format("ann@corp.example")),
+        ("*@corp.example", JUST.format("@corp.example")),
+        ("<@U123>", JUST.format("U123")),
+        ("<@U123|ann>", JUST.format("U123")),
+        ("@U123", JUST.format("U123")),
+        ("@ann", NOT_A_HANDLE),
+        ("<@ann>", NOT_A_HANDLE),
+        ("ann", ANY_REVIEWER),
+        ("@*.corp.example", ANY_REVIEWER),
+        ("@corp.example.", ANY_REVIEWER),
+        ("ann@corp.example@corp.example", ANY_REVIEWER),
     ],
 )
 def test_an_invalid_reviewer_is_explained_with_what_to_write_instead(value: str, advice: str) -> None:
     first, second = problems(REVIEWERS=f"{value},bob@corp.example {value}")
     assert first == second
-    assert first.startswith(f"REVIEWERS has “{value}”: {advice}")
+    assert first.startswith("REVIEWERS")
+    assert first.endswith(f"“{value}”. {advice}")
 
 
 @pytest.mark.parametrize("unseen", list("\u200b\ufeff\xad\u2060\u200e\x1b\u034f\u3164\u2800\ufe0f"))
@@ -186,7 +186,8 @@ def test_characters_of_a_reviewer_that_cannot_be_seen_are_shown(unseen: str) -> 
     shown = ascii(unseen)[1:-1]
     for value in (f"ann@corp.example{unseen}", f"{unseen}U0ANN", f"@corp{unseen}.example", unseen):
         (problem,) = problems(REVIEWERS=value)
-        assert f"“{value.replace(unseen, shown)}”, with characters that can't be seen: write it" in problem
+        assert f"“{value.replace(unseen, shown)}”" in problem
+        assert problem.endswith(TYPE_IT)
         assert problem.isprintable()
 
 
@@ -197,19 +198,20 @@ def test_characters_of_a_reviewer_that_cannot_be_seen_are_shown(unseen: str) -> 
 def test_a_file_of_settings_is_written_in_utf_8(tmp_path: Path, encoding: str, is_right: bool) -> None:
     lines = [f"{name}={value}" for name, value in {**GOOD, "PORT": "nonsense"}.items()]
     said = start_with(tmp_path, "\n".join([*lines, "# Überprüft"]).encode(encoding))
-    problem = "PORT must be" if is_right else f"{tmp_path}/.env isn't written in UTF-8. Save it as UTF-8"
-    assert said.startswith(f"The app cannot start: some settings have to be fixed.\n- {problem}")
+    problem = "PORT " if is_right else f"{tmp_path}/.env "
+    assert said.splitlines()[1].startswith(f"- {problem}")
+    assert ("UTF-8" in said) is not is_right
     assert said.count("\n") == 2
 
 
 def test_a_line_that_cannot_be_read_is_no_line_left_out(tmp_path: Path) -> None:
     said = start_with(tmp_path, b"PORT=8080\nREVIEWERS='ann@harbor.example\n")
-    assert f"- {tmp_path}/.env cannot be read at line 2." in said
+    assert re.search(rf"^- {tmp_path}/.env .*line 2\b", said, re.MULTILINE)
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
-    assert f"- {tmp_path}/.env cannot be read: Is a directory." in start_with(tmp_path)
+    assert re.search(rf"^- {tmp_path}/.env .*: Is a directory[.]$", start_with(tmp_path), re.MULTILINE)
 
 
 def start_with(folder: Path, content: bytes | None = None) -> str:
@@ -237,7 +239,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     assert settings.conveyor_key == "from the file $HOME"
     assert (settings.slack_bot_token, settings.port) == ("xoxb-file", 2)
     monkeypatch.setenv("ENV_FILE", os.devnull)
-    with pytest.raises(SettingsError, match="CONVEYOR_KEY is missing"):
+    with pytest.raises(SettingsError, match="CONVEYOR_KEY"):
         load()
 
 
@@ -277,7 +279,7 @@ def test_a_start_with_reviewers_that_name_nobody_ends_at_once(tmp_path: Path) ->
         timeout=30,  # a second on an idle machine; never a loop of respawns
     )
     assert ended.returncode == 1
-    assert "- REVIEWERS has separators but names nobody: write who may decide" in ended.stderr
+    assert "\n- REVIEWERS " in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "ledger.db").exists()
 

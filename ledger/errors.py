@@ -48,7 +48,7 @@ class LedgerError(Exception):
     `fix` says what to do if that keeps the app from starting.
     """
 
-    fix = "Please look at DATABASE_URL."
+    fix = "Check DATABASE_URL."
 
 
 class OddValue(LedgerError):

@@ -21,22 +21,22 @@ KEPT_MINUTES = 60
 LIKELY = {
     "unsigned": (
         "calls to /slack/events were not signed with SLACK_SIGNING_SECRET. If clicks fail, compare it with "
-        "your Slack app's page Basic Information; otherwise somebody else calls this address"
+        "your Slack app's Basic Information page; otherwise somebody else is calling this address"
     ),
     "outdated": (
-        "calls to /slack/events were signed well but more than five minutes off this machine's clock. "
-        "Set the clock; otherwise somebody repeats old calls"
+        "calls to /slack/events were signed, but more than five minutes off this machine's clock. "
+        "Set the clock; if it's right, somebody is replaying old calls"
     ),
     "other_workspace": (
-        "payloads came from another workspace than the token. Install the app, and take the token, in the "
-        "workspace where people click"
+        "payloads came from another workspace than the token. Install the app in the workspace where "
+        "people click, and use that installation's token"
     ),
     "unhandled": (
-        "payloads were for no part of this app. Compare the Slack app's settings with manifest.yaml"
+        "payloads matched no part of this app. Compare the Slack app's settings with manifest.yaml"
     ),
     "webhook_unsigned": (
-        "calls to /conveyor/webhook were not signed with CONVEYOR_WEBHOOK_SECRET. Compare it with that "
-        "of the webhook in Conveyor; until then requests appear at the next poll"
+        "calls to /conveyor/webhook were not signed with CONVEYOR_WEBHOOK_SECRET. Compare it with the "
+        "webhook's secret in Conveyor; until then, requests appear at the next poll"
     ),
 }
 

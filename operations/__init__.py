@@ -1,1 +1,1 @@
-"""For whoever runs the app: is it well, what is wrong, who let whom in?"""
+"""For whoever runs the app: is it working, what is wrong, and who let whom in?"""

@@ -1,4 +1,4 @@
-"""Who let whom in: the audit trail for other programs, and a comparison with what Conveyor lists.
+"""Who let whom in: exports the audit trail, and compares it with what Conveyor lists.
 
 This module only reads, from the ledger and from Conveyor.
 """
@@ -51,9 +51,9 @@ def export(ledger: Database, format: str, since: float, out: TextIO) -> None:
 
 
 def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
-    """Write how Conveyor and the ledger differ, and return the exit status: 1 if they do, else 0.
+    """Write how Conveyor and the ledger differ. Return the exit status: 1 if they differ, else 0.
 
-    Access from before the app's first start is counted, and is no difference.
+    Access from before the app's first start is counted, but is not a difference.
     """
     decided = _decided(ledger)
     today = datetime.now(UTC).date().isoformat()
@@ -71,7 +71,7 @@ def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
         if not here and 0.0 < granted.created_at < started_at:
             earlier.add(address)
         elif not here & MAY_HAVE_ACCESS:
-            why = "was revoked here" if State.REVOKED in here else "this ledger does not know of an approval"
+            why = "was revoked here" if State.REVOKED in here else "this ledger has no approval of it"
             found.append(f"{granted.email} has access in Conveyor ({granted.id}), but {why}.")
     ignored = {request.id for request in conveyor.ignored_requests()}
     for address, decisions in decided.items():

@@ -1,4 +1,4 @@
-"""The part of `check` that asks Slack: token, scopes, clock, channel, reviewers and the socket."""
+"""The part of `check` that asks Slack: token, scopes, clock, channel, reviewers, and the socket."""
 
 import re
 import time
@@ -22,28 +22,28 @@ CLOCK_WARN_SECONDS = 30
 SCOPES = {
     "chat:write": "post and update cards",
     "commands": "answer /rooms",
-    "channels:history": "find cards again in a public channel",
-    "groups:history": "find cards again in a private channel",
-    "channels:read": "know who is in a public channel",
-    "groups:read": "know who is in a private channel",
-    "users:read": "know who clicks",
-    "users:read.email": "know the reviewers' addresses",
-    "usergroups:read": "know who is in a user group of REVIEWERS",
+    "channels:history": "find cards in a public channel",
+    "groups:history": "find cards in a private channel",
+    "channels:read": "see who is in a public channel",
+    "groups:read": "see who is in a private channel",
+    "users:read": "see who clicked",
+    "users:read.email": "see the reviewers' email addresses",
+    "usergroups:read": "see who is in the user groups in REVIEWERS",
 }
-INSTALL_AGAIN = "Add it on the Slack app's page OAuth & Permissions, and install the app again."
-# What is said about a person whom REVIEWERS names and who may not decide.
+INSTALL_AGAIN = "Add it on your Slack app's OAuth & Permissions page, then reinstall the app."
+# What keeps a person whom REVIEWERS names from deciding.
 BARS = {
     Bar.DEACTIVATED: "is deactivated",
-    Bar.BOT: "is a bot, which may never decide",
-    Bar.GUEST: "is a guest, who may never decide",
-    Bar.OTHER_WORKSPACE: "is of another workspace",
+    Bar.BOT: "is a bot, and bots can't decide",
+    Bar.GUEST: "is a guest, and guests can't decide",
+    Bar.OTHER_WORKSPACE: "belongs to another workspace",
 }
-# Slack's errors that say nothing about what was asked.
+# Errors of Slack that say nothing about what was asked.
 BUSY = {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 
 
 class Refused(Exception):
-    """Slack said no; the text is its own word for that. `needed` are the scopes that it asked for, if any."""
+    """Slack refused. The text is Slack's error code; `needed` holds the scopes that it asked for, if any."""
 
     def __init__(self, error: str, needed: set[str]) -> None:
         super().__init__(error)
@@ -51,11 +51,11 @@ class Refused(Exception):
 
 
 class NotSlack(Exception):
-    """What answered was not Slack, or nothing did. The text is a sentence."""
+    """Nothing answered, or something that isn't Slack. The text is a sentence."""
 
 
 class SlackCheck:
-    """Asks Slack, and remembers which scopes are missing, so that no consequence of that is reported."""
+    """Asks Slack, and remembers which scopes are missing so as not to report what follows from that."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -75,16 +75,16 @@ class SlackCheck:
         if not self._settings.slack_app_token:
             yield (
                 ODD,
-                "Clicks: whether SLACK_SIGNING_SECRET is right cannot be tried from here. When the app runs, "
-                "click a button on a card: /readyz counts the calls that are not signed with this secret.",
+                "Clicks: SLACK_SIGNING_SECRET can't be tried from here. Once the app runs, click a button on "
+                "a card: /readyz counts calls that aren't signed with this secret.",
             )
 
     def _token(self) -> Generator[Finding, None, str]:
-        """Return the workspace's id, or "" if nothing can be asked about channel and reviewers."""
+        """Return the workspace's ID, or "" if channel and reviewers cannot be checked."""
         try:
             answer = self._ask(self._client.auth_test)
         except Refused as error:
-            hint = "Copy SLACK_BOT_TOKEN again from the Slack app's page OAuth & Permissions."
+            hint = "Copy SLACK_BOT_TOKEN again from your Slack app's OAuth & Permissions page."
             yield BAD, f"Slack: auth.test says {error}. {hint}"
             return ""
         team = str(answer.get("team_id") or "")
@@ -95,7 +95,7 @@ class SlackCheck:
         else:
             yield (
                 GOOD,
-                f"Slack: the token is that of {answer.get('user')} in the workspace {answer.get('team')}.",
+                f"Slack: the token belongs to {answer.get('user')} in the workspace {answer.get('team')}.",
             )
         headers = {name.lower(): str(value) for name, value in answer.headers.items()}
         yield from self._scopes(headers.get("x-oauth-scopes"))
@@ -104,55 +104,56 @@ class SlackCheck:
 
     def _scopes(self, header: str | None) -> Iterator[Finding]:
         if header is None:
-            yield ODD, "Slack: it did not say which scopes the token has."
+            yield ODD, "Slack: the answer doesn't list the token's scopes."
             return
         granted = {scope.strip() for scope in header.split(",")} - {""}
         self._missing = SCOPES.keys() - granted
         for scope in sorted(self._missing):
-            yield BAD, f"Slack: the scope {scope} is missing, to {SCOPES[scope]}. {INSTALL_AGAIN}"
+            yield (
+                BAD,
+                f"Slack: the scope {scope} is missing; the app needs it to {SCOPES[scope]}. {INSTALL_AGAIN}",
+            )
         for scope in sorted(granted - SCOPES.keys()):
-            yield ODD, f"Slack: the scope {scope} is more than the app needs."
+            yield ODD, f"Slack: the app doesn't need the scope {scope}."
         if not self._missing:
-            yield GOOD, "Slack: every scope is there."
+            yield GOOD, "Slack: all scopes are there."
 
     def _clock(self, date: str) -> Iterator[Finding]:
         try:
             off = time.time() - parsedate_to_datetime(date).timestamp()
         except (TypeError, ValueError):
-            yield ODD, "Clock: Slack did not say what time it is."
+            yield ODD, "Clock: Slack didn't say what time it is."
             return
         if abs(off) <= CLOCK_WARN_SECONDS:
             yield GOOD, "Clock: it agrees with Slack's."
         elif self._settings.slack_app_token:  # nothing is signed over a socket
             yield (
                 ODD,
-                f"Clock: it is {off:+.0f} s off Slack's, and so are the times in the log. Please set it.",
+                f"Clock: it is {off:+.0f} s off Slack's, and so are the times in the log. Set the clock.",
             )
         elif abs(off) <= CLOCK_SECONDS:
             yield (
                 ODD,
-                f"Clock: it is {off:+.0f} s off Slack's; beyond {CLOCK_SECONDS} s every click is refused.",
+                f"Clock: it is {off:+.0f} s off Slack's. Beyond {CLOCK_SECONDS} s, every click is refused.",
             )
         else:
             yield (
                 BAD,
-                f"Clock: it is {off:+.0f} s off Slack's, so that every click is refused. Please set it.",
+                f"Clock: it is {off:+.0f} s off Slack's, so every click is refused. Set the clock.",
             )
 
     def _channel(self, channel_id: str) -> Iterator[Finding]:
         try:
             channel = _mapping(self._ask(self._client.conversations_info, channel=channel_id), "channel")
         except Refused as error:
-            # To an app that may not read private channels Slack may as well say that there is none.
+            # Without groups:read, Slack may say this of a private channel that does exist.
             if str(error) != "channel_not_found" or "groups:read" not in self._missing:
-                hint = "Look at SLACK_CHANNEL_ID, and invite the app to the channel."
+                hint = "Check SLACK_CHANNEL_ID, and invite the app to the channel."
                 yield from self._refused(error, f"Channel: Slack says {error} about {channel_id}. {hint}")
             return
         name = f"#{channel.get('name') or channel_id}"
-        if channel.get("id") not in (None, channel_id):
-            yield ODD, f"Channel: Slack calls it {channel['id']} by now. Put that into SLACK_CHANNEL_ID."
         if channel.get("is_archived"):
-            yield BAD, f"Channel: {name} is archived. Unarchive it, or choose another."
+            yield BAD, f"Channel: {name} is archived. Unarchive it, or choose another channel."
         elif not channel.get("is_member"):
             yield BAD, f"Channel: the app is not in {name}. Type /invite @Conveyor there."
         elif channel.get("is_read_only") or channel.get("is_thread_only"):
@@ -162,30 +163,30 @@ class SlackCheck:
             if _mapping(_mapping(channel, "properties"), "posting_restricted_to"):
                 yield (
                     ODD,
-                    f"Channel: only some people may post in {name}. See whether the app is one of them.",
+                    f"Channel: only some people may post in {name}. Make sure that the app is one of them.",
                 )
         if channel.get("id", channel_id) != channel_id:
-            yield ODD, f"Channel: its id is {channel.get('id')} by now. Put that into SLACK_CHANNEL_ID."
+            yield ODD, f"Channel: its ID is {channel.get('id')} now. Put that into SLACK_CHANNEL_ID."
         if not channel.get("is_private"):
             yield (
                 ODD,
-                f"Channel: {name} is public, so that all members can read the requests and the reasons.",
+                f"Channel: {name} is public, so every member can read requests and reasons.",
             )
         if channel.get("is_ext_shared") or channel.get("is_shared"):
             yield (
                 ODD,
-                f"Channel: {name} is shared with another company, whose people can read everything in it.",
+                f"Channel: {name} is shared with another company, whose members can read everything in it.",
             )
 
     def _reviewers(self, team: str) -> Iterator[Finding]:
         client, reviewers = self._client, self._settings.reviewers
         if not reviewers:
-            yield ODD, f"Reviewers: {EVERYBODY_MAY_DECIDE} Name them in REVIEWERS."
+            yield ODD, f"Reviewers: {EVERYBODY_MAY_DECIDE}"
         if len(groups_in(reviewers)) > GROUPS_MOST:
             yield (
                 ODD,
-                f"Reviewers: more than {GROUPS_MOST} user groups take Slack too long to list, so that their "
-                "members can't decide at times. Name fewer.",
+                f"Reviewers: Slack takes too long to list more than {GROUPS_MOST} user groups, so members "
+                "can't always decide. Name fewer groups.",
             )
         for part in reviewers:
             if "@" in part and self._missing & {"users:read", "users:read.email"}:
@@ -203,47 +204,52 @@ class SlackCheck:
         try:
             members = self._ask(self._client.usergroups_users_list, usergroup=group_id).get("users")
         except Refused as error:
-            does_not_find = f"Reviewers: Slack does not find the user group {group_id} ({error})."
-            yield from self._refused(error, does_not_find)
+            not_found = f"Reviewers: Slack can't find the user group {group_id} ({error})."
+            yield from self._refused(error, not_found)
             return
         if not isinstance(members, list) or not members:
-            yield BAD, f"Reviewers: nobody is in the user group {group_id}."
+            yield BAD, f"Reviewers: the user group {group_id} is empty."
             return
         for member in map(str, members):
-            yield from self._person(f"{member} of {group_id}", team, self._client.users_info, user=member)
+            yield from self._person(f"{member} in {group_id}", team, self._client.users_info, user=member)
 
     def _person(self, part: str, team: str, method: Callable[..., Any], **asked: str) -> Iterator[Finding]:
         try:
             user = _mapping(self._ask(method, **asked), "user")
         except Refused as error:
-            yield from self._refused(error, f"Reviewers: Slack does not find {part} ({error}).")
+            yield from self._refused(error, f"Reviewers: Slack can't find {part} ({error}).")
             return
         if bar := barred(user, team, self._enterprise_id):
             yield BAD, f"Reviewers: {part} {BARS[bar]}."
         elif not address_of(user):
             if "users:read.email" not in self._missing:
-                yield BAD, f"Reviewers: {part} shows no email address, which Conveyor needs."
+                yield BAD, f"Reviewers: {part} has no email address in Slack, and Conveyor needs one."
         elif "@" in part and not confirmed_address_of(user):
-            yield BAD, f"Reviewers: Slack has not confirmed the address {part}. Name this person by Slack id."
+            yield (
+                BAD,
+                f"Reviewers: Slack hasn't confirmed the address {part}. Use the person's Slack ID instead.",
+            )
         else:
             name = _mapping(user, "profile").get("real_name") or user.get("name")
             yield GOOD, f"Reviewers: {part} is {name}."
 
     def _socket(self) -> Iterator[Finding]:
-        """Open one and close it at once: Slack might send a click to it that is meant for the app."""
+        """Open a socket and close it at once: Slack might send it a click that the running app should get."""
         try:
             open_socket(self._client, self._settings.slack_app_token or "").close()
         except SocketFailed as error:
             if str(error).startswith("apps.connections.open says"):
-                hint = "Look at SLACK_APP_TOKEN and its scope connections:write, and switch Socket Mode on."
+                hint = "Check SLACK_APP_TOKEN and its scope connections:write, and turn on Socket Mode."
             else:
-                hint = "This machine has to reach wss://*.slack.com, through its proxy if it has one."
+                hint = (
+                    "This machine must be able to reach wss://*.slack.com, through its proxy if it has one."
+                )
             yield BAD, f"Socket: {error}. {hint}"
         else:
             yield GOOD, "Socket: it opens, and Slack says hello."
 
     def _refused(self, error: Refused, otherwise: str) -> Iterator[Finding]:
-        """Report a missing scope as that, once, and any other refusal by this sentence."""
+        """Report a missing scope once, and any other refusal with this sentence."""
         if not error.needed:
             yield BAD, otherwise
         elif not error.needed & self._missing:
@@ -259,18 +265,20 @@ class SlackCheck:
             answer = error.response
             said = str(answer.get("error"))
             if said in BUSY or not re.fullmatch(r"[a-z_]{1,60}", said):
-                hint = "Try again in a minute; look at status.slack.com and, if you set it, SLACK_API_URL."
-                raise NotSlack(f"{name} says {answer.status_code} instead of an answer. {hint}") from error
+                hint = "Try again in a minute. Check status.slack.com and, if you set it, SLACK_API_URL."
+                raise NotSlack(
+                    f"{name} answered {answer.status_code}, without a usable answer. {hint}"
+                ) from error
             scopes = str(answer.get("needed") or "unknown") if said == "missing_scope" else ""
             raise Refused(said, set(filter(None, scopes.split(",")))) from error
         except Exception as error:
-            # Slack's library raises many kinds of errors when no answer comes.
+            # Slack's library raises many kinds of errors when there is no answer.
             failed = error if isinstance(error, CallFailed) else Exception(type(error).__name__)
             raise NotSlack(no_answer(self._settings.slack_api_url, failed)) from error
 
 
 def _patiently(method: Callable[..., Any], **arguments: str) -> Any:
-    """Return Slack's answer. If Slack was asked too often, wait for as long as it says, and ask once more."""
+    """Return Slack's answer. At Slack's rate limit, wait for as long as it says, and ask once more."""
     try:
         return method(**arguments)
     except SlackApiError as error:

@@ -1,4 +1,4 @@
-"""The commands beside serving: `python app.py check`, `python app.py audit …`."""
+"""The commands other than serving: `python app.py check` and `python app.py audit …`."""
 
 import argparse
 import sys
@@ -16,21 +16,25 @@ READ_SECONDS = 60.0  # for a query of the whole ledger
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what is asked; the exit status."""
-    parser = argparse.ArgumentParser(prog="python app.py", description="Without a command: serve.")
+    """Carry out a command, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="Without a command, serve the app.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="look at everything, change nothing, say how to fix what is wrong")
-    audits = commands.add_parser("audit", help="who let whom in?").add_subparsers(dest="audit", required=True)
+    commands.add_parser(
+        "check", help="try settings, ledger, Slack, and Conveyor; say how to fix what's wrong; change nothing"
+    )
+    audits = commands.add_parser("audit", help="see who let whom in").add_subparsers(
+        dest="audit", required=True
+    )
     export = audits.add_parser("export", help="write the audit trail to standard output")
     export.add_argument("--format", choices=("csv", "json"), default="csv")
     export.add_argument("--since", type=_day, default=0.0, metavar="YYYY-MM-DD", help="from this day (UTC)")
-    audits.add_parser("reconcile", help="compare the decisions made here with the access that Conveyor lists")
+    audits.add_parser("reconcile", help="compare decisions made here with access in Conveyor")
     asked = parser.parse_args(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
-        # Not every terminal can show what is said, and other programs are given UTF-8.
+        # Not every terminal can show every character, but other programs get UTF-8.
         encoding = "utf-8" if asked.command == "audit" and asked.audit == "export" else None
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
-    log_to_stderr("WARNING")  # also here libraries are not to print addresses and what they carry
+    log_to_stderr("WARNING")  # libraries must not print addresses or bodies here either
     if asked.command == "check":
         return check.run(sys.stdout)
     try:
@@ -43,11 +47,11 @@ def run(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
     except LedgerError as error:
-        print(f"The ledger cannot be read: {error}. {error.fix}", file=sys.stderr)
+        print(f"The ledger could not be read: {error}. {error.fix}", file=sys.stderr)
     except ConveyorError as error:
-        print(f"Conveyor cannot be read: {error}. `python app.py check` may tell more.", file=sys.stderr)
+        print(f"Conveyor could not be read: {error}. `python app.py check` may say more.", file=sys.stderr)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read the output has had enough
+        sys.stderr.close()  # whoever read the output stopped reading
     return 1
 
 
@@ -61,4 +65,4 @@ def _day(text: str) -> float:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
     except ValueError:
-        raise argparse.ArgumentTypeError("a day is written like 2026-01-31") from None
+        raise argparse.ArgumentTypeError("write the day like this: 2026-01-31") from None

@@ -92,4 +92,4 @@ class Gated:
         if not (self._problem and self.held()):
             return []
         said = f"NDA: Conveyor doesn't say who has signed it: {self._problem}."
-        return [f"{said} Cards of approvals that wait for it stay as they are."]
+        return [f"{said} Cards that wait for a signature stay as they are."]

@@ -79,7 +79,7 @@ class Watch:
         if error is None:
             return ""
         if isinstance(error, NotAllowed):
-            return f"Conveyor does not accept CONVEYOR_KEY ({error})"
+            return f"Conveyor rejected CONVEYOR_KEY ({error})"
         if isinstance(error, ConveyorError):
             return str(error)
         if isinstance(error, LedgerError):
@@ -110,7 +110,7 @@ class Watch:
                 log.info("poll=new requests=%d", new)
         self._read_missing(set(seen))
         if malformed:
-            return Unavailable(f"the queue has {malformed} entries that cannot be read")
+            return Unavailable(f"entries in the queue that could not be read: {malformed}")
         # Only here is the poll complete.
         self._note_unknown(unknown)
         self._find_reappeared(seen, reappeared, begun)
@@ -122,7 +122,7 @@ class Watch:
         `statuses` has the status of each such request under its id.
         """
         shown = ", ".join(repr(status) for status in sorted(set(statuses.values()))[:STATUSES_MOST])
-        note = f"open requests whose status this app does not know: {len(statuses)} ({shown})"
+        note = f"open requests with a status that this app doesn't know: {len(statuses)} ({shown})"
         note = note if statuses else ""
         if note and note != self._note:
             log.warning("poll=unknown_status requests=%d statuses=%s", len(statuses), shown)

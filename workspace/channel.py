@@ -73,7 +73,7 @@ class Channel:
         self.moved: dict[str, str] = {}
         self.identity: Identity | None = None
         self.scopes: frozenset[str] = frozenset()  # empty if Slack did not say which the app has
-        self.problem = "Slack has not answered yet"
+        self.problem = "no answer yet"
         self._lock = threading.Lock()
         self._problems: dict[str, str] = {}  # by what has shown them: the name of a call, or a scope
         self._kind = ""  # of the channel, as the names of the scopes begin

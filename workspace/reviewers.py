@@ -216,8 +216,8 @@ class Reviewers:
         if not self._missing:
             return ""
         return (
-            f"the app cannot know who may decide without the scope {', '.join(self._missing)}. "
-            "Add it to the Slack app, and install the app again"
+            f"the app can't tell who may decide without the scope {', '.join(self._missing)}. "
+            "Add it to the Slack app, then reinstall the app"
         )
 
     def _lists(self, address: str) -> bool:

@@ -61,27 +61,27 @@ UNFIT = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_
 LOST = {"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed"}
 
 # What is wrong where Slack answers with one of these errors, and what to do: for /readyz and the log.
-ARCHIVED = "the channel is archived. Unarchive it, or set SLACK_CHANNEL_ID to another one and start again"
+ARCHIVED = "the channel is archived. Unarchive it, or set SLACK_CHANNEL_ID to another one and restart"
 PROBLEMS = {
     "channel_not_found": (
-        "the app finds no channel SLACK_CHANNEL_ID. Copy the id again; if the channel is private, "
+        "the app can't find the channel SLACK_CHANNEL_ID. Copy the ID again; if the channel is private, "
         "type /invite @Conveyor there"
     ),
     "is_archived": ARCHIVED,
     "is_inactive": ARCHIVED,
     "message_limit_exceeded": (
-        "the workspace has reached its message limit (message_limit_exceeded). Ask an admin of the workspace"
+        "the workspace has reached its message limit (message_limit_exceeded). Ask a workspace admin"
     ),
     "not_in_channel": "the app is not in the channel. Type /invite @Conveyor there",
 }
 NO_SCOPE = (
-    "the scope {} is missing. Add it on your Slack app's page OAuth & Permissions, then install the app again"
+    "the scope {} is missing. Add it on your Slack app's OAuth & Permissions page, then reinstall the app"
 )
 RESTRICTED = (
-    "the app may not post in the channel ({}). Ask whoever manages the channel to allow it, in the channel's "
+    "the app may not post in the channel ({}). Ask whoever manages the channel to allow it in the channel's "
     "posting permissions"
 )
-OTHERWISE = "{} fails with {}. Look that word up on Slack's page about the method"
+OTHERWISE = "{} fails with {}. Slack's page about that method explains the error"
 
 
 class ChannelError(Exception):

@@ -315,7 +315,7 @@ def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_re
     world.start()
     card = posted(world)
     lookups.hang(world.conveyor.port)
-    stuck = "Calls to Conveyor are all stuck, for "
+    stuck = "All calls to Conveyor have been stuck for "
     eventually(lambda: any(reason.startswith(stuck) for reason in world.readiness()[1]["reasons"]))
     answer = world.slack.click(ANN, card.ts, "approve")
     assert answer.status == 200

@@ -16,7 +16,12 @@ from typing import Any
 
 import pytest
 
+from ledger.errors import POSTGRESQL_SAYS
 from operations import check_slack
+from operations.check import COMPANIES, QUEUE
+from operations.check_ledger import AS_ROOT
+from operations.check_slack import BARS
+from operations.health import EVERYBODY_MAY_DECIDE
 from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN, BOB, GUS, manifest_scopes
 from tests.requirements import needs
@@ -26,6 +31,8 @@ from tests.support.postgres import Postgres
 from tests.support.raw_peer import RawPeer, saying
 from tests.support.steps import posted, run
 from tests.support.world import COMMAND, ROOT, World
+from workspace.channel import ORG_WIDE
+from workspace.reviewers import Bar
 
 EVERY_KIND = f"{ANN},bob@harbor.example,@harbor.example,S0SEC"
 BOUND = ["bwrap", "--dev-bind", "/", "/"]
@@ -52,21 +59,11 @@ def test_a_sound_world_is_found_sound_and_left_as_it_is(world: World) -> None:
     assert status == 0, said
     *lines, last = said.splitlines()
     assert {line[0] for line in lines} == {"✓"}
-    assert last == f"{len(lines)} fine, 0 warnings, 0 problems"
-    for words in (
-        "Settings: all that is needed is there.",
-        "will be made at the first start",
-        "in the workspace",
-        "every scope is there",
-        "Clock: it agrees",
-        "the app is in #trust-requests",
-        "U0BOB of S0SEC is Bob Brown",
-        "Socket: it opens, and Slack says hello.",
-        "the key may approve",
-        "the key may reject",
-        "the key may revoke",
-    ):
-        assert words in said, said
+    assert [int(number) for number in re.findall(r"\d+", last)] == [len(lines), 0, 0]
+    parts = ("Settings", "Ledger", "Slack", "Clock", "Channel", "Reviewers", "Socket", "Conveyor")
+    assert list(dict.fromkeys(line[2:].partition(":")[0] for line in lines)) == list(parts)
+    for data in (str(world.database), "#trust-requests", "Bob Brown", "approve", "reject", "revoke"):
+        assert data in said, said
     assert not world.database.exists()
     assert not world.slack.messages
     assert not any(decision.effective for decision in world.conveyor.decisions)
@@ -93,28 +90,28 @@ def open_ledger(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "settings", "mark", "words"),
     [
-        (None, {"CONVEYOR_KEY": "", "PORT": "x"}, "✗", "Settings: PORT must be"),
+        (None, {"CONVEYOR_KEY": "", "PORT": "x"}, "✗", "Settings: PORT "),
         (open_ledger, {}, "✗", "chmod 600"),
-        (None, {"DATABASE_URL": "sqlite:////etc/hostname/ledger.db"}, "✗", "cannot write to"),
+        (None, {"DATABASE_URL": "sqlite:////etc/hostname/ledger.db"}, "✗", "/etc/hostname"),
         (None, {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}, "✗", "DATABASE_URL"),
-        (None, {"SLACK_BOT_TOKEN": "xoxb-wrong"}, "✗", "auth.test says invalid_auth"),
-        (lambda world: world.slack.scopes.discard("commands"), {}, "✗", "commands is missing"),
-        (lambda world: world.slack.scopes.add("files:write"), {}, "!", "files:write is more than"),
-        (lambda world: world.slack.fail("*", times=None, status=503), {}, "✗", "Slack: auth.test says"),
+        (None, {"SLACK_BOT_TOKEN": "xoxb-wrong"}, "✗", "invalid_auth"),
+        (lambda world: world.slack.scopes.discard("commands"), {}, "✗", "scope commands"),
+        (lambda world: world.slack.scopes.add("files:write"), {}, "!", "files:write"),
+        (lambda world: world.slack.fail("*", times=None, status=503), {}, "✗", "Slack: auth.test"),
         (None, {"SLACK_CHANNEL_ID": "C0NOWHERE"}, "✗", "channel_not_found"),
         (lock_out, {}, "✗", "/invite @Conveyor"),
         (archive, {}, "✗", "archived"),
-        (None, {}, "!", "is public"),
-        (share, {}, "!", "shared with another company"),
-        (None, {"REVIEWERS": ""}, "!", "REVIEWERS is empty"),
-        (None, {"REVIEWERS": GUS}, "✗", "is a guest"),
-        (None, {"REVIEWERS": "nobody@harbor.example"}, "✗", "does not find nobody@harbor.example"),
-        (None, {"REVIEWERS": "S0NONE"}, "✗", "user group S0NONE"),
+        (None, {}, "!", "public"),
+        (share, {}, "!", "shared"),
+        (None, {"REVIEWERS": ""}, "!", EVERYBODY_MAY_DECIDE),
+        (None, {"REVIEWERS": GUS}, "✗", BARS[Bar.GUEST]),
+        (None, {"REVIEWERS": "nobody@harbor.example"}, "✗", "nobody@harbor.example (users_not_found)"),
+        (None, {"REVIEWERS": "S0NONE"}, "✗", "S0NONE (no_such_subteam)"),
         (None, {"SLACK_APP_TOKEN": "xapp-wrong"}, "✗", "SLACK_APP_TOKEN"),
-        (None, {"CONVEYOR_KEY": "wrong"}, "✗", "CONVEYOR_KEY is not accepted for any call"),
-        (lambda world: world.conveyor.key_forbids.add("PATCH *"), {}, "✗", "the key may not revoke"),
+        (None, {"CONVEYOR_KEY": "wrong"}, "✗", "Conveyor: CONVEYOR_KEY"),
+        (lambda world: world.conveyor.key_forbids.add("PATCH *"), {}, "✗", "revoke"),
         (lambda world: world.slack.stop(), {}, "✗", "Slack: no answer from http"),
-        (lambda world: world.conveyor.stop(), {}, "✗", "could not be asked to read the queue"),
+        (lambda world: world.conveyor.stop(), {}, "✗", QUEUE),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -131,9 +128,7 @@ def test_what_is_wrong_is_said_with_how_to_fix_it(
     assert not any(secret in said for secret in secrets)
 
 
-@pytest.mark.parametrize(
-    ("off", "mark", "words"), [(3600, "✗", "every click is refused"), (60, "!", "s off Slack")]
-)
+@pytest.mark.parametrize(("off", "mark", "words"), [(3600, "✗", "+360"), (60, "!", "+6")])
 def test_a_wrong_clock_is_seen(
     world: World, monkeypatch: pytest.MonkeyPatch, off: int, mark: str, words: str
 ) -> None:
@@ -152,7 +147,7 @@ def test_check_knows_the_scopes_of_the_manifest() -> None:
 def test_a_password_in_a_wrong_place_is_not_repeated(world: World) -> None:
     status, said = run(world, "check", DATABASE_URL="postgres://conveyor:secret-word/ledger")
     assert status == 1
-    assert "DATABASE_URL must be" in said
+    assert "DATABASE_URL" in said
     assert "secret-word" not in said
     assert "Traceback" not in said
 
@@ -163,7 +158,7 @@ def test_the_last_line_counts(world: World) -> None:
     *lines, last = said.splitlines()
     marks = [line[0] for line in lines]
     assert (marks.count("!"), marks.count("✗")) == (2, 1)  # the signing secret; the channel is public
-    assert last == f"{marks.count('✓')} fine, 2 warnings, 1 problem"
+    assert [int(number) for number in re.findall(r"\d+", last)] == [marks.count("✓"), 2, 1]
 
 
 # The ledger
@@ -210,7 +205,8 @@ def test_a_ledger_in_use_is_found_sound_and_left_as_it_is(world: World) -> None:
     before = world.ledger("SELECT * FROM requests")
     status, said = run(world, "check")
     assert status == 0, said
-    assert lines_of(said, "Ledger") == [f"✓ Ledger: {world.database} can be read and written."]
+    (line,) = lines_of(said, "Ledger")
+    assert line.startswith(f"✓ Ledger: {world.database} ")
     assert world.ledger("SELECT * FROM requests") == before
     world.stop()
     kept = files_of(world)
@@ -222,20 +218,20 @@ def test_a_ledger_in_use_is_found_sound_and_left_as_it_is(world: World) -> None:
 def test_a_ledger_that_its_owner_cannot_write_is_found(used: World, mode: int) -> None:
     used.database.chmod(mode)
     (line,) = lines_of(run(used, "check")[1], "Ledger")
-    assert (
-        line
-        == f"✗ Ledger: its owner cannot read and write {used.database}. Please run: chmod 600 {used.database}"
-    )
+    assert line.startswith("✗")
+    assert line.endswith(f": chmod 600 {used.database}")
 
 
 @needs("bwrap")
 def test_a_ledger_on_a_read_only_mount_is_found(used: World) -> None:
     folder = str(used.database.parent)
     (line,) = lines_of(check_as(used, *BOUND, "--ro-bind", folder, folder), "Ledger")
-    assert line.startswith(f"✗ Ledger: {used.database} is on a read-only file system")
+    assert line.startswith(f"✗ Ledger: {used.database} ")
+    assert "read-only" in line
     used.database.unlink()
     (line,) = lines_of(check_as(used, *BOUND, "--ro-bind", folder, folder), "Ledger")
-    assert line.startswith(f"✗ Ledger: {folder} is on a read-only file system")
+    assert line.startswith(f"✗ Ledger: {folder} ")
+    assert "read-only" in line
 
 
 @root_only
@@ -245,9 +241,10 @@ def test_a_ledger_of_somebody_else_is_found(used: World) -> None:
     os.chown(used.database, 4711, 4711)
     (line,) = lines_of(check_as(used, *AS_10001), "Ledger")
     assert line.startswith("✗")
-    assert line.endswith(f"Please run: chown 10001 {used.database}")
+    assert line.endswith(f"{AS_ROOT}chown 10001 {used.database}")
     (line,) = lines_of(run(used, "check")[1], "Ledger")  # as root, who can write it all the same
-    assert line.endswith(f"belongs to user 4711, and this is user 0. Please run: chown 0 {used.database}")
+    assert re.search(r"\b4711\b.*\b0\b", line)
+    assert line.endswith(f"{AS_ROOT}chown 0 {used.database}")
 
 
 @root_only
@@ -259,7 +256,8 @@ def test_a_file_of_settings_of_somebody_else_is_found(world: World, tmp_path: Pa
     os.chown(file, 4711, 4711)
     world.settings["ENV_FILE"] = str(file)
     (line,) = lines_of(check_as(world, *AS_10001))
-    assert line == f"✗ Settings: {file} cannot be read. Please run: chown 10001 {file}"
+    assert line.startswith("✗ Settings: ")
+    assert line.endswith(f": chown 10001 {file}")
 
 
 @root_only
@@ -271,11 +269,12 @@ def test_a_folder_of_somebody_else_is_found(used: World, mode: int) -> None:
     os.chown(folder, 4711, 4711)
     for _ in range(2):
         (line,) = lines_of(check_as(used, *AS_10001), "Ledger")
-        assert line == f"✗ Ledger: this user cannot write to {folder}. Please run: chown 10001 {folder}"
+        assert line.startswith("✗")
+        assert line.endswith(f" {folder}. {AS_ROOT}chown 10001 {folder}")
         used.database.unlink(missing_ok=True)
     used.settings["DATABASE_URL"] = f"sqlite:///{folder}/deeper/ledger.db"
     (line,) = lines_of(check_as(used, *AS_10001), "Ledger")
-    assert line.endswith(f"Please run: mkdir -p {folder}/deeper && chown 10001 {folder}/deeper")
+    assert line.endswith(f"{AS_ROOT}mkdir -p {folder}/deeper && chown 10001 {folder}/deeper")
 
 
 @needs_image
@@ -289,17 +288,19 @@ def test_in_the_image_a_volume_of_root_is_found(container: Container) -> None:
     done = subprocess.run(inside, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     (line,) = lines_of(done.stdout, "Ledger")
-    assert line.endswith("cannot write to /app/data. Please run: chown 10001 /app/data"), done
+    assert line.endswith(f" /app/data. {AS_ROOT}chown 10001 /app/data"), done
 
 
 def test_a_ledger_that_is_damaged_or_none_is_found(used: World) -> None:
     used.database.write_bytes(b"somebody's letters " * 1000)
     (line,) = lines_of(run(used, "check")[1], "Ledger")
-    assert line == f"✗ Ledger: SQLite says of {used.database}: file is not a database."
+    assert line.startswith("✗")
+    assert line.endswith(f" {used.database}: file is not a database.")
     used.database.unlink()
     used.database.mkdir()
     (line,) = lines_of(run(used, "check")[1], "Ledger")
-    assert line == f"✗ Ledger: {used.database} is no file. Please look at DATABASE_URL."
+    assert line.startswith(f"✗ Ledger: {used.database} ")
+    assert "DATABASE_URL" in line
 
 
 def test_a_ledger_of_a_newer_version_is_found(used: World) -> None:
@@ -314,12 +315,13 @@ def test_postgresql_is_tried_without_a_trace_and_its_address_is_not_printed(
 ) -> None:
     url = postgres.new_database()
     world.settings["DATABASE_URL"] = url.replace("+psycopg", "")
-    assert lines_of(run(world, "check")[1], "Ledger") == ["✓ Ledger: PostgreSQL can be read and written."]
+    (line,) = lines_of(run(world, "check")[1], "Ledger")
+    assert line.startswith("✓ Ledger: PostgreSQL ")
     tables = "SELECT * FROM information_schema.tables WHERE table_schema = 'public'"
     assert world.ledger(tables) == []
     for change, words in (
-        ("/hidden-name", "knows no such database or user"),
-        ("/ledger?user=hidden-name", "knows no such database or user"),
+        ("/hidden-name", POSTGRESQL_SAYS["does not exist"]),
+        ("/ledger?user=hidden-name", POSTGRESQL_SAYS["does not exist"]),
     ):
         wrong = world.settings["DATABASE_URL"].rpartition("/")[0] + change
         said = run(world, "check", DATABASE_URL=wrong)[1]
@@ -329,7 +331,8 @@ def test_postgresql_is_tried_without_a_trace_and_its_address_is_not_printed(
         assert not re.search(f"hidden-name|127.0.0.1:{postgres.port}", said)
     postgres.run(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
     (line,) = lines_of(run(world, "check")[1], "Ledger")
-    assert line.startswith("✗ Ledger: PostgreSQL cannot be used: the server takes no writes")
+    assert line.startswith("✗ Ledger: PostgreSQL ")
+    assert POSTGRESQL_SAYS["read-only transaction"] in line
 
 
 # Conveyor
@@ -353,7 +356,7 @@ def test_a_wrong_address_of_conveyor_is_one_problem(
     status, said = run(world, "check", CONVEYOR_API_URL=url)
     assert status == 1
     (line,) = lines_of(said, "Conveyor")
-    assert line.startswith("✗ Conveyor: none of the calls can be made: the first one fails (")
+    assert line.startswith("✗")
     assert "CONVEYOR_API_URL" in line
 
 
@@ -361,7 +364,7 @@ def test_a_wrong_key_is_one_problem(world: World) -> None:
     for key, revoked in (("wrong", False), (world.conveyor.api_key, True)):
         world.conveyor.key_revoked = revoked
         (line,) = lines_of(run(world, "check", CONVEYOR_KEY=key)[1], "Conveyor")
-        assert line.startswith("✗ Conveyor: CONVEYOR_KEY is not accepted for any call.")
+        assert line.startswith("✗ Conveyor: CONVEYOR_KEY")
 
 
 def test_a_right_that_a_key_lacks_is_told_as_that(world: World) -> None:
@@ -369,8 +372,8 @@ def test_a_right_that_a_key_lacks_is_told_as_that(world: World) -> None:
     lines = lines_of(run(world, "check")[1], "Conveyor")
     assert len(lines) == 8
     lacking = {line[0]: line for line in lines if line[0] != "✓"}
-    assert "may not read what is known about companies" in lacking["!"]
-    assert "may not approve" in lacking["✗"]
+    assert COMPANIES in lacking["!"]
+    assert "approve" in lacking["✗"]
 
 
 # Slack
@@ -383,7 +386,8 @@ def test_a_missing_scope_is_told_as_that_and_nothing_that_follows_from_it(world:
     world.slack.user_groups["S0SEC"] = {"handle": "security", "users": [BOB]}
     said = run(world, "check", REVIEWERS=EVERY_KIND)[1]
     (problem,) = problems(said)
-    assert problem.startswith(f"✗ Slack: the scope {scope} is missing")
+    assert problem.startswith("✗ Slack: ")
+    assert f"scope {scope} " in problem
     reviewers = len(lines_of(said, "Reviewers"))
     assert reviewers == {"users:read": 0, "users:read.email": 0, "usergroups:read": 3}.get(scope, 4)
 
@@ -394,7 +398,7 @@ def test_many_user_groups_are_looked_up_within_slacks_limit(world: World) -> Non
     said = run(world, "check", REVIEWERS=",".join(world.slack.user_groups))[1]
     assert problems(said) == []
     assert len([line for line in lines_of(said, "Reviewers") if line.startswith("✓")]) == 31
-    assert "more than 30 user groups" in said
+    assert any("30" in line for line in lines_of(said, "Reviewers") if line.startswith("!"))
 
 
 def test_a_scope_that_slack_did_not_list_is_told_once(world: World) -> None:
@@ -403,9 +407,9 @@ def test_a_scope_that_slack_did_not_list_is_told_once(world: World) -> None:
     world.slack.fail("auth.test", body=body)
     world.slack.scopes -= {"users:read", "channels:read"}
     said = run(world, "check", REVIEWERS=f"{ANN},{BOB}")[1]
-    assert [line.split(" is missing")[0] for line in problems(said)] == [
-        "✗ Slack: the scope channels:read",
-        "✗ Slack: the scope users:read",
+    assert [re.findall(r"scope (\S+)", line) for line in problems(said)] == [
+        ["channels:read"],
+        ["users:read"],
     ]
 
 
@@ -423,25 +427,26 @@ def test_what_is_not_slack_is_one_problem(world: World, status: int) -> None:
     world.slack.fail("*", times=None, status=status, body="<html>Hello xoxb-made-up-token</html>")
     said = run(world, "check", SLACK_APP_TOKEN=world.slack.app_token)[1]
     (line,) = problems(said)
-    assert line.startswith(f"✗ Slack: auth.test says {status} instead of an answer.")
+    assert line.startswith("✗ Slack: auth.test ")
+    assert str(status) in line
 
 
 def test_an_installation_for_a_whole_organization_is_found(world: World) -> None:
     world.slack.team_id = "E0GRID"
     said = run(world, "check", REVIEWERS=EVERY_KIND)[1]
     (line,) = problems(said)
-    assert line.startswith("✗ Slack: org-wide installation is not supported")
+    assert line == f"✗ Slack: {ORG_WIDE}."
     assert not lines_of(said, "Reviewers")
 
 
 @pytest.mark.parametrize(
     ("changes", "mark", "words"),
     [
-        ({"is_read_only": True}, "✗", "may not post in #trust-requests"),
-        ({"is_thread_only": True}, "✗", "may not post in #trust-requests"),
-        ({"properties": {"posting_restricted_to": {"type": ["admin"]}}}, "!", "only some people may post"),
-        ({"id": "C0MOVED"}, "!", "its id is C0MOVED by now"),
-        ({"properties": None, "name": None}, "✓", "the app is in #C0REQUESTS"),
+        ({"is_read_only": True}, "✗", "#trust-requests"),
+        ({"is_thread_only": True}, "✗", "#trust-requests"),
+        ({"properties": {"posting_restricted_to": {"type": ["admin"]}}}, "!", "only some people"),
+        ({"id": "C0MOVED"}, "!", "C0MOVED"),
+        ({"properties": None, "name": None}, "✓", "#C0REQUESTS"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -456,7 +461,7 @@ def test_what_slack_says_about_posting_is_told(
 
 def test_with_http_the_signing_secret_is_said_to_be_untried(world: World) -> None:
     (line,) = lines_of(run(world, "check")[1], "Clicks")
-    assert line.startswith("! Clicks: whether SLACK_SIGNING_SECRET is right cannot be tried from here.")
+    assert line.startswith("! Clicks: SLACK_SIGNING_SECRET")
     assert not lines_of(run(world, "check", SLACK_APP_TOKEN=world.slack.app_token)[1], "Clicks")
 
 
@@ -464,9 +469,8 @@ def test_with_http_the_signing_secret_is_said_to_be_untried(world: World) -> Non
 
 
 def test_a_socket_is_opened_for_real_and_closed_again(world: World) -> None:
-    assert lines_of(run(world, "check", SLACK_APP_TOKEN=world.slack.app_token)[1], "Socket") == [
-        "✓ Socket: it opens, and Slack says hello."
-    ]
+    (line,) = lines_of(run(world, "check", SLACK_APP_TOKEN=world.slack.app_token)[1], "Socket")
+    assert line.startswith("✓")
     assert len(world.slack.calls("apps.connections.open")) == 1
     world.slack.wait_for(lambda: not world.slack.link.is_open())
 

@@ -175,7 +175,7 @@ def test_a_channel_that_could_not_be_read_is_not_an_empty_one(world: World) -> N
     eventually(lambda: len(world.slack.calls("conversations.history")) > 1)
     status, found = world.readiness()
     assert status == 503
-    assert found["reasons"] == ["Slack: the channel was not read yet."]
+    assert found["reasons"] == ["Slack: the channel hasn't been read yet."]
     assert [each.ts for each in world.cards(request_id)] == [card.ts]
     world.slack.clear_faults()
     eventually(lambda: world.readiness()[0] == 200)

@@ -267,7 +267,7 @@ def test_a_running_app_posts_an_outage_and_its_end(world: World) -> None:
     assert "not arriving" in eventually(told).text
     status, found = world.readiness()
     assert status == 503
-    assert "no complete look since 20" in found["reasons"][0]
+    assert "no complete poll since 20" in found["reasons"][0]
     assert requests.get(world.url + "/healthz", timeout=5).status_code == 200
     world.kill()
     world.start()

@@ -102,7 +102,7 @@ def test_a_request_with_an_odd_length_keeps_no_other_from_its_card(town: World, 
         town.slack.click(ANN, clickable(town, request_id).ts, "approve")
         town.shows(request_id, "approved")
     if "request_id" in odd:
-        eventually(lambda: "1 entries that cannot be read" in str(town.readiness()[1]["reasons"]))
+        eventually(lambda: "could not be read: 1" in str(town.readiness()[1]["reasons"]))
     elif "status" not in odd:
         clickable(town, asked)
     town.conveyor.remove(asked)

@@ -185,13 +185,13 @@ def test_reconciling_finds_what_was_not_decided_here(world: World) -> None:
     assert status == 1
     assert said.endswith("3 differences.\n")
     assert "eve@elsewhere.example has access in Conveyor" in said
-    assert "this ledger does not know of an approval" in said
+    assert "this ledger has no approval of it" in said
     assert f"jane@acme.com was approved here ({approved}), but has no access in Conveyor." in said
     assert f"joe@rival.example was rejected here ({rejected}), but is not ignored in Conveyor." in said
     world.conveyor.stop()
     status, said = run(world, "audit", "reconcile")
     assert status == 1
-    assert "Conveyor cannot be read" in said
+    assert "Conveyor could not be read" in said
     assert "Traceback" not in said
 
 
@@ -261,8 +261,7 @@ def test_access_to_another_trust_center_is_not_what_was_approved_here(world: Wor
     assert (status, said.splitlines()) == (
         1,
         [
-            f"jane@acme.com has access in Conveyor ({grant['id']}), "
-            "but this ledger does not know of an approval.",
+            f"jane@acme.com has access in Conveyor ({grant['id']}), but this ledger has no approval of it.",
             f"jane@acme.com was approved here ({approved}), but has no access in Conveyor.",
             "2 differences.",
         ],

@@ -249,10 +249,10 @@ def test_the_scope_that_slack_needs_is_in_the_log(world: World) -> None:
     ("reviewers", "line"),
     [
         ("U0SSO", "✓ Reviewers: U0SSO is Sso."),
-        ("sso@harbor.example", "✗ Reviewers: Slack has not confirmed the address sso@harbor.example."),
-        ("U0BARE", "✗ Reviewers: U0BARE shows no email address, which Conveyor needs."),
+        ("sso@harbor.example", "✗ Reviewers: Slack hasn't confirmed the address sso@harbor.example."),
+        ("U0BARE", "✗ Reviewers: U0BARE has no email address"),
         ("W0ORG", "✓ Reviewers: W0ORG is Org."),
-        ("W0OUT", "✗ Reviewers: W0OUT is of another workspace."),
+        ("W0OUT", "✗ Reviewers: W0OUT belongs to another workspace."),
     ],
 )
 def test_check_judges_people_as_the_app_does(world: World, reviewers: str, line: str) -> None:

@@ -119,7 +119,7 @@ def test_a_start_and_a_check_end_where_a_server_says_nothing(world: World) -> No
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         world.settings["DATABASE_URL"] = f"postgresql://app@127.0.0.1:{silent.getsockname()[1]}/ledger"
         began = time.monotonic()
-        assert refused(world) == "its host does not answer. Please look at DATABASE_URL."
+        assert refused(world) == "its host does not answer. Check DATABASE_URL."
         assert time.monotonic() - began < 30
 
 

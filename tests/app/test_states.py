@@ -110,7 +110,7 @@ STATES: dict[str, Callable[[World], AbstractContextManager[None]]] = {
         QuietHandler, "date_time_string", lambda *_: formatdate(time.time() - 3600, usegmt=True)
     ),
     "Clicks come from another workspace": lambda world: clicked(world, team={"id": "T0ELSE"}),
-    "Clicks are for no part of the app": lambda world: clicked(world, actions=UNKNOWN),
+    "Clicks match no part of the app": lambda world: clicked(world, actions=UNKNOWN),
     "Conveyor's webhook is signed with another secret": hooked,
     "The WebSocket is refused (Socket Mode)": cut,
     "The WebSocket is cut (Socket Mode)": cut,
@@ -120,8 +120,8 @@ STATES: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     "The app was removed from the channel": lambda world: setting(
         world.slack.channels[world.slack.channel_id], "is_member", False
     ),
-    "A scope was taken away": lambda world: without("chat:write", world),
-    "Nobody's address is known": lambda world: without("users:read.email", world),
+    "A scope was removed": lambda world: without("chat:write", world),
+    "Nobody's email address is known": lambda world: without("users:read.email", world),
     "Slack doesn't say who is in a user group": lambda world: answer(
         world, "usergroups.users.list", "no_such_subteam"
     ),
@@ -133,7 +133,7 @@ STATES: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     ),
     "Slack refuses one card": lambda world: answer(world, "chat.postMessage", "msg_blocks_too_long"),
     "The ledger is locked by another program": locked,
-    "Conveyor refuses the key": lambda world: setting(world.conveyor, "key_revoked", True),
+    "Conveyor rejects the key": lambda world: setting(world.conveyor, "key_revoked", True),
     "Conveyor doesn't answer": lambda world: silent(world, "conveyor"),
 }
 

@@ -6,7 +6,7 @@ from sandbox.workspace import ANN
 from tests.support.steps import approved, clickable, posted, request_of, writes
 from tests.support.world import World, eventually
 
-NOTE = "Conveyor: open requests whose status this app does not know: {} ({}). They get cards like any other."
+NOTE = "Conveyor: open requests with a status that this app doesn't know: {} ({}). They get cards as usual."
 QUEUE = "GET /exchange/authorization_request_queue"
 
 
@@ -16,7 +16,7 @@ def notes(world: World) -> list[str]:
     eventually(lambda: len(world.conveyor.calls(QUEUE)) > polls + 2)
     status, found = world.readiness()
     assert (status, found["reasons"]) == (200, [])
-    return [note for note in found["notes"] if "does not know" in note]
+    return [note for note in found["notes"] if "with a status" in note]
 
 
 def warnings(world: World) -> int:

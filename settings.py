@@ -16,13 +16,15 @@ from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
 from text import BLANK, QUOTES
+from working_hours import NotUnderstood, WorkingHours, parse
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0
 MAX_HOURS = 8760.0
 MAX_DAYS = 36500.0
-# One entry of REVIEWERS: an email address, an @domain, or the ID of a user or a user group.
+MENTIONS_MOST = 20  # people and user groups that one reminder mentions
+# One entry of REVIEWERS or REMIND: an email address, an @domain, or the ID of a user or a user group.
 REVIEWER = re.compile(r'[^@\s"<>*:]+@[^@\s"<>*:]+|@[^@\s"<>*:.]+(\.[^@\s"<>*:.]+)+|[UWS][A-Z0-9]{2,}')
 # What surrounds such an entry when it was copied from Slack, a mail program or another setting.
 DECORATION = re.compile(r"^mailto:|^\*(?=@)|^@(?=[UW][A-Z0-9]{2,}(\||$))|\|.*", re.DOTALL)
@@ -34,6 +36,7 @@ TYPE_IT = "Type it by hand."
 NOT_A_HANDLE = (
     "Write that person's email address or Slack user ID (U…), or a whole domain such as @example.com."
 )
+ANYBODY_TO_REMIND = "Write an email address, a Slack user ID (U…), or a user group ID (S…)."
 ANY_REVIEWER = "Write an email address, an @domain, a Slack user ID (U…), or a user group ID (S…)."
 
 
@@ -62,6 +65,8 @@ class Settings:
     reviewers: tuple[str, ...] = ()
     reason_required: bool = True
     remind_after_hours: float = 24.0
+    remind: tuple[str, ...] = ()  # empty: those whom REVIEWERS names
+    working_hours: WorkingHours | None = None  # None: always
     retention_days: float = 0.0
     trust_center_url: str = ""
     conveyor_api_url: str = "https://api.conveyor.com/api/v2"
@@ -106,8 +111,10 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         )
         == "REQUIRED",
         remind_after_hours=read.number("REMIND_AFTER_HOURS", 24, 0, MAX_HOURS, "hours", "0 means never"),
+        remind=read.people("REMIND", "whom reminders mention", "mention the reviewers"),
+        working_hours=read.working_hours(),
         retention_days=read.number("RETENTION_DAYS", 0, 0, MAX_DAYS, "days", "0 means forever"),
-        reviewers=read.reviewers(),
+        reviewers=read.people("REVIEWERS", "who may decide", "let every full member of the workspace decide"),
         database_url=read.database_url(),
         slack_app_token=read.get("SLACK_APP_TOKEN"),
         conveyor_webhook_secret=read.get("CONVEYOR_WEBHOOK_SECRET"),
@@ -227,16 +234,30 @@ class _Reader:
         self.check(found in choices, f"{name} must be {wanted}.")
         return found
 
-    def reviewers(self) -> tuple[str, ...]:
-        parts = tuple(part for part in re.split(r"[\s,;]+", self.get("REVIEWERS")) if part)
+    def people(self, name: str, whom: str, blank: str) -> tuple[str, ...]:
+        """Return the entries of REVIEWERS or REMIND."""
+        parts = tuple(part for part in re.split(r"[\s,;]+", self.get(name)) if part)
         self.check(
             # Perhaps two empty variables joined by a comma. An empty list would let everybody decide.
-            bool(parts) or not self.get("REVIEWERS"),
-            "REVIEWERS contains separators but names nobody. Write who may decide, such as ann@example.com, "
-            "or leave it blank to let every full member of the workspace decide.",
+            bool(parts) or not self.get(name),
+            f"{name} contains separators but names nobody. Write {whom}, such as ann@example.com, "
+            f"or leave it blank to {blank}.",
         )
-        self.problems.extend(filter(None, map(_reviewer_problem, parts)))
+        self.check(
+            name != "REMIND" or len(parts) <= MENTIONS_MOST,
+            f"REMIND names {len(parts)}, but a reminder mentions at most {MENTIONS_MOST}. "
+            "Write a user group ID (S…) instead.",
+        )
+        self.problems.extend(filter(None, (_entry_problem(name, part) for part in parts)))
         return parts
+
+    def working_hours(self) -> WorkingHours | None:
+        text = self.get("WORKING_HOURS")
+        try:
+            return parse(text) if text else None
+        except NotUnderstood as error:
+            self.problems.append(f"WORKING_HOURS: {error}")
+            return None
 
     def database_url(self) -> str:
         found = _database_url(self.get("DATABASE_URL", DEFAULT_DATABASE_URL))
@@ -254,20 +275,25 @@ class _Reader:
         return found
 
 
-def _reviewer_problem(part: str) -> str:
-    """Return a sentence about what to write instead of this entry of REVIEWERS, or "" if it is right."""
+def _entry_problem(name: str, part: str) -> str:
+    """Return a sentence about what to write instead of this entry, or "" if it is right.
+
+    `name` is REVIEWERS or REMIND. Slack can't mention everybody at a domain.
+    """
     if not part.isprintable() or BLANK.search(part):
         shown = _quoted(ascii(part)[1:-1])
-        return f"REVIEWERS contains {shown}, with characters that can't be seen. {TYPE_IT}"
+        return f"{name} contains {shown}, with characters that can't be seen. {TYPE_IT}"
     bare = DECORATION.sub("", part.strip(QUOTES + "<>"))
-    if REVIEWER.fullmatch(bare):
-        return "" if bare == part else f"REVIEWERS contains {_quoted(part)}. {JUST.format(bare)}"
+    if REVIEWER.fullmatch(bare) and (name == "REVIEWERS" or not bare.startswith("@")):
+        return "" if bare == part else f"{name} contains {_quoted(part)}. {JUST.format(bare)}"
+    if name == "REMIND":
+        return f"{name} contains {_quoted(part)}. {ANYBODY_TO_REMIND}"
     is_handle = re.fullmatch(r"@[^@.]+", bare)
-    return f"REVIEWERS contains {_quoted(part)}. {NOT_A_HANDLE if is_handle else ANY_REVIEWER}"
+    return f"{name} contains {_quoted(part)}. {NOT_A_HANDLE if is_handle else ANY_REVIEWER}"
 
 
 def _quoted(part: str) -> str:
-    """Return this entry of REVIEWERS in quotes, unless it may be a secret pasted into the wrong setting."""
+    """Return this entry in quotes, unless it may be a secret pasted into the wrong setting."""
     is_secret = "://" in part or ("@" not in part and len(part) > 20)
     return "something that isn't a reviewer" if is_secret else f"“{part}”"
 

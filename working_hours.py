@@ -12,6 +12,7 @@ from functools import cached_property
 
 EXAMPLE = "Mon-Fri 09:00-17:00 Europe/Berlin"
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+LONGEST_WORD = 20  # that is shown to whoever wrote it
 MINUTE, DAY = 60, 86400
 THURSDAY = 3  # the first day of 1970, as a place in DAYS
 PART = re.compile(r"([a-z]+)(?:-([a-z]+))?\s+(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)", re.ASCII)
@@ -161,5 +162,7 @@ def _zone_named(name: str) -> str:
 
 
 def _quoted(part: str) -> str:
+    """Return this part in quotes, unless it may be a secret that was put in the wrong place."""
+    is_secret = "://" in part or any(len(word) > LONGEST_WORD for word in part.split())
     shown = part if part.isprintable() else ascii(part)[1:-1]
-    return f"“{shown if len(shown) <= 40 else shown[:39] + '…'}”"
+    return "a part of it" if is_secret or len(shown) > 2 * LONGEST_WORD else f"“{shown}”"

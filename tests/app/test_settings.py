@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 from settings import ANY_REVIEWER, JUST, NOT_A_HANDLE, REQUIRED, TYPE_IT, SettingsError, load
 from tests.support.world import COMMAND, GOOD, ROOT
+from working_hours import EXAMPLE, parse
 
 NO_FILE = {"ENV_FILE": os.devnull}
 
@@ -57,6 +58,13 @@ def test_all_mistakes_are_listed_at_once_and_blank_means_missing() -> None:
         ("SLACK_CHANNEL_ID", "#requests"),
         ("REVIEWERS", "ann"),
         ("REVIEWERS", "ann@acme.com, bob"),
+        ("REMIND", "@channel"),
+        ("REMIND", "<!here>"),
+        ("REMIND", "ann@acme.com, @acme.com"),
+        ("REMIND", ","),
+        ("REMIND", " ".join(f"U{number:02}" for number in range(21))),
+        ("WORKING_HOURS", "Mon-Fri 09:00-17:00"),
+        ("WORKING_HOURS", "Mon-Fri 22:00-06:00 UTC"),
         ("REJECTION_REASON", "sometimes"),
         ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "postgres://"),
@@ -101,6 +109,9 @@ def test_no_secret_is_shown() -> None:
         ("SLACK_API_URL", "https://app:1#hidden@slack.example"),
         ("REVIEWERS", "postgres://app:hidden@db.example/ledger"),
         ("REVIEWERS", "xoxb-1234567890123-hidden"),
+        ("REMIND", "xoxb-1234567890123-hidden"),
+        ("WORKING_HOURS", "xoxb-1234567890123-hidden"),
+        ("WORKING_HOURS", "postgres://app:hidden@db"),
         ("SLACK_CHANNEL_ID", "hidden"),
         ("CONVEYOR_KEY", "hidden“"),
         ("CONVEYOR_WEBHOOK_SECRET", "hidden"),
@@ -179,6 +190,22 @@ def test_an_invalid_reviewer_is_explained_with_what_to_write_instead(value: str,
     assert first == second
     assert first.startswith("REVIEWERS")
     assert first.endswith(f"“{value}”. {advice}")
+
+
+def test_a_domain_cannot_be_reminded() -> None:
+    (problem,) = problems(REMIND="@corp.example")
+    assert problem == (
+        "REMIND has “@corp.example”: write an email address, a Slack user id (U…) or a user-group id (S…)."
+    )
+    assert "domain" not in problems(REMIND="@here")[0]
+
+
+def test_whom_and_when_to_remind() -> None:
+    settings = load({**GOOD, "REMIND": "U0ANN, S0SEC;bob@corp.example", "WORKING_HOURS": EXAMPLE.lower()})
+    assert settings.remind == ("U0ANN", "S0SEC", "bob@corp.example")
+    assert settings.working_hours == parse(EXAMPLE)
+    settings = load(GOOD)
+    assert (settings.remind, settings.working_hours) == ((), None)
 
 
 @pytest.mark.parametrize("unseen", list("\u200b\ufeff\xad\u2060\u200e\x1b\u034f\u3164\u2800\ufe0f"))

@@ -38,6 +38,7 @@ from workspace.block_kit import (
     inert,
     length,
     link,
+    mention,
     message_of,
     mrkdwn_date,
     mrkdwn_link,
@@ -810,6 +811,33 @@ def note(kind: str, person_id: str, detail: str, email: str) -> Message:
         blocks.append({"type": "section", "text": plain(cut(f"{CONVEYOR_SAID} {said}", SECTION_CHARS))})
     mention = f"<@{person_id}>" if person_id else ""
     return {"text": f"{mention}{before}{escaped(about)}{after}{NOTES[kind]}", "blocks": blocks}
+
+
+STILL_WAITING = "Still waiting: "
+
+
+def reminder(
+    email: str, waited: float, mentions: Sequence[str], by_working_hours: bool, permalink: str
+) -> Message:
+    """Return the reminder of a card that has waited for so many seconds; it mentions these ids.
+
+    `email` is empty if it was forgotten. `permalink` is empty if this is a reply in the card's thread.
+    """
+    about = _address(email) if email else "a request"
+    ending = f", {_working_span(waited) if by_working_hours else _span(waited)}."
+    to = [element for who in mentions for element in (mention(who), words(" "))]
+    card = [words(" "), link(permalink, "See card")] if permalink else []
+    text = "".join(f"{mrkdwn_mention(who)} " for who in mentions) + STILL_WAITING + escaped(about) + ending
+    said = [*to, words(STILL_WAITING), words(about, bold=True), words(ending), *card]
+    return {"text": text, "blocks": [rich(said)]}
+
+
+def _working_span(seconds: float) -> str:
+    """Return a length of working time, such as "9 working hours"."""
+    hours = int(max(seconds, 0.0) // 3600)
+    if not hours:
+        return "less than a working hour"
+    return f"{hours:,} working hour{'' if hours == 1 else 's'}"
 
 
 # Answers to the slash command, and what follows from them

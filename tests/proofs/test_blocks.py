@@ -16,6 +16,7 @@ from conveyor_client import AccessGroup
 from ledger.rows import Past, Reviewer, Row
 from ledger.states import State
 from sandbox import limits
+from settings import MENTIONS_MOST
 from text import is_readable
 from workspace import block_kit as elements
 from workspace.reviewers import WhoDecides
@@ -161,7 +162,8 @@ def mrkdwn_texts(found: Any) -> list[str]:
 
 def no_raw_markup(text: str) -> None:
     """Check that the only markup in a text is our own mentions, dates and links."""
-    ours = re.sub(r"<@U0ANN>|<!date\^\d+\^[^|<>]*\|[^<>]*>|<(https://|mailto:)[^|<>]*\|[^|<>]*>", "", text)
+    links = r"<(https://|mailto:)[^|<>]*\|[^|<>]*>"
+    ours = re.sub(rf"<@U0ANN>|<!subteam\^S0SEC>|<!date\^\d+\^[^|<>]*\|[^<>]*>|{links}", "", text)
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", ours), text
 
 
@@ -269,6 +271,10 @@ def test_every_sentence_is_valid(row: Row, names: list[str], detail: str) -> Non
     for kind in blocks.NOTES:
         check_message(blocks.note(kind, "U0ANN", detail, row.email))
         check_message(blocks.note(kind, "", detail, row.email))
+    mentions = ["S0SEC", *["U0ANN"] * MENTIONS_MOST]
+    for waited in (-1.0, 3601.0, 1e9):
+        check_message(blocks.reminder(row.email, waited, mentions, waited > 0, "https://ours.example/p1"))
+        check_message(blocks.reminder("", waited, [], waited < 0, ""))
 
 
 @settings(max_examples=50, deadline=None)

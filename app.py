@@ -42,10 +42,12 @@ from worker.groups import Groups
 from worker.lease import Lease
 from worker.loops import Worker
 from worker.refresh import Refresh
+from worker.reminders import Reminders
 from worker.show import Show
 from worker.upkeep import Upkeep
 from worker.watch import Watch
 from workspace.channel import Channel
+from workspace.mentions import Mentions
 from workspace.reviewers import Reviewers, groups_in
 from workspace.slack_client import SlackClient
 
@@ -84,7 +86,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     channel = Channel(patient, settings.slack_channel_id, for_the_owner)
     clock.time_of_day = channel.clock.now
-    reviewers = Reviewers(quick, ledger.user_groups, settings.reviewers)
+    mentions = Mentions(patient, settings.remind, settings.reviewers)
+    reviewers = Reviewers(quick, ledger.user_groups, settings.reviewers, user_id_of=mentions.reviewer_id)
 
     # What people do in Slack
     bolt = make_bolt(quick)
@@ -97,13 +100,15 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     # The background
     gated = Gated(conveyor, ledger.gated, lease.held, settings.poll_seconds, clock)
-    upkeep = Upkeep(ledger.upkeep, gated, settings.remind_after_hours, settings.retention_days)
+    when = settings.remind_after_hours, settings.retention_days, settings.working_hours
+    upkeep = Upkeep(ledger.upkeep, gated, *when)
+    reminders = Reminders(mentions.ids, settings.working_hours)
     worker = Worker(
         ledger.database,
         clicks.let_pass,
         lease,
         calls,
-        Refresh(channel, ledger.cards, reviewers, unheard.tell),
+        Refresh(channel, ledger.cards, reviewers, mentions, unheard.tell),
         Groups(patient, ledger.user_groups, groups_in(settings.reviewers)),
         Watch(
             conveyor,
@@ -122,7 +127,15 @@ def create_app(settings: Settings | None = None) -> Flask:
             clicks.let_pass,
             ledger.database.wake,
         ),
-        Show(channel, ledger, Companies(conveyor), lease.held, clock, trust_center=settings.trust_center_url),
+        Show(
+            channel,
+            ledger,
+            Companies(conveyor),
+            lease.held,
+            clock,
+            reminders=reminders,
+            trust_center=settings.trust_center_url,
+        ),
         poll_wanted=ledger.polls.take_request if settings.conveyor_webhook_secret else None,
     )
 

@@ -789,7 +789,6 @@ NOTES = {
         "I lost track of your revocation before Conveyor confirmed it, and the customer still has access. "
         "Please revoke it again."
     ),
-    "reminder": "This request is still waiting for a decision.",
 }
 
 CONVEYOR_SAID = "Conveyor said:"

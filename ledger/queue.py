@@ -58,7 +58,8 @@ class Queue(Changes):
 
     def _insert(self, now: float, requests: Sequence[AuthorizationRequest]) -> None:
         at = self._time_of_day()
-        values = [{**fresh(request.id, now), "received_at": at, **said(request, at)} for request in requests]
+        came = {"received_at": at, "counted_from": at}
+        values = [{**fresh(request.id, now), **came, **said(request, at)} for request in requests]
         with self._database.write() as db:
             db.execute(self._database.insert_if_absent(REQUESTS), values)
             started = first_start(db)
@@ -137,6 +138,7 @@ class Queue(Changes):
             "waiting_since": now,
             "reminded_at": None,
             "reminders": 0,
+            "counted_from": at,
             "card_ts": "",
             "card_state": "",
             "posting_at": None,

@@ -86,6 +86,9 @@ class Row:
     previous: Past | None = None
     company: Mapping[str, Any] | None = None
     waiting_since: float | None = None
+    reminded_at: float | None = None
+    reminders: int = 0
+    counted_from: float | None = None
     channel: str = ""
     card_ts: str = ""
     posting_at: float | None = None

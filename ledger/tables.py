@@ -48,6 +48,9 @@ REQUESTS = Table(
     Column("waiting_since", Float),
     Column("reminded_at", Float),
     Column("reminders", Integer, nullable=False, default=0),
+    # The time of day at which it began to wait or was last reminded of, where the app knows it: working hours
+    # are counted from it.
+    Column("counted_from", Float),
     # The card. `revision` counts what there was to show; `show_at` is when it has to be drawn, null when it
     # is up to date; `posting_at` is when it was about to be posted, by Slack's clock, null when there is
     # no doubt about that.

@@ -13,6 +13,7 @@ from ledger.tables import NOTES, TRAIL, WATCHERS
 # Kinds of notes that are no answer to a decision: a message about missing requests, an answer to somebody who
 # wanted to be told, a reminder.
 OUTAGE, OUTCOME, REMINDER = "outage", "outcome", "reminder"
+LAST = "last"  # the detail of the last reminder of a card
 FIRST_LINES = 100
 START = "start"  # of a process, as an event of the trail
 

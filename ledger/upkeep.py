@@ -3,10 +3,11 @@
 from sqlalchemy import and_, func, or_, select, update
 
 from ledger.changes import AT_ONCE, MANY_FAILURES, ROWS, Changes, addressed, redraw, unchanged
-from ledger.rows import row_of
+from ledger.rows import Row, row_of
 from ledger.states import OPEN, SETTLED, State
 from ledger.tables import REQUESTS
-from ledger.trail import REMINDER, START, add_note, log_event
+from ledger.trail import LAST, REMINDER, START, add_note, log_event
+from working_hours import WorkingHours
 
 REMIND_AT_ONCE = 100
 
@@ -14,11 +15,15 @@ REMIND_AT_ONCE = 100
 class Upkeep(Changes):
     """Used after each complete poll of Conveyor, and by whoever asks whether the app is well."""
 
-    def remind(self, hours: float, most: int, now: float) -> int:
+    def remind(self, hours: float, most: int, now: float, working: WorkingHours | None = None) -> int:
         """Queue a reminder for each card that has waited so long since it came or since the last reminder.
 
-        A card gets so many at `most`. Return how many there were; there may be more.
+        A card gets so many at `most`. If there are working hours, these are counted, and outside of them
+        nothing is queued. Return how many reminders there were; there may be more.
         """
+        at = self._time_of_day()
+        if working and not working.is_open(at):
+            return 0
         since = func.coalesce(REQUESTS.c.reminded_at, REQUESTS.c.waiting_since)
         late = and_(
             REQUESTS.c.state == State.PENDING,
@@ -27,14 +32,15 @@ class Upkeep(Changes):
             since <= now - hours * 3600,
         )
         with self._database.read() as db:
-            rows = [row_of(found) for found in db.execute(ROWS.where(late).limit(REMIND_AT_ONCE))]
+            found = db.execute(ROWS.where(late).order_by(since).limit(REMIND_AT_ONCE))
+            rows = [row for row in map(row_of, found) if _worked(row, now, at, working) >= hours * 3600]
         for row in rows:
-            reminded = {"reminded_at": now, "reminders": REQUESTS.c.reminders + 1}
+            reminded = {"reminded_at": now, "counted_from": at, "reminders": REQUESTS.c.reminders + 1}
             with self._database.write() as db:
                 # Guarded as a whole: another process may have queued this reminder meanwhile.
                 if db.execute(update(REQUESTS).where(unchanged(row), late).values(**reminded)).rowcount:
-                    log_event(db, self._time_of_day(), REMINDER, row.id, row.round)
-                    add_note(db, row, REMINDER, now)
+                    log_event(db, at, REMINDER, row.id, row.round)
+                    add_note(db, row, REMINDER, now, LAST if row.reminders + 1 == most else "")
         return len(rows)
 
     def forget(self, after: float, now: float) -> int:
@@ -72,3 +78,16 @@ class Upkeep(Changes):
         with self._database.read() as db:
             query = select(REQUESTS.c.id).where(or_(cards, decisions))
             return list(db.scalars(query.limit(most)))
+
+
+def _worked(row: Row, now: float, at: float, working: WorkingHours | None) -> float:
+    """Return for how many seconds a card has waited since it came or since the last reminder.
+
+    By the ledger's clock, which no setting of a clock moves, it is `now`, and by the time of day it is `at`.
+    """
+    waited = now - (row.reminded_at or row.waiting_since or now)
+    if working is None:
+        return waited
+    # It began no later than that. A time of day may have been kept while the clock was wrong; then too much
+    # may be counted, but no reminder comes before `waited` is long enough.
+    return working.between(min(row.counted_from or at, at - waited), at)

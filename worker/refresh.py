@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ledger.cards import Cards
 from workspace.channel import Channel
+from workspace.mentions import Mentions
 from workspace.reviewers import Reviewers
 
 REFRESH_SECONDS = 30.0
@@ -13,7 +14,7 @@ RETRY_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Refresh:
-    """Asks who the app is in Slack, and whether the channel can be used.
+    """Asks who the app is in Slack, whether the channel can be used, and whom reminders mention.
 
     A channel's new id is kept in the ledger: Slack may take the former one for a while only.
     """
@@ -21,6 +22,7 @@ class Refresh:
     channel: Channel
     cards: Cards
     reviewers: Reviewers
+    mentions: Mentions
     tell: Callable[[], object]  # writes to the log what was refused since it last did
 
     def round(self) -> float:
@@ -33,4 +35,6 @@ class Refresh:
         self.reviewers.learn_scopes(self.channel.scopes)
         self.channel.check()
         self.cards.move_channels(self.channel.moved)
+        if self.channel.identity:
+            self.mentions.refresh(self.channel.identity)
         return REFRESH_SECONDS

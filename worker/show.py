@@ -17,6 +17,7 @@ from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies
 from worker.pace import Pace
+from worker.reminders import Reminders
 from worker.sweep import NEW_SECONDS, Sweep
 from worker.tell import Tell
 from workspace.block_kit import Message
@@ -43,8 +44,8 @@ SWEEP_SECONDS = 600.0  # in which each open card is asked for, in case that some
 IDLE_SECONDS = 0.5
 # What waits separately: Slack's methods, by the names that errors have for them. POST is for the channel; a
 # direct message waits for its person, too.
-UPDATE, POST, READ = "chat_update", "chat_postMessage", "conversations_history"
-MEMBERS = "conversations_members"
+UPDATE, POST = "chat_update", "chat_postMessage"
+READ, MEMBERS = "conversations_history", "conversations_members"
 DIRECT, REDRAW, SWEEP = "direct", "redraw", "sweep"
 LONGEST_OUTAGE_PAUSE = 60.0
 
@@ -64,6 +65,7 @@ class Show:
         held: Callable[[], bool],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
+        reminders: Reminders = Reminders(),  # noqa: B008 - it is frozen
         trust_center: str = "",
     ) -> None:
         self._channel = channel
@@ -71,7 +73,7 @@ class Show:
         self._polls = ledger.polls
         self._memory = ledger.memory
         self._adopt = Adopt(channel, ledger.cards)
-        self._tell = Tell(channel, ledger.cards, held)
+        self._tell = Tell(channel, ledger.cards, held, reminders)
         self._sweep = Sweep(channel, ledger.cards)
         self._companies = companies
         self._held = held

@@ -2,26 +2,28 @@
 
 1. A reply goes into the thread of the card, and the outcome to each watcher as a direct message.
 2. What Slack refuses there (the thread is locked, the app's messages tab is off) is said privately in the
-   channel.
+   channel. A reminder is to nobody in particular, and is said in the channel for all to see.
 3. If Slack refuses that as well, the log says so, without the customer's words, and /readyz has a note.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import blocks
 from ledger.cards import Cards
 from ledger.changes import MANY_FAILURES
 from ledger.rows import Note, Row
 from ledger.states import State
-from ledger.trail import OUTAGE, OUTCOME, REMINDER
+from ledger.trail import LAST, OUTAGE, OUTCOME, REMINDER
+from worker.reminders import Reminders
 from workspace.block_kit import Message
 from workspace.channel import Channel
 from workspace.slack_errors import CardLost, CardRefused, CardUnfit, ChannelError, SlackDown, SlackSilent
 
 log = logging.getLogger(__name__)
 
+CLOSED_SECONDS = 600.0  # until somebody looks again whether the working hours have begun
 SILENT_MOST = 300  # calls without an answer, in about a day; then words are said in another place
 
 
@@ -35,6 +37,9 @@ class Tell:
     channel: Channel
     ledger: Cards
     held: Callable[[], bool]
+    reminders: Reminders
+    # Why Slack did not take a note where it belongs, by the number of the note.
+    _refused: dict[int, ChannelError] = field(default_factory=dict)
 
     def send(self, note: Note, now: float) -> bool:
         """Deal with this note, and return whether Slack took its words.
@@ -45,8 +50,11 @@ class Tell:
             self.ledger.tell_outage(note, now)
             return False
         row = self.ledger.find(note.request_id)
-        if row is None or (note.kind == REMINDER and row.state != State.PENDING):
+        if row is None or (note.kind == REMINDER and not _is_reminded_of(row)):
             self.ledger.note_sent(note)
+            return False
+        if note.kind == REMINDER and not self.reminders.may_be_sent(self.channel.clock.now()):
+            self.ledger.note_later(note, now + CLOSED_SECONDS, failed=False)
             return False
         if _awaits_card(row, note) or not self.held():
             self.ledger.note_later(note, now + 1.0, failed=False)
@@ -59,25 +67,24 @@ class Tell:
             self.ledger.lost_card(row, now)
             raise
         self.ledger.note_sent(note)
+        self._refused.pop(note.number, None)
         return True
 
     def _say(self, row: Row, note: Note, now: float) -> None:
-        """Say it where it belongs; if Slack refuses that, privately in the channel; then only in the log."""
-        message = self._words(row, note)
-        try:
-            self._say_in_place(row, note, message, now)
-            return
-        except ChannelError as error:
-            if not _is_final(error, row, note):
-                raise
-            refused = error
+        """Say it where it belongs; if Slack refuses that, in another place; then only in the log."""
+        refused = self._refused.get(note.number)
+        if refused is None:
+            try:
+                self._say_in_place(row, note, self._words(row, note, now), now)
+                return
+            except ChannelError as error:
+                if not _is_final(error, row, note):
+                    raise
+                refused = self._refused[note.number] = error
         who = row.id, note.kind, note.person_id
         try:
-            if not note.person_id:
-                raise CardRefused("it is to nobody in particular")
-            private = {"text": message["text"]} if isinstance(refused, CardUnfit) else message
-            self.channel.post_ephemeral(note.person_id, private)
-            log.warning("request=%s note=%r user=%s told=privately cause=%r", *who, str(refused))
+            where = self._say_elsewhere(row, note, now, is_unfit=isinstance(refused, CardUnfit))
+            log.warning("request=%s note=%r user=%s told=%s cause=%r", *who, where, str(refused))
         except ChannelError as error:
             if not _is_final(error, row, note):
                 raise
@@ -85,12 +92,32 @@ class Tell:
             log.warning("request=%s note=%r user=%s told=no cause=%r fallback=%r", *who, *causes)
             self.ledger.untold(note)
 
-    def _words(self, row: Row, note: Note) -> Message:
-        if note.kind != OUTCOME:
-            return blocks.note(note.kind, note.person_id, note.detail, row.email)
+    def _say_elsewhere(self, row: Row, note: Note, now: float, *, is_unfit: bool) -> str:
+        """Say it privately or, if it is a reminder, in the channel; return how, for the log.
+
+        `is_unfit` says that Slack does not take the layout: then the text alone is sent.
+        """
+        if not note.person_id and note.kind != REMINDER:
+            raise CardRefused("it is to nobody in particular")
+        message = self._words(row, note, now, self._permalink(row))
+        said = {"text": message["text"]} if is_unfit else message
+        if note.person_id:
+            self.channel.post_ephemeral(note.person_id, said)
+            return "privately"
+        self.channel.announce(said)
+        return "in_the_channel"
+
+    def _words(self, row: Row, note: Note, now: float, permalink: str = "") -> Message:
+        """Return what the note says; `permalink` leads to the card if this is not said in its thread."""
+        if note.kind == REMINDER:
+            return self.reminders.message(row, now, self.channel.clock.now(), permalink)
+        if note.kind == OUTCOME:
+            return blocks.outcome(row, self._permalink(row))
+        return blocks.note(note.kind, note.person_id, note.detail, row.email)
+
+    def _permalink(self, row: Row) -> str:
         identity = self.channel.identity
-        permalink = identity.permalink(row.channel, row.card_ts) if identity and row.card_ts else ""
-        return blocks.outcome(row, permalink)
+        return identity.permalink(row.channel, row.card_ts) if identity and row.card_ts else ""
 
     def _say_in_place(self, row: Row, note: Note, message: Message, now: float) -> None:
         """Say it in the thread of the card or, if it is for a watcher, directly."""
@@ -98,7 +125,9 @@ class Tell:
             self._direct(row, note.person_id, message)
         elif not row.card_ts:
             raise CardRefused("its request has no card")
-        elif not self.channel.reply(row, message):
+        elif not self.channel.reply(
+            row, message, also_in_channel=(note.kind, note.detail) == (REMINDER, LAST)
+        ):
             # It was said all the same, and names the customer. Drawing the card shows whether it is gone.
             log.warning("request=%s note=%r user=%s card=missing", row.id, note.kind, note.person_id)
             self.ledger.redraw(row.id, now)
@@ -114,6 +143,11 @@ class Tell:
                 raise
             # It is this person or a missing scope, and no reason to keep cards from the channel.
             raise CardRefused(str(error)) from error
+
+
+def _is_reminded_of(row: Row) -> bool:
+    """Return whether the card still waits, and not again after it was decided."""
+    return row.state == State.PENDING and row.reminders > 0
 
 
 def _awaits_card(row: Row, note: Note) -> bool:

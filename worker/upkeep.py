@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ledger.upkeep import Upkeep as Record
 from worker.gated import Gated
+from working_hours import WorkingHours
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +22,12 @@ class Upkeep:
     gated: Gated
     remind_after_hours: float
     retention_days: float
+    working_hours: WorkingHours | None = None
     _forget_at: float = 0.0
 
     def run(self, now: float) -> None:
         if self.remind_after_hours:
-            self.record.remind(self.remind_after_hours, REMINDERS, now)
+            self.record.remind(self.remind_after_hours, REMINDERS, now, self.working_hours)
         if self.retention_days and now >= self._forget_at:
             forgotten = self.record.forget(self.retention_days * DAY_SECONDS, now)
             if forgotten:

@@ -220,7 +220,7 @@ class Channel:
             **message,
         )
 
-    def reply(self, row: Row, message: Message) -> bool:
+    def reply(self, row: Row, message: Message, *, also_in_channel: bool = False) -> bool:
         """Post a message in the thread of a card, and return whether the card seems to be there.
 
         If it is gone, Slack may post the message in the channel itself; its answer then lacks `thread_ts`.
@@ -229,6 +229,7 @@ class Channel:
             row,
             self._worker_client.chat_postMessage,
             thread_ts=row.card_ts,
+            reply_broadcast=also_in_channel or None,
             **QUIET,
             **message,
         )
@@ -267,6 +268,10 @@ class Channel:
         if is_here:
             self._keep(method.__name__, "")
         return answer
+
+    def announce(self, message: Mapping[str, Any]) -> None:
+        """Post a message in the channel that is no card and in no thread."""
+        self._write(self._worker_client.chat_postMessage, self.id, **QUIET, **message)
 
     def post_ephemeral(self, user_id: str, message: Mapping[str, Any]) -> None:
         """Post a message in the channel that only this person sees."""

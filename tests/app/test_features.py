@@ -1,6 +1,5 @@
-"""The features beside the main job: options, past requests, revoking, /rooms, "tell me" and reminders."""
+"""The features beside the main job: options, past requests, revoking, /rooms and "tell me"."""
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -494,36 +493,3 @@ def test_a_watcher_who_stops_in_the_last_moment_is_not_told(world: World) -> Non
     eventually(lambda: world.ledger("SELECT 1 FROM notes") == [])
     posted(world, "joe@acme.com")
     assert told_directly(world) == []
-
-
-# Reminders
-
-
-@pytest.mark.long
-def test_a_waiting_card_gets_three_reminders(world: World) -> None:
-    world.start(REMIND_AFTER_HOURS=str(1.5 / 3600))
-    card = posted(world)
-    replies = eventually(lambda: len(found := world.slack.replies(card.ts)) == 3 and found, seconds=20)
-    assert {reply.text for reply in replies} == {
-        "About jane@acme.com: This request still waits for a decision."
-    }
-    at = [float(reply.ts) for reply in replies]
-    assert all(later - earlier >= 1.4 for earlier, later in pairwise(at))
-    queue = "GET /exchange/authorization_request_queue"
-    polls = len(world.conveyor.calls(queue))
-    eventually(lambda: len(world.conveyor.calls(queue)) > polls + 12, seconds=20)
-    assert len(world.slack.replies(card.ts)) == 3
-
-
-@pytest.mark.long
-def test_after_a_kill_there_is_at_most_one_reminder_more(world: World) -> None:
-    reminding = {"REMIND_AFTER_HOURS": str(2 / 3600)}
-    world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: bool(request.get("thread_ts")))
-    world.start(**reminding)
-    card = posted(world)
-    eventually(lambda: world.slack.replies(card.ts))
-    world.kill()
-    world.start(**reminding)
-    eventually(lambda: world.ledger("SELECT reminders FROM requests") == [(3,)], seconds=30)
-    eventually(lambda: world.ledger("SELECT * FROM notes") == [], seconds=20)
-    assert 3 <= len(world.slack.replies(card.ts)) <= 4

@@ -128,16 +128,6 @@ def test_a_reply_does_not_wait_for_a_card_that_slack_does_not_take(world: World)
 
 
 @pytest.mark.long
-def test_a_reminder_that_its_thread_does_not_take_is_in_the_log(world: World) -> None:
-    refuse(world, "chat.postMessage", LOCKED, when=is_reply)
-    world.start(REMIND_AFTER_HOURS=str(1.5 / 3600))
-    posted(world)
-    eventually(lambda: warnings(world))
-    all_said(world)
-    assert "told=no" in warnings(world)[0]
-
-
-@pytest.mark.long
 def test_words_that_get_no_answer_for_long_are_said_in_another_place(world: World) -> None:
     world.waits |= {"worker.tell.SILENT_MOST": 4, "worker.back_off.LONGEST_PAUSE": 0.05}
     world.start()

@@ -33,7 +33,7 @@ QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop tellin
 DECISIONS = ("approve", "reject", "revoke")
 SIGNING, SIGNED = "waiting for them to sign the NDA", "the NDA is signed"
 GATED = "SELECT authorization_id FROM requests WHERE state = 'approved' AND access_status = 'gated'"
-REMINDER = str(blocks.note("reminder", "", "", "")["text"])
+REMINDER = blocks.STILL_WAITING
 
 
 @dataclass
@@ -413,7 +413,7 @@ def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> Non
     """Approve after the last reminder."""
 
     def reminded() -> bool:
-        replies = [reply for reply in world.slack.replies(ts) if reply.text.endswith(REMINDER)]
+        replies = [reply for reply in world.slack.replies(ts) if REMINDER in reply.text]
         return len(replies) >= REMINDERS or world.is_dead()
 
     eventually(reminded, REST_SECONDS, "the last reminder")

@@ -146,9 +146,7 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
     """
     with world.slack.lock:
         messages = list(world.slack.messages)
-    posts = [
-        post for post in world.slack.calls("chat.postMessage") if post.request["text"].endswith(REMINDER)
-    ]
+    posts = [post for post in world.slack.calls("chat.postMessage") if REMINDER in post.request["text"]]
     cards: dict[tuple[str, int], list[str]] = defaultdict(list)  # somebody may have deleted one of them
     for message in messages:
         if card := payload_of(message):
@@ -158,7 +156,7 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
     for (request_id, round), threads in cards.items():
         name = f"{request_id}, round {round}"
         replies = [message for message in messages if message.thread_ts in threads]
-        times = [float(reply.ts) for reply in replies if reply.text.endswith(REMINDER)]
+        times = [float(reply.ts) for reply in replies if REMINDER in reply.text]
         most = REMINDERS * (2 if world.ledger_lost_at else 1) + _repeats(world, times, threads, REMINDER)
         if len(times) > most:
             found.append(f"{name}: {len(times)} reminders, at most {most} are due")

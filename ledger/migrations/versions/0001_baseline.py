@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("waiting_since", sa.Float),
         sa.Column("reminded_at", sa.Float),
         sa.Column("reminders", sa.Integer, nullable=False),
+        sa.Column("counted_from", sa.Float),
         sa.Column("channel", sa.String(30), nullable=False),
         sa.Column("card_ts", sa.String(30), nullable=False),
         sa.Column("posting_at", sa.Float),

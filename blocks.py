@@ -104,6 +104,7 @@ DECIDED: dict[State | None, tuple[str, str]] = {
 }
 # How an approval goes on that lets nobody in yet.
 UNTIL_SIGNED = ", NDA not signed yet"
+NOW_SIGNED = ", NDA signed"
 # Why a decision takes longer, by what the ledger calls it.
 PROBLEMS = {
     "": "",
@@ -346,7 +347,7 @@ def _until_signed(row: Row) -> str:
     """Return how the sentence about an approved customer goes on where the NDA matters."""
     if row.is_gated:
         return UNTIL_SIGNED
-    return ", NDA signed" if _is_signed(row) else ""
+    return NOW_SIGNED if _is_signed(row) else ""
 
 
 def _is_signed(row: Row) -> bool:

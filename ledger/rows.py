@@ -153,9 +153,9 @@ class Row:
     @property
     def past(self) -> Past:
         """How this round ended, once it has."""
-        at, reason = self.settled_at, self.reason
-        if self.state == State.REVOKED:
-            at, reason = self.revoked_at, self.revoke_reason
+        is_revoked = self.state == State.REVOKED
+        at = self.revoked_at if is_revoked else self.settled_at
+        reason = self.revoke_reason if is_revoked else self.reason
         return Past(self.email, self.state, at or 0.0, self.decider, reason, self.groups)
 
 

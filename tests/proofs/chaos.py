@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 from sandbox.conveyor import OPEN
 from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, BOB, SAM
-from tests.proofs.invariants import broken, watch_each_step
+from tests.proofs.invariants import broken, payload_of, watch_each_step
 from tests.proofs.mortal import LAG_SECONDS, TELL_ME, MortalWorld, stop_watching, watch
 from tests.proofs.promises import promises_broken, watch_what_is_told
 from tests.support.launcher import Kill
@@ -274,9 +274,9 @@ def rush(chaos: Chaos, which: int, who: int, what: int) -> None:
 
 def take_back(chaos: Chaos, which: int, who: int, _: int) -> None:
     """Somebody revokes what was approved."""
-    approved = [card for card in chaos.slack.cards() if any(block.get("accessory") for block in card.blocks)]
+    approved = [card for card in chaos.slack.cards() if payload_of(card).get("state") == "approved"]
     if approved:
-        request_id = (approved[which % len(approved)].metadata or {})["event_payload"]["id"]
+        request_id = payload_of(approved[which % len(approved)])["id"]
         chaos.busy.append(chaos.people.submit(chaos.does, PEOPLE[who % 3], request_id, "revoke"))
 
 

@@ -20,7 +20,7 @@ from sandbox.slack import Refused
 from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, SAM, Answer, Private, elements_in
 from tests.support.launcher import SHORT, Kill
-from tests.support.world import World, eventually, kill
+from tests.support.world import World, eventually, kill, state_of
 from worker.upkeep import REMINDERS
 
 POLL_SECONDS = "0.2"
@@ -31,7 +31,6 @@ LAG_SECONDS = 2.0  # longer than the app waits before a second write, and shorte
 ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
 DECISIONS = ("approve", "reject", "revoke")
-SIGNING, SIGNED = "waiting for them to sign the NDA", "the NDA is signed"
 GATED = "SELECT authorization_id FROM requests WHERE state = 'approved' AND access_status = 'gated'"
 REMINDER = blocks.STILL_WAITING
 
@@ -286,10 +285,19 @@ def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str
     _in_a_window(world, Deed(user, request_id, "approve"), ts, "options", values)
 
 
-def _in_a_window(world: MortalWorld, deed: Deed, ts: str, button: str, values: dict[str, Any]) -> None:
-    """Click a button, and submit the window that it opens, if it opens one."""
+def revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Revoke the access, for a reason that nobody else gives."""
+    reason = f"{user} revokes {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
+    deed = Deed(user, request_id, "revoke", reason.strip())
+    _in_a_window(world, deed, ts, "more", {"reason": reason}, entry="revoke")
+
+
+def _in_a_window(
+    world: MortalWorld, deed: Deed, ts: str, button: str, values: dict[str, Any], entry: str | None = None
+) -> None:
+    """Click a button or an entry of a menu, and submit the window that it opens, if it opens one."""
     asked = Deed(deed.user, deed.request_id, ASKED)
-    world.attempt(asked, lambda: world.slack.click(deed.user, ts, button), ts)
+    world.attempt(asked, lambda: world.slack.click(deed.user, ts, button, value=entry), ts)
     deed.shown = asked.shown
     named = f'"{deed.request_id}"'
     with world.slack.lock:
@@ -306,20 +314,13 @@ def _in_a_window(world: MortalWorld, deed: Deed, ts: str, button: str, values: d
         world.slack.close(deed.user, view.id)
 
 
-def revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Revoke the access."""
-    world.attempt(
-        Deed(user, request_id, "revoke"), lambda: world.slack.click(user, ts, "more", value="revoke")
-    )
-
-
 def approve_and_revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Approve, and revoke as soon as the card offers it."""
     approve(world, user, request_id, ts)
 
     def can_be_revoked() -> bool:
         card = world.slack.find(ts)
-        return world.is_dead() or bool(card and any(block.get("accessory") for block in card.blocks))
+        return world.is_dead() or bool(card and state_of(card) == "approved")
 
     with suppress(AssertionError):
         eventually(can_be_revoked, 5)

@@ -11,14 +11,12 @@ import blocks
 from sandbox.limits import blocks_text
 from sandbox.stand_in import Exchange
 from tests.proofs.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
-from tests.proofs.mortal import DECISIONS, REMINDER, SIGNED, SIGNING, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from tests.proofs.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, Deed, MortalWorld
 from worker.upkeep import REMINDERS
 from workspace.block_kit import cut, one_line
 
-PROMISES = ("I will tell you when", "I was going to tell you already")
 SENDING_SECONDS = 3.0  # a message that is being sent cannot be stopped anymore
 DECIDING_SECONDS = 0.5  # the same for a reminder
-STATUSES_OF = {word: STATUS_OF[str(state)] for state, (word, _) in blocks.DECIDED.items()}
 
 
 def promises_broken(world: MortalWorld) -> list[str]:
@@ -33,9 +31,9 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
     """
     found = []
     trail = {
-        str(trigger): int(str(number))
-        for trigger, number in world.ledger(
-            "SELECT trigger_id, number FROM trail WHERE trigger_id IS NOT NULL"
+        str(trigger): (int(str(number)), str(event))
+        for trigger, number, event in world.ledger(
+            "SELECT trigger_id, number, event FROM trail WHERE trigger_id IS NOT NULL"
         )
     }
     ends: dict[str, tuple[int, float]] = {}
@@ -62,9 +60,10 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
             undecided = end[1] > last.ended
             if any(at > last.ended + (0 if undecided else SENDING_SECONDS) for at in told):
                 found.append(f"{name} was told after they had stopped it")
-        if last.what == STOP_TELLING or last.begun < world.ledger_lost_at or not _heard(last, *PROMISES):
+        number, event = trail.get(last.trigger_id, (0, ""))
+        if event != "watching" or not _is_promise(last):
             continue
-        if end[0] > trail[last.trigger_id]:
+        if end[0] > number:
             if not any(at > last.begun for at in [*told, *_private_outcomes(world, user, deeds[0])]):
                 found.append(f"{name} was not told that it is decided")
         elif (user, request_id) not in watching:
@@ -80,8 +79,8 @@ def watchers_hear_of_signatures(world: MortalWorld) -> list[str]:
     for (user, request_id), deeds in _watchers(world).items():
         at = max((float(str(at)) for signed_id, at in signed if signed_id == request_id), default=0.0)
         mine = [said for said in _direct_messages(world, user) if _names(said[1], deeds[0])]
-        is_promised = any(sent < at and SIGNING in text for sent, text in mine)
-        is_told = any(sent >= at and SIGNED in text for sent, text in mine)
+        is_promised = any(sent < at and blocks.UNTIL_SIGNED in text for sent, text in mine)
+        is_told = any(sent >= at and blocks.NOW_SIGNED in text for sent, text in mine)
         has_stopped = deeds[-1].what == STOP_TELLING
         if is_promised and not (is_told or has_stopped or request_id in asked_again):
             found.append(f"{user} was not told that the NDA of {request_id} is signed")
@@ -108,11 +107,13 @@ def _private_outcomes(world: MortalWorld, user: str, deed: Deed) -> list[float]:
     """Return when somebody was told the outcome in the channel, as where Slack refuses the direct message."""
     with world.slack.lock:
         mine = [private for private in world.slack.private if private.user == user]
-    return [
-        float(private.ts)
-        for private in mine
-        if private.text.partition(":")[0] in STATUSES_OF and _names(private.text, deed)
-    ]
+    return [float(private.ts) for private in mine if _outcome(private.text) and _names(private.text, deed)]
+
+
+def _outcome(text: str) -> str | None:
+    """Return the state that a text says a request ended in: its first words are those of DECIDED."""
+    found = [(len(word), str(state)) for state, (word, _) in blocks.DECIDED.items() if text.startswith(word)]
+    return max(found)[1] if found else None
 
 
 def _names(text: str, deed: Deed) -> bool:
@@ -120,9 +121,15 @@ def _names(text: str, deed: Deed) -> bool:
     return deed.about.casefold() in text.casefold()
 
 
-def _heard(deed: Deed, *words: str) -> bool:
-    """Return whether the answer had one of these texts."""
-    return any(each in said.text for said in deed.said for each in words)
+def _heard(deed: Deed, words: str) -> bool:
+    """Return whether the answer had these words."""
+    return any(words in said.text for said in deed.said)
+
+
+def _is_promise(deed: Deed) -> bool:
+    """Return whether the answer to somebody who counts as watching is neither a failure nor the outcome."""
+    outcomes = (word for word, _ in blocks.DECIDED.values())
+    return bool(deed.said) and not any(_heard(deed, words) for words in (blocks.LEDGER_BUSY, *outcomes))
 
 
 def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str], words: str) -> int:
@@ -185,20 +192,20 @@ def watch_what_is_told(world: MortalWorld, found: list[str]) -> None:
         if not request_id:
             found.append(f"{user} is told what they did not ask: {text}")
             return
-        if SIGNED in text and not any(world.is_signed(deed.about) for deed in tells if _names(text, deed)):
+        is_signed = any(world.is_signed(deed.about) for deed in tells if _names(text, deed))
+        if blocks.NOW_SIGNED in text and not is_signed:
             found.append(f"{user} is told too early that the NDA is signed: {text}")
-        word = text.partition(":")[0]
-        statuses = STATUSES_OF.get(word)
-        if statuses is None:
+        state = _outcome(text)
+        if state is None:
             found.append(f"{user} is told no outcome: {text}")
-        elif not sum(world.closings(request_id, status) for status in statuses):
+        elif not sum(world.closings(request_id, status) for status in STATUS_OF[state]):
             found.append(f"{user} is told too early: {text}")
         drawn = exchange.request["blocks"]
         said = blocks_text(json.loads(drawn) if isinstance(drawn, str) else drawn)
         if strangers := set(re.findall(r"<@(\w+)>", said)) - deciders(world.deeds, request_id):
             found.append(f"{user} is told that {strangers} decided {request_id}")
         reasons = [deed.reason for deed in list(world.deeds) if deed.what == DECISIONS[1]]
-        if word == "Rejected" and not any(_reason_in(said, reason) for reason in reasons):
+        if state == "rejected" and not any(_reason_in(said, reason) for reason in reasons):
             found.append(f"{user} is told a reason that nobody gave: {said}")
 
     world.slack.on_exchange.append(check)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import requests
 
+import blocks
 from sandbox.slack import Refused
 from sandbox.workspace import ANN, BOB
 from tests.proofs.replicas import Replicas
 from tests.requirements import needs
 from tests.support.postgres import Postgres
 from tests.support.steps import clickable, posted, request_of, writes
-from tests.support.world import World, eventually
+from tests.support.world import World, eventually, state_of
 
 LEASE = 2.0
 KILLS = 4
@@ -57,7 +58,6 @@ def quiet(world: World) -> None:
 
 def agree(world: World) -> None:
     """Check that each request has one card, that each decision took effect once, and that all agree."""
-    words = {"approved": "Approved by", "rejected": "Rejected by", "pending": "asks for access"}
     statuses = {"approved": "approved", "rejected": "ignored", "pending": "requested"}
     states = {
         str(request_id): str(state) for request_id, state in world.ledger("SELECT id, state FROM requests")
@@ -66,7 +66,7 @@ def agree(world: World) -> None:
     for request_id, state in states.items():
         assert world.conveyor.requests[request_id]["status"] == statuses[state]
         (card,) = world.cards(request_id)
-        assert words[state] in world.slack.text_of(card)
+        assert state_of(card) == state
         effects = [effective for _, effective in writes(world, request_id)]
         assert sum(effects) == (state != "pending")
 
@@ -76,7 +76,7 @@ def decide(world: World, request_id: str, person: str) -> None:
 
     def decided() -> bool:
         card = world.card(request_id)
-        if card is None or "asks for access" not in world.slack.text_of(card):
+        if card is None or state_of(card) != "pending":
             return card is not None
         with suppress(Refused):  # the card changed at this moment, and has no such button anymore
             if person == ANN:
@@ -230,7 +230,7 @@ def test_postgresql_goes_away_and_comes_back(several: Make, postgres: Postgres) 
             assert status == 503
             assert "Ledger" in str(found)
         assert world.slack.click(ANN, card.ts, "approve").status == 200
-        world.told(ANN, "could not write this down")
+        world.told(ANN, blocks.LEDGER_BUSY)
     finally:
         postgres.start()
     postgres.run("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -238,7 +238,7 @@ def test_postgresql_goes_away_and_comes_back(several: Make, postgres: Postgres) 
     try:
         world.slack.private.clear()
         assert world.slack.click(ANN, card.ts, "approve").status == 200
-        world.told(ANN, "could not write this down")
+        world.told(ANN, blocks.LEDGER_BUSY)
     finally:
         postgres.run("ALTER SYSTEM RESET default_transaction_read_only")
         postgres.run("SELECT pg_reload_conf()")

@@ -72,6 +72,7 @@ REASON = "reason"
 REVOKE_REASON = "revoke_reason"
 NDA = "nda"
 ENDS = "ends"
+NEVER = "never"
 DAY = "day"
 
 REASON_CHARS = 2000
@@ -488,7 +489,6 @@ NO_NAME = "(group without a name)"
 # Modals
 
 # The days after which access ends, as Slack sends them back.
-NEVER = "never"
 ENDINGS = {NEVER: "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 365 days", DAY: "On a date"}
 ENDS_MISSING = "Choose when access ends."
 DAY_MISSING = "Pick an end date, or another option above."

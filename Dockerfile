@@ -1,4 +1,4 @@
-# Pinned by its digest, so that a build does not change by itself: `docker pull python:3.13-slim` tells a newer one.
+# Pinned by its digest, so that builds are repeatable. `docker pull python:3.13-slim` shows the newest one.
 FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -27,7 +27,7 @@ SYNCS = 200
 def main() -> int:
     """Run every experiment, and return the exit status. A promise that is not kept is no error."""
     if not sys.platform.startswith("linux"):
-        print("The figures are read from /proc: please run this on Linux.", file=sys.stderr)
+        print("This reads its figures from /proc, so please run it on Linux.", file=sys.stderr)
         return 1
     quick = bool(os.environ.get("QUICK"))
     started = time.monotonic()
@@ -45,7 +45,7 @@ def main() -> int:
             print(section.markdown(), flush=True)
             sections.append(section)
     promises = targets_table(sections)
-    duration = f"All of this took {time.monotonic() - started:.0f} s.\n"
+    duration = f"The whole run took {time.monotonic() - started:.0f} s.\n"
     print(promises, duration, sep="\n")
     parts = [head, promises, *(section.markdown() for section in sections), duration]
     if not quick:
@@ -60,13 +60,13 @@ def _head(setting: Setting) -> str:
         "# How fast it is",
         "",
         f"`make bench{' QUICK=1' if setting.quick else ''}`, {time.strftime('%Y-%m-%d')}: "
-        + ("one short run, for a first look. " if setting.quick else "medians of five runs. ")
-        + "The floors are measured in the same run, on the same machine, with the same settings of gunicorn "
+        + ("one short run, for a first impression. " if setting.quick else "medians of five runs. ")
+        + "The floors are measured in the same run, on the same machine, and with the same gunicorn settings "
         "(one process, 100 threads): a bare Flask route that only checks Slack's signature, and a bare Bolt "
         "app whose listener only acknowledges.",
         "",
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.system()} "
-        f"{platform.release()}, {os.cpu_count()} processors, which server, client and both services share; "
+        f"{platform.release()}, {os.cpu_count()} processors, shared by server, client, and both services; "
         f"load {busy:.1f} at the start. Writing 4 kB and syncing it to disk takes "
         f"{milliseconds(_sync_seconds(setting.folder))} here.",
         "",

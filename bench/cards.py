@@ -10,7 +10,7 @@ from bench.report import Section, Target
 from bench.setting import Setting
 from ledger.states import State
 
-TITLE = "Cards: from request to card, from click to decided card"
+TITLE = "Cards: from request to card, and from click to decided card"
 POLL_SECONDS = 1.0
 ALLOWED_BEYOND_POLL = 0.2
 CALL_SECONDS = 0.1
@@ -92,7 +92,8 @@ def _section(to_card: list[list[float]], to_decided: list[list[float]], calls: l
         section.rows.append((name, f"{middle:.3f} s", f"{slowest:.3f} s", f"{allowed:.3f} s"))
         section.targets.append(Target(name, slowest, allowed, "s"))
     section.remarks = [
-        f"{len(to_card[0])} requests and as many clicks a run; *slowest* is the median of the runs' slowest.",
+        f"{len(to_card[0])} requests and as many clicks per run; *slowest* is the median of "
+        "the slowest of each run.",
         f"A decision costs {len(calls)} calls, one after another: "
         + "; ".join(f"`{call}` ({WHY[call]})" for call in calls)
         + ".",

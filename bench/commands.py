@@ -7,20 +7,20 @@ from bench import made_up, servers
 from bench.report import Section, Target, milliseconds
 from bench.setting import Setting
 
-TITLE = "The slash command: from asking to the answer"
+TITLE = "Slash command: from question to answer"
 DECIDED = 100_000
 ALLOWED_SECONDS = 1.0
 TYPED = {  # what a person types after the command, by how the table names it
-    "what waits": "",
+    "waiting requests": "",
     "one person": f"person{DECIDED}@customer{DECIDED % 5000}.com",
     "a company of 20 requests": "customer7.com",
-    "somebody unknown": "nobody@nowhere.example",
+    "an unknown person": "nobody@nowhere.example",
 }
 
 
 def measure(setting: Setting) -> Section:
     """Measure the answers to several commands, with every call of the app to a service taking 100 ms."""
-    section = Section(TITLE, ("asked for", "median", "slowest"))
+    section = Section(TITLE, ("question", "median", "slowest"))
     database = setting.new_ledger(10, DECIDED)
     setting.services.set(pauses={"Conveyor": 0.1, "Slack": 0.1})
     slowest = 0.0
@@ -35,7 +35,7 @@ def measure(setting: Setting) -> Section:
         "time is from Slack's request to the arrival of the answer; in it is who is in the channel (kept "
         "for a minute), what Conveyor says of each customer shown, and the answer's own call."
     ]
-    section.targets = [Target("A command's answer, the slowest", slowest, ALLOWED_SECONDS, "s")]
+    section.targets = [Target("Answer to a command, the slowest", slowest, ALLOWED_SECONDS, "s")]
     return section
 
 

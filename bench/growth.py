@@ -21,7 +21,7 @@ from ledger.ledger import Ledger
 from settings import load
 from worker.watch import Watch
 
-TITLE = "Growth: one look at Conveyor"
+TITLE = "Growth: one poll of Conveyor"
 OPEN = (10, 1_000, 10_000)
 DECIDED = (0, 10_000, 100_000)
 ALLOWED_GROWTH = 1.5
@@ -50,16 +50,17 @@ def measure(setting: Setting) -> Section:
     few, some, many = (found[waiting, 0].cpu for waiting in OPEN)
     early, late = (some - few) / (OPEN[1] - OPEN[0]), (many - some) / (OPEN[2] - OPEN[1])
     section.remarks = [
-        "The worker's own loop with the real ledger and client, in a process of its own; medians after one "
-        "look that is not counted. Every request is known and unchanged, as it is on nearly every look.",
-        f"A look costs {milliseconds(few)} however little there is to see. Beyond that, an open request "
+        "The worker's own loop with the real ledger and client, in a separate process; "
+        "medians after one poll "
+        "that isn't counted. Every request is known and unchanged, as in nearly every real poll.",
+        f"A poll costs {milliseconds(few)} even if nearly nothing is open. Beyond that, an open request "
         f"costs {early * 1e6:.0f} µs from {OPEN[0]} to {OPEN[1]:,}, and {late * 1e6:.0f} µs from there to "
-        f"{OPEN[2]:,}: the promise is about these two.",
+        f"{OPEN[2]:,}: the promise compares these two.",
     ]
     decided_cost = found[OPEN[1], DECIDED[-1]].cpu / found[OPEN[1], 0].cpu
     section.targets = [
-        Target("CPU per further open request, 10,000 against 1,000", late / early, ALLOWED_GROWTH, "×"),
-        Target("CPU of a look with 100,000 decided, against none", decided_cost, 1.2, "×"),
+        Target("CPU per additional open request, 10,000 vs. 1,000", late / early, ALLOWED_GROWTH, "×"),
+        Target("CPU of a poll with 100,000 decided requests vs. none", decided_cost, 1.2, "×"),
     ]
     return section
 

@@ -1,4 +1,4 @@
-"""What an experiment returns, and how that is printed as Markdown. Nothing is measured here."""
+"""The results of the experiments, and how they are printed as Markdown. Nothing is measured here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Target:
-    """A promise, and the figure that was measured for it, in the same unit as the limit."""
+    """A promise: its limit, and the figure that was measured, in the same unit."""
 
     promise: str
     figure: float
@@ -20,7 +20,7 @@ class Target:
 
 @dataclass
 class Section:
-    """The outcome of one experiment: a table, remarks below it, and the promises that it tests."""
+    """The result of one experiment: a table, remarks below it, and the promises that it tests."""
 
     title: str
     columns: Sequence[str]
@@ -34,7 +34,7 @@ class Section:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table whose columns are also aligned in a terminal."""
+    """Return the lines of a Markdown table whose columns also line up in a terminal."""
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
@@ -49,7 +49,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def targets_table(sections: Sequence[Section]) -> str:
-    """Return one table with every promise, in Markdown."""
+    """Return a Markdown table of every promise."""
     rows = [
         (
             target.promise,
@@ -60,7 +60,7 @@ def targets_table(sections: Sequence[Section]) -> str:
         for section in sections
         for target in section.targets
     ]
-    lines = ["## Promises", "", *table(("promise", "measured", "at most", "kept"), rows), ""]
+    lines = ["## Promises", "", *table(("promise", "measured", "limit", "kept"), rows), ""]
     return "\n".join(lines)
 
 

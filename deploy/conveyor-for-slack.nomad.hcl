@@ -1,4 +1,4 @@
-# One container on Nomad, found through Consul. docs/operating.md says how to give it its secrets and its volume.
+# One container on Nomad, registered in Consul. docs/operating.md says how to set up its secrets and its volume.
 variable "image" {
   type    = string
   default = "conveyor-for-slack:1.0.0"
@@ -10,7 +10,7 @@ variable "slack_channel_id" {
 
 variable "reviewers" {
   type        = string
-  description = "Who may decide. Empty: every full member of the workspace who can see a card."
+  description = "Who may decide. Blank: every full member of the workspace who can see a card."
 }
 
 job "conveyor-for-slack" {
@@ -18,7 +18,7 @@ job "conveyor-for-slack" {
   type        = "service"
 
   group "app" {
-    count = 1 # more need PostgreSQL: DATABASE_URL among the secrets below
+    count = 1 # more than one needs PostgreSQL: add DATABASE_URL to the secrets below
 
     network {
       port "http" {
@@ -38,7 +38,7 @@ job "conveyor-for-slack" {
 
       check {
         type     = "http"
-        path     = "/healthz" # not /readyz: while Conveyor is down, clicks still work
+        path     = "/healthz" # not /readyz: clicks still work while Conveyor is down
         interval = "10s"
         timeout  = "5s"
 
@@ -51,7 +51,7 @@ job "conveyor-for-slack" {
 
     task "app" {
       driver       = "docker"
-      kill_timeout = "30s" # the most that a Nomad client allows by default
+      kill_timeout = "30s" # the longest that a Nomad client allows by default
 
       config {
         image           = var.image

@@ -67,7 +67,7 @@ def _conveyor(settings: Settings) -> Iterator[Finding]:
         except ConveyorError as error:
             if isinstance(error.__cause__, CallFailed):
                 why = no_answer(settings.conveyor_api_url, error.__cause__)
-                found.append((BAD, f"the right to {what}, and those after it, could not be tried: {why}"))
+                found.append((BAD, f"the app couldn't try to {what}, or anything after that: {why}"))
                 break
             if isinstance(error, NotAllowed) or (isinstance(error, Refused) and error.status in (401, 403)):
                 refused += 1
@@ -84,7 +84,7 @@ def _conveyor(settings: Settings) -> Iterator[Finding]:
                 found.append((BAD, f"the first call failed, so no other was tried ({error}). {hint}"))
                 break
             else:
-                found.append((BAD, f"the right to {what} could not be tried ({error})."))
+                found.append((BAD, f"the app couldn't try to {what} ({error})."))
         else:
             found.append((GOOD, f"the key can {what}."))
     if refused == len(calls):

@@ -1,4 +1,4 @@
-"""How the app logs: one line a record to standard error, and nothing that a library says about customers."""
+"""How the app logs: one line per record to standard error, without what libraries say about customers."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""How gunicorn treats connections here: one request each, and nobody waits behind those who send nothing."""
+"""How gunicorn treats connections: one request each, and nobody waits behind a client that sends nothing."""
 
 import logging
 import os
@@ -18,11 +18,11 @@ HURRIED_SECONDS = 0.15  # the same while a quarter of the threads is taken: most
 SILENT_CONNECTIONS = 200  # that have not sent anything yet; beyond this number the oldest are closed
 UNREAD_BYTES = 10_000_000  # of what the app did not read, taken in and thrown away
 ORPHAN_SECONDS = 1.0  # to end in order after gunicorn's main process is gone
-LOOK_SECONDS = 0.25  # between two looks at whether it is gone
+LOOK_SECONDS = 0.25  # how often to check whether it is gone
 
 
 class Connection(socket.socket):
-    """A connection whose other side counts as gone when it has not sent its whole request in time."""
+    """A connection that counts as closed when the client has not sent its whole request in time."""
 
     deadline = 0.0
 
@@ -51,7 +51,7 @@ class Connection(socket.socket):
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]  # as above
-    """Lets gunicorn's own records look like those of the app."""
+    """Makes gunicorn's log records look like the app's."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -61,7 +61,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]  # as above
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # as above
-    """Serves everybody else while some send nothing, or slowly, or more than is read, or do not hang up."""
+    """Keeps serving while some clients send nothing, or slowly, or too much, or do not hang up."""
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """Stop in order at Ctrl-C too: gunicorn's own way waits for a lock that this very thread may hold."""

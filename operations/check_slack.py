@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from operations.findings import BAD, GOOD, ODD, Finding, no_answer
 from operations.health import EVERYBODY_MAY_DECIDE
 from settings import Settings
 from workspace.channel import ORG_WIDE, is_org_wide
+from workspace.mentions import mentionable
 from workspace.reviewers import GROUPS_MOST, Bar, address_of, barred, confirmed_address_of, groups_in
 from workspace.slack_client import SlackClient
 from workspace.web_socket import SocketFailed, open_socket
@@ -68,6 +69,7 @@ class SlackCheck:
             if team := (yield from self._token()):
                 yield from self._channel(self._settings.slack_channel_id)
                 yield from self._reviewers(team)
+                yield from self._reminders()
             if self._settings.slack_app_token:
                 yield from self._socket()
         except NotSlack as error:
@@ -232,6 +234,49 @@ class SlackCheck:
         else:
             name = _mapping(user, "profile").get("real_name") or user.get("name")
             yield GOOD, f"Reviewers: {part} is {name}."
+
+    def _reminders(self) -> Iterator[Finding]:
+        """Say which part of REMIND mentions nobody. Those of REVIEWERS were looked at before."""
+        settings = self._settings
+        if settings.remind_after_hours and not mentionable(settings.remind or settings.reviewers):
+            yield ODD, "Reminders: they mention nobody, so few will see them. Name people in REMIND."
+        members = self._members() if settings.remind else set()
+        for part in settings.remind:
+            if "@" in part and self._missing & {"users:read", "users:read.email"}:
+                continue  # nobody's address is known
+            try:
+                yield self._mention(part, members)
+            except Refused as error:
+                yield from self._refused(error, f"Reminders: {part} mentions nobody (Slack: {error}).")
+
+    def _mention(self, part: str, members: Container[str]) -> Finding:
+        """Say whom this part of REMIND mentions; `members` may read the channel. Raises Refused."""
+        if "@" not in part and part.startswith("S"):
+            if self._ask(self._client.usergroups_users_list, usergroup=part).get("users"):
+                return GOOD, f"Reminders: they mention the user group {part}."
+            return BAD, f"Reminders: {part} in REMIND mentions nobody: this user group is empty."
+        client, asked = self._client, {"email" if "@" in part else "user": part}
+        method = client.users_lookupByEmail if "@" in part else client.users_info
+        user = _mapping(self._ask(method, **asked), "user")
+        if user.get("deleted"):
+            return BAD, f"Reminders: {part} in REMIND mentions nobody: this person is deactivated."
+        name = _mapping(user, "profile").get("real_name") or user.get("name")
+        if members and user.get("id") not in members:
+            return (
+                ODD,
+                f"Reminders: {part}, {name}, is not in the channel and may not see them. Invite {name}.",
+            )
+        return GOOD, f"Reminders: they mention {name} ({part})."
+
+    def _members(self) -> set[str]:
+        """Return who is in the channel; nobody if Slack does not say, or does not name all at once."""
+        channel = {"channel": self._settings.slack_channel_id, "limit": "1000"}
+        try:
+            listed = self._ask(self._client.conversations_members, **channel)
+        except Refused:
+            return set()  # what is wrong was said before
+        is_all = not _mapping(listed, "response_metadata").get("next_cursor")
+        return set(map(str, listed.get("members") or [])) if is_all else set()
 
     def _socket(self) -> Iterator[Finding]:
         """Open a socket and close it at once: Slack might send it a click that the running app should get."""

@@ -44,9 +44,8 @@ SWEEP_SECONDS = 600.0  # in which each open card is asked for, in case that some
 IDLE_SECONDS = 0.5
 # What waits separately: Slack's methods, by the names that errors have for them. POST is for the channel; a
 # direct message waits for its person, too.
-UPDATE, POST = "chat_update", "chat_postMessage"
-READ, MEMBERS = "conversations_history", "conversations_members"
-DIRECT, REDRAW, SWEEP = "direct", "redraw", "sweep"
+UPDATE, POST, READ = "chat_update", "chat_postMessage", "conversations_history"
+MEMBERS, DIRECT, REDRAW, SWEEP = "conversations_members", "direct", "redraw", "sweep"
 LONGEST_OUTAGE_PAUSE = 60.0
 
 

@@ -16,7 +16,7 @@ from ledger.trail import LAST
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, BOB, SAM, UNA, Message
 from tests.app.test_told import LOCKED, all_said, is_reply, notes, refuse, warnings
-from tests.support.steps import posted
+from tests.support.steps import posted, run
 from tests.support.world import MODES, World, eventually
 from working_hours import WorkingHours, parse
 from workspace.channel import Channel
@@ -323,3 +323,34 @@ def test_only_a_confirmed_address_names_a_reviewer() -> None:
         assert finder.mentions.reviewer_id("una@harbor.example") == ""
     finally:
         finder.slack.stop()
+
+
+# What check says of them
+
+
+def checked(world: World, **settings: str) -> list[str]:
+    """Return the lines about reminders in what `check` says."""
+    _, said = run(world, "check", **settings)
+    return [line for line in said.splitlines() if line[2:].startswith("Reminders:")]
+
+
+def test_check_says_which_part_of_remind_mentions_nobody(world: World) -> None:
+    world.slack.user_groups |= {"S0SEC": {"users": [BOB]}, "S0EMPTY": {"users": []}}
+    world.slack.users[UNA].deleted = True
+    world.slack.channels[world.slack.channel_id].members.remove(SAM)
+    parts = ["bob@harbor.example", "S0SEC", SAM, "gone@harbor.example", "S0EMPTY", "S0GONE", UNA, "U0GONE"]
+    lines = checked(world, REMIND=",".join(parts))
+    assert [line[0] for line in lines] == ["✓", "✓", "!", "✗", "✗", "✗", "✗", "✗"]
+    for part, line in zip(parts, lines, strict=True):
+        assert part in line
+    world.slack.scopes = world.slack.scopes - {"users:read.email"}
+    assert len(checked(world, REMIND="bob@harbor.example,U0BOB")) == 1
+
+
+@pytest.mark.parametrize("reviewers", ["", "@harbor.example"])
+def test_check_says_when_reminders_mention_nobody(world: World, reviewers: str) -> None:
+    (line,) = checked(world, REVIEWERS=reviewers)
+    assert "nobody" in line
+    assert checked(world, REVIEWERS=reviewers, REMIND=ANN)[0].startswith("✓")
+    assert checked(world, REVIEWERS=reviewers, REMIND_AFTER_HOURS="0") == []
+    assert checked(world, REVIEWERS=f"@harbor.example {ANN}") == []

@@ -16,6 +16,7 @@ from ledger.trail import LAST
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, BOB, SAM, UNA, Message
 from tests.app.test_told import LOCKED, all_said, is_reply, notes, refuse, warnings
+from tests.proofs.replicas import Replicas
 from tests.support.steps import posted, run
 from tests.support.world import MODES, World, eventually
 from working_hours import WorkingHours, parse
@@ -140,6 +141,29 @@ def test_a_reminder_that_slack_takes_nowhere_is_in_the_log_and_in_readyz(world: 
     assert "told=no" in warnings(world)[0]
     assert "jane@" not in world.log()
     assert notes(world)
+
+
+@pytest.mark.long
+def test_another_process_goes_on_with_the_reminders_of_a_dead_one(tmp_path: Path) -> None:
+    waits = {"worker.loops.HEARTBEAT_SECONDS": 0.4, "worker.lease.HELD_SECONDS": 1.5}
+    waits |= {"worker.lease.LEASE_SECONDS": 2.0, "worker.loops.ALARM_SECONDS": 0.1}
+    replicas = Replicas(tmp_path, f"sqlite:///{tmp_path}/shared.db", 2, waits)
+    world = replicas.world
+    try:
+        for each in replicas.each:
+            each.settings |= {**SOON, "REMIND": "sam@harbor.example"}
+        replicas.start()
+        card = posted(world)
+        eventually(lambda: reminders(world, card), 30)
+        eventually(replicas.owner).kill()
+        eventually(lambda: world.ledger("SELECT reminders FROM requests") == [(3,)], 40)
+        eventually(lambda: world.ledger("SELECT * FROM notes") == [], 20)
+        said = reminders(world, card)
+        assert 3 <= len(said) <= 4  # the last one may have been sent twice
+        assert all(mentioned(each) == {SAM} for each in said)
+        assert said[-1].broadcast
+    finally:
+        replicas.close()
 
 
 # When they are due

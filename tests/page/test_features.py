@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
+import blocks
 from sandbox.workspace import ANN, BOB, SAM
 from tests.page.browser import Sandbox, Windows, card, pane, press, reject
 from tests.requirements import needs
@@ -144,4 +145,4 @@ def test_a_waiting_card_gets_a_reminder_in_its_thread(browser: Browser, tmp_path
     ):
         waiting = windows.open(SAM).locator("#messages > li").filter(has_text="jane.doe@acme.example")
         thread = waiting.get_by_role("list", name="Thread")
-        expect(thread).to_contain_text("This request still waits for a decision.")
+        expect(thread).to_contain_text(blocks.STILL_WAITING.strip())

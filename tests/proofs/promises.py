@@ -142,8 +142,15 @@ def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str],
 
 
 def _place(post: Exchange) -> str:
-    """Return the thread of a post, or its channel."""
-    return str(post.request.get("thread_ts") or post.request["channel"])
+    """Return the thread of a post, or the card of a reminder in the channel, or else its channel."""
+    card = _linked(post.request.get("blocks")) if REMINDER in post.request["text"] else ""
+    return str(post.request.get("thread_ts") or card or post.request["channel"])
+
+
+def _linked(drawn: object) -> str:
+    """Return the ts of the message that a reminder links to where Slack took it in no thread."""
+    found = re.search(r"/p(\d+)(\d{6})\b", str(drawn))
+    return f"{found[1]}.{found[2]}" if found else ""
 
 
 def reminders_are_few(world: MortalWorld) -> list[str]:
@@ -162,8 +169,9 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
     found = [f"a reminder of no card, in {_place(post)}" for post in posts if _place(post) not in every]
     for (request_id, round), threads in cards.items():
         name = f"{request_id}, round {round}"
-        replies = [message for message in messages if message.thread_ts in threads]
-        times = [float(reply.ts) for reply in replies if REMINDER in reply.text]
+        reminders = [message for message in messages if REMINDER in message.text]
+        theirs = [each for each in reminders if (each.thread_ts or _linked(each.blocks)) in threads]
+        times = [float(reminder.ts) for reminder in theirs]
         most = REMINDERS * (2 if world.ledger_lost_at else 1) + _repeats(world, times, threads, REMINDER)
         if len(times) > most:
             found.append(f"{name}: {len(times)} reminders, at most {most} are due")

@@ -18,6 +18,11 @@ def element(card: Message, action_id: str) -> dict[str, object]:
     return next(each for each in found if each["action_id"] == action_id)
 
 
+def line(world: World, card: Message, phrase: str) -> str:
+    """Return the line of a card that has this phrase."""
+    return next(each for each in world.slack.text_of(card).splitlines() if phrase in each)
+
+
 def rejected(world: World, email: str, reason: str) -> Message:
     card = posted(world, email)
     world.slack.click(BOB, card.ts, "reject")
@@ -41,7 +46,7 @@ def test_a_personal_address_is_a_warning_and_is_asked_about(town: World) -> None
     assert blocks.CHECK_WHO.strip() in shown
     assert "gmail.com" in str(element(card, "approve")["confirm"])
     assert "confirm" not in element(card, "options")
-    assert shown.index("gmail.com is") < shown.index("Hello")
+    assert shown.index(blocks.CHECK_WHO.strip()) < shown.index("Hello")
     town.slack.click(ANN, card.ts, "options")
     view = town.slack.open_view(ANN)
     assert view
@@ -52,8 +57,8 @@ def test_a_personal_address_is_a_warning_and_is_asked_about(town: World) -> None
 def test_an_earlier_rejection_is_a_warning_with_its_reason(town: World) -> None:
     rejected(town, "tom@risk.example", "A rival")
     again = posted(town, "tom@risk.example")
-    assert f"{blocks.REJECTED_BEFORE} by <@U0BOB>" in town.slack.text_of(again)
-    assert "“A rival”" in town.slack.text_of(again)
+    assert "<@U0BOB>" in line(town, again, blocks.REJECTED_BEFORE)
+    assert "“A rival”" in line(town, again, blocks.REJECTED_BEFORE)
     assert "Bob Brown" in str(element(again, "approve")["confirm"])
     assert "A rival" in str(element(again, "approve")["confirm"])
     colleague = posted(town, "eve@risk.example")
@@ -76,7 +81,7 @@ def test_a_colleagues_requests_do_not_hide_a_rejection(town: World) -> None:
 def test_access_that_was_revoked_is_a_warning(town: World) -> None:
     revoked(town, "ida@gone.example", "Contract ended")
     again = posted(town, "ida@gone.example")
-    assert f"{blocks.REVOKED_BEFORE} by <@U0BOB>" in town.slack.text_of(again)
+    assert "<@U0BOB>" in line(town, again, blocks.REVOKED_BEFORE)
     assert "Contract ended" in str(element(again, "approve")["confirm"])
 
 

@@ -28,8 +28,10 @@ from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from listeners.answers import Answers
 from listeners.clicks import Clicks
+from listeners.customers import Customers
 from listeners.decisions import Listeners
 from listeners.intake import NOT_SLACKS, Intake, make_bolt
+from listeners.members import Members
 from listeners.rooms import Rooms
 from listeners.sockets import Sockets
 from listeners.unheard import Unheard
@@ -93,7 +95,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     bolt = make_bolt(quick)
     answers = Answers(ledger, channel, for_slack, settings.slack_api_url, clock)
     Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, clock).register(bolt)
-    Rooms(ledger, channel, reviewers, conveyor, answers, clock.time_of_day).register(bolt)
+    members = Members(channel, reviewers)
+    customers = Customers(ledger, channel, reviewers, conveyor, clock.time_of_day)
+    Rooms(ledger, members, customers, answers, clock.time_of_day).register(bolt)
     unheard = Unheard(channel.clock.now)
     intake = Intake(bolt, channel, reviewers, answers, clicks, unheard)
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None

@@ -22,6 +22,7 @@ from ledger.rows import Past, Reviewer, Row
 from ledger.states import IN_FLIGHT, State
 from workspace.block_kit import (
     CHECKBOXES,
+    LABEL_CHARS,
     OPTION_CHARS,
     OPTIONS,
     SECTION_CHARS,
@@ -61,6 +62,8 @@ MORE = "more"
 REVOKE = "revoke"
 TELL_ME = "tell_me"
 STOP_TELLING = "stop_telling"
+ASK_ABOUT = "ask_about"
+WHERE_IS = "where_is"
 GROUPS = "groups"
 APPROVE_MODAL = "approve_modal"
 REJECT_MODAL = "reject_modal"
@@ -842,128 +845,390 @@ def _working_span(seconds: float) -> str:
 
 # Answers to the slash command, and what follows from them
 
-NOT_IN_CHANNEL = (
-    "This is for members of the channel that holds the access requests, since the answers contain internal "
-    "reasons. Please ask to be invited there."
-)
+
+class Access(NamedTuple):
+    """What Conveyor says about somebody's access: its status, empty for none, and its last day.
+
+    `ends` is empty if access does not end, and None if Conveyor names no day.
+    """
+
+    status: str
+    ends: str | None = None
+
+
+class Customer(NamedTuple):
+    """What is known about the customer that somebody asked about: an address, or the domain of a company.
+
+    `rows` are some of `total` requests: those that wait come first, then the newest. `access` has what
+    Conveyor says about the customer of each row in its Trust Center, by the request's id, and about an
+    address in any Trust Center, by the address; None where it did not answer in time. What follows is about a
+    company: how many people Conveyor counts with access, None if it did not say, how many requests here may
+    have given it to them, and whether it is no company but a personal email provider.
+    """
+
+    who: str
+    rows: Sequence[Row]
+    total: int
+    access: Mapping[str, Access | None]
+    with_access: int | None = None
+    approvals: int = 0
+    is_personal: bool = False
+
+
 MEMBERS_UNKNOWN = (
-    "Slack did not tell me who is in the channel, so I cannot answer. Please try again in a minute."
+    "Slack didn't tell me who is in the channel, so I can't answer. Please try again in a minute."
 )
-NOT_ASKED = "I do not know this request any more."
-UNWATCHED = "I will not tell you of this request any more."
-STANDINGS = {
-    "gated": "the NDA is not signed yet",
-    "authorized": "active",
-    "revoked": "revoked",
-    "": "none that I can see",
+NOT_ASKED = "I don't know this customer anymore."
+UNWATCHED = "OK, I won't message you about"
+FOLLOWED = "`/rooms watching` lists the requests you follow."
+NOT_FOLLOWING = "You aren't following any requests."
+NOTHING_WAITS = "Nothing is waiting. 🎉"
+NOT_UNDERSTOOD = "I don't understand"
+NOTHING_CALLED = "I don't know any company or person called"
+WHICH_CUSTOMER = "Which customer do you mean?"
+MORE_CALLED = "There are more. Type more of the name to narrow it down."
+MORE_IN_MESSAGE = "There are more in that message. To ask about those, use /rooms."
+NO_CUSTOMER = "I found no customer in that message."
+NO_KNOWN_CUSTOMER = (
+    "I have no request from any of the customers in that message. Ask about one with `/rooms`."
+)
+COULD_NOT_ASK = "I couldn't ask Conveyor"
+MAY_BE_UNSIGNED = "That may include people who haven't signed it."
+NO_REQUEST = "I have no request from them."
+GIVEN_IN_CONVEYOR = "As far as I know, it was given in Conveyor, not here."
+ALREADY_ENDED = "There's already a decision about"
+
+HAS, UNSIGNED, WAITS, HAS_NOT, UNCERTAIN, RISK = "🟢", "🟡", "⏳", "🔴", "❔", "⚠️"
+HAS_ACCESS, NO_ACCESS = "has access", "has no access"
+NOT_SIGNED = "doesn't have access yet: the NDA isn't signed"
+JUST_ASKED, JUST_CAME, WAITING_FOR = "just asked", "just came in", "has been waiting for"
+BEING = {
+    State.APPROVING: "is being approved",
+    State.REJECTING: "is being rejected",
+    State.REVOKING: "is losing access",
+}
+# What the ledger alone knows, said where Conveyor does not answer.
+LAST_KNOWN = {
+    State.APPROVED: "was approved here",
+    State.REJECTED: "was rejected here",
+    State.REVOKED: "had access, which was revoked",
+    State.APPROVED_ELSEWHERE: "was approved in Conveyor",
+    State.IGNORED_ELSEWHERE: "was ignored in Conveyor",
+    State.GONE: "asked, but the request isn't in Conveyor anymore",
+}
+OUTCOMES: dict[State | None, str] = {
+    State.APPROVED: "✅",
+    State.REJECTED: "🚫",
+    State.REVOKED: "⛔",
+    State.APPROVED_ELSEWHERE: "✅",
+    State.IGNORED_ELSEWHERE: "🚫",
 }
 
 
-def rooms_help(command: str, typed: str = "") -> Message:
-    """Return what can be asked. It begins with what was typed, if that was not understood."""
-    start = f"I did not understand “{cut(one_line(typed), 100)}”. " if typed else ""
-    lines = [
-        f"{command}: what waits, oldest first",
-        f"{command} acme.com: every request of a company",
-        f"{command} jane@acme.com: every request of a person, and where the access stands",
-        f"{command} watching: what you want to be told of",
-        f"{command} help: this",
+def not_in_channel(channel_id: str) -> str:
+    """Return the answer to somebody who is not in the channel that holds the cards."""
+    return f"Only members of <#{channel_id}> can ask: answers include internal notes."
+
+
+def rooms_help(command: str, typed: str = "", *, searched: bool = False) -> Message:
+    """Return what can be asked.
+
+    It begins with what was typed if that was not understood, or if it was `searched` for and not found.
+    """
+    reason = NOTHING_CALLED if searched else NOT_UNDERSTOOD
+    start = f"{reason} “{cut(one_line(typed), 100)}”. " if typed else ""
+    lines = {
+        command: "requests waiting for a decision",
+        f"{command} acme.com": "a company's requests and who has access",
+        f"{command} jane@acme.com": "does Jane have access?",
+        f"{command} acme": "find a company or a person by part of the name",
+        f"{command} watching": "requests you follow",
+    }
+    items = [
+        {"type": "rich_text_section", "elements": [words(typed, bold=True), words(f"  {about}")]}
+        for typed, about in lines.items()
     ]
-    items = [{"type": "rich_text_section", "elements": [words(line)]} for line in lines]
-    listed = {"type": "rich_text_list", "style": "bullet", "elements": items}
-    block = rich([words(f"{start}I know where each access request stands. Ask me:")])
-    block["elements"].append(listed)
-    return message_of(f"{start}Ask me: {'; '.join(lines)}.", [block])
+    block = rich([words(f"{start}You can ask:")])
+    block["elements"].append({"type": "rich_text_list", "style": "bullet", "elements": items})
+    said = "; ".join(f"{typed}: {about}" for typed, about in lines.items())
+    return message_of(f"{start}You can ask: {said}.", [block])
+
+
+def customers_offered(customers: Sequence[str], note: str = "") -> Message:
+    """Return a button for each of these addresses and domains, and below them what else there is to say."""
+    buttons = []
+    for number, each in enumerate(customers):
+        name = _named(each) or "?"
+        buttons.append(button(f"{ASK_ABOUT}-{number}", cut(name, LABEL_CHARS), each, "", f"Ask about {name}"))
+    blocks = [
+        rich([words(WHICH_CUSTOMER, bold=True)]),
+        {"type": "actions", "block_id": ASK_ABOUT, "elements": buttons},
+    ]
+    if note:
+        blocks.append(context(note))
+    return message_of(f"{WHICH_CUSTOMER} {', '.join(map(one_line, customers))}", blocks)
 
 
 def rooms_answer(
-    who: str,
-    rows: Sequence[Row],
-    total: int,
-    standings: Mapping[str, str | None],
-    now: float,
-    permalink: Callable[[Row], str],
+    customer: Customer, now: float, permalink: Callable[[Row], str], deciders: WhoDecides
 ) -> Message:
-    """Return the answer about a person or a company: the newest `rows` of `total` requests.
+    """Return the answer about a person or a company: do they have access? What led to that follows.
 
-    `standings` has, for each address, the status of its access in Conveyor now, or None if that is not known.
+    `deciders` are those whom it names if a request waits.
     """
-    name = cut(one_line(who), ADDRESS_CHARS)
-    at = domain(who if "@" in who else f"@{who}")
-    if at not in name.lower():
-        name = f"{name} ({at})"
-    if not rows:
-        unknown = f"I have no request of {name}."
-        return message_of(unknown, [rich([words(unknown)]), *map(_standing, standings.values())])
-    count = "1 request" if total == 1 else f"{total:,} requests"
-    blocks = [rich([words(f"{count} of {name}, newest first:", bold=True)])]
-    for row in rows:
-        standing = standings.get(row.email)
-        blocks.append(_time_line(row, now, permalink(row) if row.card_ts else "", standing))
-        if row.email in standings:
-            blocks.append(_standing(standings[row.email]))
-        if row.state == State.PENDING or row.state in (State.APPROVING, State.REJECTING):
-            label = f"Tell me when it is decided: {_address(row.email)}"
-            tell = button(TELL_ME, "Tell me when it is decided", row.id, "", label)
-            blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{len(blocks)}", "elements": [tell]})
-    if total > len(rows):
-        narrow = " Ask for one address to see less of them." if "@" not in who else ""
-        blocks.append(context(f"{total - len(rows):,} more, which are older.{narrow}"))
-    return message_of(f"{count} of {name}.", blocks)
+    rows = customer.rows
+    is_person = "@" in customer.who
+    lead = _person_standing(customer, now) if is_person else _company_standing(customer, now)
+    elements = _lead(*lead)
+    if any(row.state == State.PENDING for row in rows):
+        elements += _can_decide(deciders)
+    if is_person and rows:
+        elements += _history(rows[0], now, customer.access.get(rows[0].id), permalink, led=True)
+    blocks = [rich(elements)]
+    for number, row in enumerate(rows):
+        if not is_person:
+            access = customer.access.get(row.id)
+            symbol, said, more = _standing(_address(row.email), row, access, now)
+            begins = _lead(symbol, said, more if access else "")  # above it says that Conveyor was not asked
+            blocks.append(rich([*begins, *_history(row, now, access, permalink, led=True)]))
+        elif number:
+            another = [words("Another request.", bold=True), *_history(row, now, None, permalink, led=False)]
+            blocks.append(rich(another))
+        if row.state in (State.PENDING, State.APPROVING, State.REJECTING):
+            notify = button(TELL_ME, "Notify me", row.id, "", f"Notify me about {_address(row.email)}")
+            blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{number}", "elements": [notify]})
+    if rest := customer.total - len(rows):
+        older = "1 older request." if rest == 1 else f"{rest:,} older requests."
+        blocks.append(context(older if is_person else f"{older} Ask about one person to narrow it down."))
+    return message_of(" ".join(lead), blocks)
 
 
-def _standing(standing: str | None) -> Block:
-    """Return what Conveyor says about somebody's access now; None means that it did not answer."""
-    said = "Conveyor does not answer, so I cannot say how the access stands now."
-    if standing is not None:
-        said = f"Access in Conveyor now: {STANDINGS.get(standing, one_line(standing))}."
-    return context(cut(said, EXCERPT_CHARS))
+def _lead(symbol: str, said: str, more: str) -> list[Block]:
+    """Return the line that people came for: whether the customer has access."""
+    return [words(f"{symbol} "), words(said, bold=True), *([words(f" {more}")] if more else [])]
+
+
+def _can_decide(deciders: WhoDecides) -> list[Block]:
+    """Return the sentence that names who can decide, or nothing if nobody is to be named."""
+    named = [mention(each) for each in deciders.ids]
+    named += [words(f"anybody at {each}") for each in deciders.domains]
+    if not named:
+        return []
+    if deciders.more:
+        named.append(words("others"))
+    joints = [words(", ")] * (len(named) - 2) + [words(" and ")] * (len(named) > 1)
+    listed = [
+        element for pair in zip(named, [*joints, words(" can decide.")], strict=True) for element in pair
+    ]
+    return [words(" "), *listed]
+
+
+def _person_standing(customer: Customer, now: float) -> tuple[str, str, str]:
+    """Return a symbol, whether this person has access, and what has to be added to that."""
+    row = customer.rows[0] if customer.rows else None
+    name = _named(row.email if row else customer.who)
+    return _standing(name, row, customer.access.get(customer.who), now)
+
+
+def _standing(name: str, row: Row | None, access: Access | None, now: float) -> tuple[str, str, str]:
+    """Return a symbol, whether somebody has access, and what has to be added to that.
+
+    What Conveyor says comes first. Without its answer, `access` is None, and nothing is said about access.
+    """
+    status = access.status if access else ""
+    if access and status == "authorized":
+        until = f" until {_day(access.ends)}" if access.ends else ""
+        given = "" if row and _may_be_given_here(row) else GIVEN_IN_CONVEYOR
+        return HAS, f"{name} {HAS_ACCESS}{until}.", given
+    if status == GATED:
+        return UNSIGNED, f"{name} {NOT_SIGNED}.", ""
+    if status not in ("", "revoked"):
+        return UNCERTAIN, f"{name}: Conveyor calls their access “{one_line(status)}”.", ""
+    unknown = "" if access else f"{COULD_NOT_ASK} whether they have access now."
+    if row is None:
+        if access:
+            return HAS_NOT, f"{name} {NO_ACCESS}.", NO_REQUEST
+        return UNCERTAIN, f"I have no request from {name}.", unknown
+    if row.state == State.PENDING:
+        return WAITS, f"{name} {_waited(row, now)}.", unknown
+    if row.state in BEING:
+        return WAITS, f"{name} {BEING[row.state]}.", unknown
+    if access is None:
+        signed = ", and hadn't signed the NDA yet" if row.is_gated else ""
+        return UNCERTAIN, f"{name} {LAST_KNOWN.get(row.state, 'asked before')}{signed}.", unknown
+    return HAS_NOT, f"{name} {NO_ACCESS}.", ""
+
+
+def _may_be_given_here(row: Row) -> bool:
+    """Return whether a decision of this request, or of its earlier rounds, may have given access."""
+    return row.previous is not None or row.state in (State.APPROVED, State.REVOKING, State.CLOSED)
+
+
+def _company_standing(customer: Customer, now: float) -> tuple[str, str, str]:
+    """Return a symbol, whether anybody at this company has access, and what has to be added to that."""
+    name, rows, counted = _named(customer.who), customer.rows, customer.with_access
+    if customer.is_personal:
+        return RISK, f"{name} is a personal email provider, not a company.", "Ask about one address."
+    statuses = [access.status for access in customer.access.values() if access]
+    unsigned = statuses.count(GATED)
+    count = _counted(counted, customer.approvals)
+    # Whether Conveyor also counts people who have not signed the NDA is not known.
+    if "authorized" in statuses or (counted or 0) > unsigned:
+        return HAS, f"{name} {HAS_ACCESS}.", count
+    if unsigned:
+        return (
+            UNSIGNED,
+            f"{name}: the NDA isn't signed yet.",
+            f"{count} {MAY_BE_UNSIGNED}" if counted else count,
+        )
+    unknown = f"{COULD_NOT_ASK} who has access now." if counted is None else ""
+    if waiting := [row for row in rows if row.state == State.PENDING]:
+        more = " or more" if len(waiting) == len(rows) < customer.total else ""
+        oldest = min(waiting, key=lambda row: row.received_at)
+        said = f"A request from {name} {_waited(oldest, now, JUST_CAME)}."
+        if len(waiting) > 1:
+            longest = _span(now - oldest.received_at)
+            said = f"{len(waiting)}{more} requests from {name} are waiting, the oldest for {longest}."
+        return WAITS, said, unknown or "Nobody there has access yet."
+    if unknown:
+        asked = (
+            "no request"
+            if not rows
+            else "1 request"
+            if customer.total == 1
+            else f"{customer.total:,} requests"
+        )
+        return UNCERTAIN, f"I have {asked} from {name}.", unknown
+    return HAS_NOT, f"Nobody at {name} {HAS_ACCESS}.", "" if rows else NO_REQUEST
+
+
+def _counted(with_access: int | None, approvals: int) -> str:
+    """Return how many people Conveyor counts with access, and how many of them were not approved here."""
+    if with_access is None:
+        return f"{COULD_NOT_ASK} how many people have access."
+    if not with_access:
+        return ""
+    said = f"Conveyor counts {'1 person' if with_access == 1 else f'{with_access:,} people'} with access"
+    if with_access <= approvals:
+        return f"{said}."
+    given = f", at least {with_access - approvals:,} of them" if approvals else ""
+    return f"{said}{given}, given in Conveyor as far as I know."
+
+
+def _history(
+    row: Row, now: float, access: Access | None, permalink: Callable[[Row], str], *, led: bool
+) -> list[Block]:
+    """Return what became of a request, when it was made unless it waits, and a link to its card.
+
+    `led` says whether the line has already said where the request stands.
+    """
+    elements: list[Block] = []
+    if row.state == State.PENDING:
+        # Somebody with access may ask again.
+        if not led or (access and access.status not in ("", "revoked")):
+            elements.append(words(f" Their request {_waited(row, now, JUST_CAME)}."))
+    elif row.state in IN_FLIGHT:
+        elements += [words(f" {DOING[row.state]} by "), *_person(row.decider), words(".")]
+    elif row.state in DECIDED:
+        elements += _outcome(row, access)
+    else:
+        elements.append(words(" The card shows how that request ended."))
+    if row.previous:
+        elements += [words(" Before that: "), *_ended(row.previous)]
+    if row.state != State.PENDING:
+        elements += [words(" Asked "), date(row.received_at), words(".")]
+    return [*elements, *_see_card(row, permalink)]
+
+
+def _see_card(row: Row, permalink: Callable[[Row], str]) -> list[Block]:
+    return [words(" "), link(permalink(row), "See card")] if row.card_ts else []
+
+
+def _outcome(row: Row, access: Access | None = None) -> list[Block]:
+    """Return the sentences that say how a request was decided, and what became of the access.
+
+    `access` is what Conveyor says about it now, if that was just said.
+    """
+    elements = [words(" "), *_capitalized(_ended(_before_revocation(row)))]
+    if row.state == State.APPROVED:
+        nda = "" if row.is_gated and not row.nda_bypass else _nda(row)
+        end = "" if access and access.ends else _end(row)
+        if terms := nda + end:
+            elements.append(words(terms))
+    if row.state == State.REVOKED:
+        by = [words(" by "), *_person(row.revoker)] if row.revoker.id else [words(" in Conveyor")]
+        revoked = [words("Revoked "), date(row.revoked_at), *by, words(".")]
+        elements = [words(" "), *revoked, *elements] if row.reviewer.id else [words(" "), *revoked]
+    return elements
+
+
+def _capitalized(elements: list[Block]) -> list[Block]:
+    """Return the end of a sentence as a sentence of its own."""
+    first, *others = elements
+    text = first.get("text", "")
+    return [{**first, "text": text[:1].upper() + text[1:]} if text else first, *others]
+
+
+def _named(who: str) -> str:
+    """Return an address or a domain as it is shown, with a domain that could deceive spelled out."""
+    name, at = cut(one_line(who), ADDRESS_CHARS), domain(who if "@" in who else f"@{who}")
+    return name if at in name.lower() else f"{name} ({at})"
 
 
 def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Callable[[Row], str]) -> Message:
     """Return the answer about the requests that wait: the oldest `rows` of `total`."""
     if not rows:
-        return message_of("Nothing waits.", [rich([words("Nothing waits.")])])
-    count = "1 request waits" if total == 1 else f"{total:,} requests wait"
-    blocks = [rich([words(f"{count}, oldest first:", bold=True)])]
-    blocks += [_time_line(row, now, permalink(row) if row.card_ts else "") for row in rows]
-    if total > len(rows):
-        blocks.append(context(f"{total - len(rows):,} more, which came later. Ask for a domain to see them."))
-    return message_of(f"{count}.", blocks)
+        return message_of(NOTHING_WAITS, [rich([words(NOTHING_WAITS)])])
+    count = "1 request is waiting." if total == 1 else f"{total:,} requests are waiting."
+    blocks = [rich([words(f"{WAITS} "), words(count, bold=True)])]
+    for row in rows:
+        said = BEING.get(row.state) or _waited(row, now)
+        by = [words(" by "), *_person(row.decider)] if row.state in BEING else []
+        asked = [words(_address(row.email), bold=True), words(f" {said}"), *by, words(".")]
+        blocks.append(rich([*asked, *_see_card(row, permalink)]))
+    if more := total - len(rows):
+        blocks.append(context(f"{more:,} newer. To see them, ask about a company."))
+    return message_of(f"{WAITS} {count}", blocks)
 
 
 def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], str]) -> Message:
     """Return the requests that a person follows, each with a button to stop following it."""
     if not rows:
-        said = "You are not watching any request."
-        return message_of(said, [rich([words(said)])])
-    blocks = [rich([words("I will tell you when these are decided:", bold=True)])]
+        return message_of(NOT_FOLLOWING, [rich([words(NOT_FOLLOWING)])])
+    count = f"You're following {'1 request' if total == 1 else f'{total:,} requests'}."
+    blocks = [rich([words(count, bold=True)])]
     for number, row in enumerate(rows):
-        elements = [words(_who(row))]
-        if row.is_gated:
-            elements += [words(" "), *_promise(row)]
-        if row.card_ts:
-            elements += [words(" "), link(permalink(row), "Card")]
-        stop = button(STOP_TELLING, "Stop", row.id, "", f"Stop telling me of {_address(row.email)}")
-        blocks.append(rich(elements))
+        promise = [words(": "), *_promise(row)] if row.is_gated else []
+        stop = button(STOP_TELLING, "Stop", row.id, "", f"Stop following {_address(row.email)}")
+        blocks.append(rich([words(_who(row)), *promise, *_see_card(row, permalink)]))
         blocks.append({"type": "actions", "block_id": f"{STOP_TELLING}-{number}", "elements": [stop]})
-    if total > len(rows):
-        blocks.append(context(f"{total - len(rows):,} more. End some of these to see them."))
-    count = "1 request" if total == 1 else f"{total:,} requests"
-    return message_of(f"You are watching {count}.", blocks)
+    if more := total - len(rows):
+        blocks.append(context(f"{more:,} more. Stop following some of these to see them."))
+    return message_of(count, blocks)
 
 
 def watched(row: Row, *, new: bool) -> str:
     """Return the answer to a person who follows a request; `new` says whether they did not do so before."""
+    about = f"the request from {_in_code(row)}"
     if not new:
-        return "I was going to tell you already."
-    return "I will tell you when this request is decided. To see all that you watch, send `/rooms watching`."
+        return f"You're already following {about}. {FOLLOWED}"
+    return f"I'll message you when {about} is decided. {FOLLOWED}"
+
+
+def unwatched(row: Row) -> str:
+    """Return the answer to a person who does not follow a request anymore."""
+    return f"{UNWATCHED} {_in_code(row)}."
 
 
 def already_ended(row: Row) -> str:
     """Return the answer to a person who wants to follow a request that is decided already."""
-    how = DECIDED.get(row.state, ("Its card says how", ""))[0]
-    return f"This request is decided already. {how}{UNTIL_SIGNED if row.is_gated else ''}."
+    how = DECIDED.get(row.state, ("See its card", ""))[0]
+    return f"{ALREADY_ENDED} {_in_code(row)}. {how}{UNTIL_SIGNED if row.is_gated else ''}."
+
+
+def _in_code(row: Row) -> str:
+    """Return a customer's address for a text in mrkdwn: in code nothing formats, and nothing is a link."""
+    return f"`{escaped(_address(row.email).replace('`', '')) or '?'}`"
 
 
 def outcome(row: Row, permalink: str) -> Message:
@@ -974,11 +1239,19 @@ def outcome(row: Row, permalink: str) -> Message:
     if row.state == State.REVOKING:
         row = replace(row, state=State.APPROVED)
     state: State | None = row.state
-    line = _time_line(row, row.settled_at or row.received_at, permalink)
     if state not in DECIDED and row.previous:
-        asked = [words(_address(row.email), bold=True), words(" asked; "), *_ended(row.previous)]
-        state, line = row.previous.state, rich([*asked, words(" The customer has asked again since.")])
-    lines = [line, rich(_promise(row))] if row.is_gated else [line]
+        state = row.previous.state
+        how = [words(" "), *_capitalized(_ended(row.previous)), words(" They've asked again since.")]
+    elif state in DECIDED:
+        how = _outcome(row)
+    else:
+        how = [words(" The card shows how that request ended.")]
+    symbol = UNSIGNED if row.is_gated else OUTCOMES.get(state, UNCERTAIN)
+    signing = " hasn't signed the NDA yet." if row.is_gated else " ·"
+    line = [words(f"{symbol} "), words(_address(row.email), bold=True), words(signing), *how]
+    if permalink:
+        line += [words(" "), link(permalink, "See card")]
+    lines = [rich(line), rich(_promise(row))] if row.is_gated else [rich(line)]
     said = DECIDED.get(state, ("See the card", ""))[0]
     return message_of(f"{said}: {_who(row)}{_until_signed(row)}.", lines)
 
@@ -986,7 +1259,7 @@ def outcome(row: Row, permalink: str) -> Message:
 def outcome_withheld(row: Row) -> Message:
     """Return the direct message to a person who followed a request, and has left the channel since."""
     said = (
-        f"The request from {_address(row.email)} is decided. You left the channel of the access requests, "
+        f"The request from {_address(row.email)} was decided. You've left the channel for access requests, "
         "so I can't say how. Please ask somebody there."
     )
     return message_of(said, [rich([words(said)])])
@@ -997,42 +1270,10 @@ def _promise(row: Row) -> list[Block]:
     return [words("I'll tell you if they sign by "), *_last_day(row)]
 
 
-def _time_line(row: Row, now: float, permalink: str, standing: str | None = None) -> Block:
-    """Return one request's history in a line, from its beginning to where it stands.
-
-    `standing` is the status of the customer's access in Conveyor now, where that was asked.
-    """
-    elements = [words(_address(row.email), bold=True), words(" asked "), date(row.received_at), words(". ")]
-    if row.previous:
-        elements += [words("Asked before; "), *_ended(row.previous), words(" ")]
-    if row.state == State.PENDING:
-        elements.append(words(f"It has been waiting for {_span(now - row.received_at)}."))
-    elif row.state in IN_FLIGHT:
-        elements += [words(f"{DOING[row.state]} by "), *_person(row.decider), words(".")]
-    elif row.state in DECIDED:
-        elements += _outcome_sentences(row, standing)
-    else:
-        elements.append(words("It was decided; its card says how."))
-    if permalink:
-        elements += [words(" "), link(permalink, "Card")]
-    return rich(elements)
-
-
-def _outcome_sentences(row: Row, standing: str | None) -> list[Block]:
-    """Return the sentences that say how a request was decided, and what became of the access."""
-    ending = _ending(row.past)
-    if ending.by is None and row.state != State.REVOKED:
-        return [words(f"{ending.word}, seen on "), date(ending.at, "{date}"), words(".")]
-    elements = [words("It was "), *_ended(_before_revocation(row))]
-    if row.is_gated and standing in (None, GATED):
-        elements.insert(0, words(f"Approved{UNTIL_SIGNED}. "))
-    nda = "" if row.is_gated and not row.nda_bypass else _nda(row)
-    if row.state == State.APPROVED and (terms := nda + _end(row)):
-        elements.append(words(terms))
-    if row.state == State.REVOKED:
-        by = [words(" by "), *_person(ending.by)] if ending.by else [words(" in Conveyor")]
-        elements += [words(" Revoked "), date(ending.at), *by, words(".")]
-    return elements
+def _waited(row: Row, now: float, new: str = JUST_ASKED) -> str:
+    """Return how long this request has waited, as the end of a sentence; `new` is for one that just came."""
+    seconds = now - row.received_at
+    return new if seconds < 60 else f"{WAITING_FOR} {_span(seconds)}"
 
 
 def _span(seconds: float) -> str:

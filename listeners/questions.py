@@ -20,18 +20,25 @@ AFTER = ".,;:!?…"
 TYPED_CHARS = 2000  # nothing longer is about one customer
 HOST = r"([^\s@:/?#]+?)\.?(?::\d+)?(?:[/?#]\S*)?"
 ADDRESS = re.compile(rf"([\w\\+-][^\s@,;:<>()\[\]\"]*)@{HOST}")
+PART = re.compile(r"@?([\w+'-]{1,64})")
 # A domain may also be typed as a browser shows it: https://www.acme.com/about
 DOMAIN = re.compile(rf"(?:https?://)?@?(?:www\.(?=[^.]+\.))?{HOST}", re.I)
 
 
 def as_shown(typed: str) -> str:
     """Return what somebody typed as Slack showed it to them."""
-    return _unescaped(LINK.sub(r"\2", typed))
+    return unescaped(LINK.sub(r"\2", typed))
 
 
 def word(typed: str) -> str:
     """Return what somebody typed as a word of the command, such as "watching"."""
     return _bare(_without_invisible(typed[:TYPED_CHARS])).casefold()
+
+
+def part(typed: str) -> str:
+    """Return the word without a dot that may be part of a customer's name, or an empty string."""
+    found = PART.fullmatch(_accented(_bare(_without_invisible(as_shown(typed[:TYPED_CHARS]))), "NFC"))
+    return found[1] if found else ""
 
 
 def readings(typed: str) -> list[str]:
@@ -42,7 +49,7 @@ def readings(typed: str) -> list[str]:
     if len(typed) > TYPED_CHARS:
         return []
     for link in (r"<\2>", r"<\1>"):
-        text = _unescaped(LINK.sub(link, typed))
+        text = unescaped(LINK.sub(link, typed))
         plain = _without_invisible(text)
         if customer := _customer(_accented(plain, "NFC")):
             # The card spells out what cannot be seen, and shows accents as Conveyor sent them.
@@ -104,7 +111,7 @@ def _is_pair(first: str, last: str) -> bool:
     return both_quotes or first + last in BRACKETS or (first == last and first in AROUND)
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
     """Return the text with what Slack escapes as it was typed."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 

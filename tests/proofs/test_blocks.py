@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 from slack_sdk.models.views import View
 
+import addresses
 import blocks
 from conveyor_client import AccessGroup
 from ledger.rows import Past, Reviewer, Row
@@ -234,14 +235,23 @@ def test_every_answer_to_a_command_is_valid(
     def permalink(row: Row) -> str:
         return "https://ours.example/archives/C0/p12"
 
-    standings = {row.email: standing for row in found}
     few = found[: blocks.ROOMS_MOST]
+    said = None if standing is None else blocks.Access(standing, "2026-12-28")
+    access = dict.fromkeys([typed, *(row.id for row in few)], said)
+    deciders = WhoDecides(("U0ANN", "S0SECURITY"), ("harbor.example",), more=True)
     check_message(blocks.rooms_help("/rooms", typed))
-    check_message(blocks.rooms_answer(typed, few, len(few) + more, standings, now, permalink))
+    check_message(blocks.rooms_help("/rooms", typed, searched=True))
+    if customers := list(filter(None, map(addresses.bounded, [typed, *(row.email for row in few)]))):
+        check_message(blocks.customers_offered(customers, blocks.MORE_CALLED))
+    for who in (typed, f"jane@{typed}"):
+        for with_access in (None, 0, more):
+            customer = blocks.Customer(who, few, len(few) + more, access, with_access, 3)
+            check_message(blocks.rooms_answer(customer, now, permalink, deciders))
     check_message(blocks.waiting_answer(found, len(found) + more, now, permalink))
     check_message(blocks.watching_answer(found * 2, len(found) * 2 + more, permalink))
     for row in found:
         check_message(blocks.outcome(row, permalink(row)))
+        check_message(blocks.outcome_withheld(row))
 
 
 @settings(max_examples=50, deadline=None)

@@ -33,6 +33,7 @@ from listeners.decisions import Listeners
 from listeners.intake import NOT_SLACKS, Intake, make_bolt
 from listeners.members import Members
 from listeners.rooms import Rooms
+from listeners.shortcut import Shortcut
 from listeners.sockets import Sockets
 from listeners.unheard import Unheard
 from operations import health
@@ -98,6 +99,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     members = Members(channel, reviewers)
     customers = Customers(ledger, channel, reviewers, conveyor, clock.time_of_day)
     Rooms(ledger, members, customers, answers, clock.time_of_day).register(bolt)
+    Shortcut(ledger, channel, members, customers, answers).register(bolt)
     unheard = Unheard(channel.clock.now)
     intake = Intake(bolt, channel, reviewers, answers, clicks, unheard)
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None

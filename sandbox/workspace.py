@@ -182,7 +182,10 @@ def manifest_shortcuts() -> dict[str, str]:
     section = re.search(r"^  shortcuts:\n((?: {4}.*\n)+)", MANIFEST.read_text(), re.MULTILINE)
     found = {}
     for entry in re.split(r"^ {4}- ", section[1] if section else "", flags=re.MULTILINE):
-        fields = {key: value.strip("\"'") for key, value in re.findall(r"(\w+): +(.+)", entry)}
+        fields = {
+            key: value.strip("\"'")
+            for key, value in re.findall(r"(\w+): +(.+?)(?: +#.*)?$", entry, re.MULTILINE)
+        }
         if fields.get("type") == "message":
             found[fields["callback_id"]] = fields["name"]
     return found

@@ -1,7 +1,8 @@
-"""Where does this customer stand? What the slash command and its buttons answer."""
+"""Where does this customer stand? What the slash command, its buttons and the message shortcut answer."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -283,6 +284,123 @@ def test_whoever_left_the_channel_gets_no_answer_from_a_button(world: World) -> 
     click = world.slack.click_payload(SAM, answer.ts, f"{blocks.ASK_ABOUT}-0", via=answer)
     told = private_to(world, SAM, lambda: world.slack.send_payload(click))
     assert told.text == blocks.not_in_channel(world.slack.channel_id)
+
+
+# The message shortcut
+
+
+def shortcut(world: World, text: str, who: str = SAM, **how: Any) -> Private:
+    """Let somebody use the shortcut on a message with this text; return the private answer."""
+    message = world.slack.post_as(ANN, text, **how)
+    return private_to(world, who, lambda: used(world, who, message.ts))
+
+
+def used(world: World, who: str, ts: str) -> None:
+    assert world.slack.shortcut(who, ts, blocks.WHERE_IS).status == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("Any news from al@acmeco.example?", "al@acmeco.example"),
+        ("<mailto:al@acmeco.example|Al> asked (al@acmeco.example).", "al@acmeco.example"),
+        ("what about <http://acmeco.example|acmeco.example> — see e.g. report.pdf", "acmeco.example"),
+        ("is acmeco.example in yet", "acmeco.example"),
+        ("nobody@nowhere.example and al@acmeco.example, <@U0BOB|bob>", "al@acmeco.example"),
+        ("does nobody@nowhere.example have access", "nobody@nowhere.example"),
+        ("“https://www.nowhere.example/about?x=1” have access?", "nowhere.example"),
+        ("Al &lt;al@acmeco.example&gt;; " + "x" * 3000, "al@acmeco.example"),
+    ],
+)
+def test_a_message_is_answered_about_its_customer(firms: World, text: str, typed: str) -> None:
+    assert firms.slack.text_of(shortcut(firms, text)) == said(firms, typed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello everybody",
+        "see report.pdf, e.g. version 1.2.3",
+        "<@U0ANN> <#C0REQUESTS|trust-requests> <!here>",
+        "me@gmail",
+        "mail them on gmail.com",
+        "jane@@acme..example @ a.b",
+        "(" * 3000,
+    ],
+)
+def test_a_message_without_a_customer_gets_a_sentence(firms: World, text: str) -> None:
+    assert shortcut(firms, text).text == blocks.NO_CUSTOMER
+
+
+def test_of_several_customers_those_with_requests_are_offered(firms: World) -> None:
+    text = "al@acmeco.example, bo@acmeco.example, ed@hp.example, no@no.example and many1.example"
+    answer = shortcut(firms, text)
+    people = ["al@acmeco.example", "bo@acmeco.example", "ed@hp.example"]
+    assert offered(answer) == [*people, "many1.example"]
+    told = private_to(
+        firms, SAM, lambda: firms.slack.click(SAM, answer.ts, f"{blocks.ASK_ABOUT}-2", via=answer)
+    )
+    assert firms.slack.text_of(told) == said(firms, "ed@hp.example")
+    assert shortcut(firms, "no@no.example or on@on.example").text == blocks.NO_KNOWN_CUSTOMER
+
+
+def test_a_card_is_answered_about_its_customer_and_so_is_its_thread(firms: World) -> None:
+    card = posted(firms, "kay@card.example", "ask al@acmeco.example, too")
+    on_card = private_to(firms, SAM, lambda: used(firms, SAM, card.ts))
+    assert firms.slack.text_of(on_card).splitlines()[0].startswith(f"{blocks.WAITS} kay@card.example")
+    in_thread = shortcut(firms, "where is this?", thread_ts=card.ts)
+    assert firms.slack.text_of(in_thread) == firms.slack.text_of(on_card)
+
+
+def test_rich_text_and_attachments_are_read(firms: World) -> None:
+    link = {"type": "link", "url": "mailto:al@acmeco.example", "text": "Al"}
+    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": "Is "}, link]}
+    for part in (
+        {"blocks": [{"type": "rich_text", "elements": [section]}]},
+        {"attachments": [{"fallback": "mail", "text": "From: Al <al@acmeco.example>"}]},
+        {"files": [{"plain_text": "Hello", "from": [{"address": "al@acmeco.example"}]}]},
+    ):
+        message = firms.slack.post_as(ANN, "see below")
+        payload = firms.slack.shortcut_payload(SAM, message.ts, blocks.WHERE_IS)
+        payload["message"] |= part
+        told = private_to(firms, SAM, partial(firms.slack.send_payload, payload))
+        assert firms.slack.text_of(told) == said(firms, "al@acmeco.example")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        "al@acmeco.example",
+        {"text": 7, "blocks": "x"},
+        {"blocks": [[[[["al@acmeco.example"]]]], None, {"elements": {"elements": []}}]},
+        {"text": "a.b@" * 100_000},
+        {"blocks": [{"text": {"text": "x" * 100}}] * 5_000},
+        {"text": "\ud800 \0"},
+    ],
+    ids=range(7),
+)
+def test_odd_messages_get_a_sentence(firms: World, message: Any) -> None:
+    asked = firms.slack.post_as(ANN, "x")
+    payload = firms.slack.shortcut_payload(SAM, asked.ts, blocks.WHERE_IS)
+    payload["message"] = message
+    began = time.monotonic()
+    told = private_to(firms, SAM, lambda: firms.slack.send_payload(payload))
+    assert told.text == blocks.NO_CUSTOMER
+    assert time.monotonic() - began < 3.0
+
+
+def test_the_shortcut_is_for_members_of_the_channel_wherever_they_use_it(world: World) -> None:
+    other = add_channel(world, "C0GENERAL", [ANN, BOB, SAM])
+    world.slack.channels[world.slack.channel_id].members.remove(SAM)
+    world.start()
+    posted(world, "secret@acme.example")
+    message = world.slack.post_as(SAM, "secret@acme.example", channel=other)
+    told = private_to(world, SAM, lambda: used(world, SAM, message.ts))
+    assert told.text == blocks.not_in_channel(world.slack.channel_id)
+    told = private_to(world, ANN, lambda: used(world, ANN, message.ts))
+    assert told.channel == other
+    assert "secret@acme.example" in told.text
 
 
 # Direct messages

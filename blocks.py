@@ -1152,7 +1152,8 @@ def _outcome(row: Row, access: Access | None = None) -> list[Block]:
     elements = [words(" "), *_capitalized(_ended(_before_revocation(row)))]
     if row.state == State.APPROVED:
         nda = "" if row.is_gated and not row.nda_bypass else _nda(row)
-        end = "" if access and access.ends else _end(row)
+        is_said = access is not None and access.status == "authorized" and bool(access.ends)
+        end = "" if is_said else _end(row)
         if terms := nda + end:
             elements.append(words(terms))
     if row.state == State.REVOKED:

@@ -883,8 +883,8 @@ UNWATCHED = "OK, I won't message you about"
 FOLLOWED = "`/rooms watching` lists the requests you follow."
 NOT_FOLLOWING = "You aren't following any requests."
 NOTHING_WAITS = "Nothing is waiting. 🎉"
-NOT_UNDERSTOOD = "I don't understand"
-NOTHING_CALLED = "I don't know any company or person called"
+NOT_UNDERSTOOD = "I don't understand “{}”. "
+NOTHING_CALLED = "I don't know any company or person called “{}”. "
 WHICH_CUSTOMER = "Which customer do you mean?"
 MORE_CALLED = "There are more. Type more of the name to narrow it down."
 MORE_IN_MESSAGE = "There are more in that message. To ask about those, use /rooms."
@@ -901,7 +901,9 @@ ALREADY_ENDED = "There's already a decision about"
 HAS, UNSIGNED, WAITS, HAS_NOT, UNCERTAIN, RISK = "🟢", "🟡", "⏳", "🔴", "❔", "⚠️"
 HAS_ACCESS, NO_ACCESS = "has access", "has no access"
 NOT_SIGNED = "doesn't have access yet: the NDA isn't signed"
-JUST_ASKED, JUST_CAME, WAITING_FOR = "just asked", "just came in", "has been waiting for"
+JUST_ASKED, JUST_CAME, WAITED = "just asked", "just came in", "has been waiting for {}"
+EARLIER, ASKED_SINCE = " Before that: ", " They've asked again since."
+OLDER = "{:,} older requests."
 BEING = {
     State.APPROVING: "is being approved",
     State.REJECTING: "is being rejected",
@@ -936,7 +938,7 @@ def rooms_help(command: str, typed: str = "", *, searched: bool = False) -> Mess
     It begins with what was typed if that was not understood, or if it was `searched` for and not found.
     """
     reason = NOTHING_CALLED if searched else NOT_UNDERSTOOD
-    start = f"{reason} “{cut(one_line(typed), 100)}”. " if typed else ""
+    start = reason.format(cut(one_line(typed), 100)) if typed else ""
     lines = {
         command: "requests waiting for a decision",
         f"{command} acme.com": "a company's requests and who has access",
@@ -989,7 +991,7 @@ def rooms_answer(
         if not is_person:
             access = customer.access.get(row.id)
             symbol, said, more = _standing(_address(row.email), row, access, now)
-            begins = _lead(symbol, said, more if access else "")  # above it says that Conveyor was not asked
+            begins = _lead(symbol, said, "" if not access and COULD_NOT_ASK in lead[2] else more)
             blocks.append(rich([*begins, *_history(row, now, access, permalink, led=True)]))
         elif number:
             another = [words("Another request.", bold=True), *_history(row, now, None, permalink, led=False)]
@@ -998,7 +1000,7 @@ def rooms_answer(
             notify = button(TELL_ME, "Notify me", row.id, "", f"Notify me about {_address(row.email)}")
             blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{number}", "elements": [notify]})
     if rest := customer.total - len(rows):
-        older = "1 older request." if rest == 1 else f"{rest:,} older requests."
+        older = "1 older request." if rest == 1 else OLDER.format(rest)
         blocks.append(context(older if is_person else f"{older} Ask about one person to narrow it down."))
     return message_of(" ".join(lead), blocks)
 
@@ -1073,7 +1075,8 @@ def _company_standing(customer: Customer, now: float) -> tuple[str, str, str]:
     unsigned = statuses.count(GATED)
     count = _counted(counted, customer.approvals)
     # Whether Conveyor also counts people who have not signed the NDA is not known.
-    if "authorized" in statuses or (counted or 0) > unsigned:
+    maybe_unsigned = unsigned + sum(row.is_gated and not customer.access.get(row.id) for row in rows)
+    if "authorized" in statuses or (counted or 0) > maybe_unsigned:
         return HAS, f"{name} {HAS_ACCESS}.", count
     if unsigned:
         return (
@@ -1081,6 +1084,8 @@ def _company_standing(customer: Customer, now: float) -> tuple[str, str, str]:
             f"{name}: the NDA isn't signed yet.",
             f"{count} {MAY_BE_UNSIGNED}" if counted else count,
         )
+    if counted:
+        return UNCERTAIN, f"{name}: {count}", MAY_BE_UNSIGNED
     unknown = f"{COULD_NOT_ASK} who has access now." if counted is None else ""
     if waiting := [row for row in rows if row.state == State.PENDING]:
         more = " or more" if len(waiting) == len(rows) < customer.total else ""
@@ -1134,7 +1139,7 @@ def _history(
     else:
         elements.append(words(" The card shows how that request ended."))
     if row.previous:
-        elements += [words(" Before that: "), *_ended(row.previous)]
+        elements += [words(EARLIER), *_ended(row.previous)]
     if row.state != State.PENDING:
         elements += [words(" Asked "), date(row.received_at), words(".")]
     return [*elements, *_see_card(row, permalink)]
@@ -1242,7 +1247,7 @@ def outcome(row: Row, permalink: str) -> Message:
     state: State | None = row.state
     if state not in DECIDED and row.previous:
         state = row.previous.state
-        how = [words(" "), *_capitalized(_ended(row.previous)), words(" They've asked again since.")]
+        how = [words(" "), *_capitalized(_ended(row.previous)), words(ASKED_SINCE)]
     elif state in DECIDED:
         how = _outcome(row)
     else:
@@ -1274,7 +1279,7 @@ def _promise(row: Row) -> list[Block]:
 def _waited(row: Row, now: float, new: str = JUST_ASKED) -> str:
     """Return how long this request has waited, as the end of a sentence; `new` is for one that just came."""
     seconds = now - row.received_at
-    return new if seconds < 60 else f"{WAITING_FOR} {_span(seconds)}"
+    return new if seconds < 60 else WAITED.format(_span(seconds))
 
 
 def _span(seconds: float) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
+import blocks
 from sandbox.workspace import ANN, Message
 from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually
@@ -188,7 +189,7 @@ def test_a_replay_changes_nothing(town: World) -> None:
 
 def test_a_command_that_contains_the_word_payload_is_read_as_a_form(town: World) -> None:
     assert town.slack.command(ANN, "what is a payload?").status == 200
-    town.told(ANN, "I did not understand “what is a payload?”")
+    town.told(ANN, blocks.NOT_UNDERSTOOD.format("what is a payload?"))
 
 
 def test_nothing_secret_and_no_customers_words_are_logged(town: World) -> None:

@@ -102,7 +102,7 @@ def test_whoever_waits_is_said_to_wait_and_reviewers_are_named(town: World) -> N
     for typed in ("cat@four.example", "four.example"):
         line = leads(town, typed)
         assert line.startswith(f"{blocks.WAITS} ")
-        assert f" {blocks.WAITING_FOR} " in line
+        assert blocks.WAITED.format("") in line
         assert f"<@{ANN}>" in line
         assert f"<@{BOB}>" in line
     posted(town, "new@five.example")
@@ -251,7 +251,7 @@ def test_one_company_is_answered_about_at_once(firms: World, typed: str, who: st
 @pytest.mark.parametrize("typed", ["zzzz", "m_ny", "acm--", "co", "gmail", "a'b"])
 def test_a_part_that_nobody_has_gets_help(firms: World, typed: str) -> None:
     answer = said(firms, typed)
-    assert answer.startswith(f"{blocks.NOTHING_CALLED} “{typed}”")
+    assert answer.startswith(blocks.NOTHING_CALLED.format(typed))
     assert "/rooms jane@acme.com" in answer
 
 

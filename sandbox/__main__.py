@@ -26,11 +26,14 @@ from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, BOB
 
 DESCRIPTION = (
-    "`python -m sandbox`: the whole product on this computer, with no Slack and no Conveyor account."
+    "`python -m sandbox`: the whole product on this computer, without a Slack or a Conveyor account."
 )
-FIRST_CARD_SECONDS = 60.0
+FIRST_CARDS_SECONDS = 60.0
+FIRST_EXAMPLES = ("ordinary", "ordinary", "silent")
 POLL_SECONDS = 0.02
-REMIND_SECONDS = 60.0  # short, so that somebody who tries the app sees a reminder
+QUIET_SECONDS = 0.5  # without a call, until what happens at the start is over
+# Short, so that somebody who tries the app sees a reminder, but not so short that they see several in a row.
+REMIND_SECONDS = 300.0
 GROUPS = ("SOC 2 report", "Penetration test", "ISO 27001 certificate", "Architecture overview")
 COLLEAGUES = ("raj@acme.example", "mia@acme.example")  # have access already; their company is in the CRM
 
@@ -43,14 +46,17 @@ def main() -> int:
             output.reconfigure(errors="backslashreplace")  # not every terminal can show every character
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=DESCRIPTION)
     parser.add_argument(
-        "--port", type=int, default=8800, help="of the page; the app, Slack and Conveyor take the next three"
+        "--port",
+        type=int,
+        default=8800,
+        help="port of the page; the app, Slack and Conveyor use the next three (default 8800)",
     )
     parser.add_argument(
         "--remind-after",
         type=float,
         default=REMIND_SECONDS,
         metavar="SECONDS",
-        help=f"until a card that waits is reminded of in its thread (default {REMIND_SECONDS:.0f}; 0: never)",
+        help=f"until a waiting request gets a reminder (default {REMIND_SECONDS:.0f}; 0 means never)",
     )
     arguments = parser.parse_args()
     port = arguments.port
@@ -58,8 +64,10 @@ def main() -> int:
         print("--port must be from 1024 to 65532.", file=sys.stderr)
         return 1
     for taken in filter(_is_taken, range(port, port + 4)):
-        others = f"{sys.executable} -m sandbox --port {port + 10}"
-        print(f"Port {taken} is in use. Stop what uses it, or take others: {others}", file=sys.stderr)
+        print(
+            f"Port {taken} is in use. Stop whatever uses it, or pick another: make demo PORT={port + 10}",
+            file=sys.stderr,
+        )
         return 1
     # The main thread polls a list instead of waiting for an Event. The system may deliver a signal to any
     # thread without waking the main thread, which alone runs the handler; and the handler may run while the
@@ -77,7 +85,7 @@ def main() -> int:
 
 
 def run(port: int, remind_after: float, folder: Path, started: float, signals: list[int]) -> None:
-    """Start everything, print when the first card is there, wait for a signal, and stop everything."""
+    """Start everything, print the page's address last, wait for a signal, and stop everything."""
     slack, conveyor = SlackStandIn(limit_rates=True), ConveyorStandIn()
     slack.app_url = f"http://127.0.0.1:{port + 1}"
     slack.serve(port + 2)
@@ -89,7 +97,7 @@ def run(port: int, remind_after: float, folder: Path, started: float, signals: l
     for email in COLLEAGUES:
         conveyor.sign_nda(conveyor.approve_here(conveyor.ask(email)))
     conveyor.connections[0]["crm_link"] = "https://crm.example/accounts/acme"
-    for example in ("ordinary", "ordinary", "silent"):
+    for example in FIRST_EXAMPLES:
         conveyor.ask(*EXAMPLES[example]())
 
     def print_and_show(sentence: str) -> None:
@@ -101,18 +109,14 @@ def run(port: int, remind_after: float, folder: Path, started: float, signals: l
     server.serve(port)
     app.start()
     try:
-        deadline = started + FIRST_CARD_SECONDS
-        while not slack.cards() and time.monotonic() < deadline and not signals:
+        deadline = started + FIRST_CARDS_SECONDS
+        while not is_settled(slack) and time.monotonic() < deadline and not signals:
             time.sleep(POLL_SECONDS)
         if slack.cards():
             seconds = time.monotonic() - started
-            print_line(
-                f"Ready after {seconds:.1f} s. Open {server.url} in a browser; Ctrl-C here stops everything."
-            )
+            print_line(f"Ready after {seconds:.1f} s. Press Ctrl-C to stop.\nOpen {server.url}")
         elif not signals:
-            print_line(
-                f"No card yet, which is odd; what the app says above may tell why. The page: {server.url}"
-            )
+            print_line(f"No card has arrived yet. The lines above may say why.\nOpen {server.url}")
         while not signals:
             time.sleep(POLL_SECONDS)
         print_line("Stopping.")
@@ -121,6 +125,15 @@ def run(port: int, remind_after: float, folder: Path, started: float, signals: l
         server.stop()
         slack.stop()
         conveyor.stop()
+
+
+def is_settled(slack: SlackStandIn) -> bool:
+    """Return whether the first cards are there and the app is quiet, so that the address is printed last."""
+    if len(slack.cards()) < len(FIRST_EXAMPLES):
+        return False
+    with slack.lock:
+        latest = slack.exchanges[-1]
+    return latest.done and time.time() - latest.at > QUIET_SECONDS
 
 
 def app_settings(
@@ -162,7 +175,7 @@ def exchange_printer(side: str) -> Callable[[Exchange], None]:
             if exchange.call in printed:
                 return
             printed.add(exchange.call)
-            note = "  (and again and again, not listed)"
+            note = "  (repeats hidden)"
         sender, receiver = sender_and_receiver(side, exchange)
         at = time.strftime("%H:%M:%S", time.localtime(exchange.at))
         call = exchange.call.removeprefix("→ app: ")

@@ -12,13 +12,13 @@ from sandbox.slack import SlackStandIn
 SLOW_SECONDS = 3.0
 RETRY_SECONDS = "5"
 SWITCHES = {
-    "conveyor-slow": "slow: each answer takes 3 seconds",
-    "conveyor-failing": "failing: 503 to every call",
-    "conveyor-refusing": "refusing reviewers: nobody may decide",
-    "conveyor-key": "API key revoked",
-    "conveyor-down": "down: nothing listens",
-    "slack-limiting": "rate limiting: 429 to every message",
-    "slack-down": "Web API down: nothing listens",
+    "conveyor-slow": "is slow: every answer takes 3 seconds",
+    "conveyor-failing": "is failing: every call gets a 503",
+    "conveyor-refusing": "refuses reviewers: nobody can decide",
+    "conveyor-key": "has revoked the API key",
+    "conveyor-down": "is down: nothing answers",
+    "slack-limiting": "limits rates: every message gets a 429",
+    "slack-down": "is down for the app: its Web API doesn't answer",
 }
 
 

@@ -14,7 +14,8 @@ from sandbox.conveyor import OPEN, ConveyorStandIn
 from sandbox.faults import SWITCHES, Faults
 from sandbox.slack import Refused, SlackStandIn
 from sandbox.stand_in import Exchange, StandIn
-from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Answer, Json, Message, Private, View
+from sandbox.tries import TRIES, Tries
+from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Answer, Channel, Json, Message, Private, View
 
 T = TypeVar("T")
 
@@ -93,6 +94,7 @@ class Page:
     def __init__(self, slack: SlackStandIn, conveyor: ConveyorStandIn, app: AppProcess) -> None:
         self.slack, self.conveyor, self.app = slack, conveyor, app
         self.faults = Faults(slack, conveyor)
+        self.tries = Tries(slack, conveyor, app, self.faults)
         self._windows: dict[str, str] = {}  # the browser window in which each trigger_id was created
         self._sides: list[tuple[str, StandIn]] = [("Slack", slack), ("Conveyor", conveyor)]
         self._interesting: dict[str, deque[Exchange]] = {}
@@ -107,9 +109,10 @@ class Page:
 
         `since` is the time at which the window was loaded: older ephemeral messages are gone, as in Slack.
         """
-        app = {"app": {"problem": self.app.problem}}
+        lines = list(self.app.last_lines) if self.app.problem else []
+        app = {"app": {"problem": self.app.problem, "lines": lines}}
         slack = self._slack(person, window, since)
-        return {**app, **slack, **self._conveyor(), **self._wire(), **self._faults()}
+        return {**app, **slack, **self._conveyor(), **self._wire(), **self._faults(), **self.tries.listed()}
 
     def _slack(self, person: str, window: str, since: float) -> dict[str, Json]:
         slack = self.slack
@@ -134,9 +137,18 @@ class Page:
                 if each.user == person and each.at >= since
             }
             shown |= {
-                f"place/{channel.id}": {"id": channel.id, "name": channel.name, "direct": channel.is_im}
+                f"place/{channel.id}": {
+                    "id": channel.id,
+                    "name": channel.name,
+                    "direct": channel.is_im,
+                    "read_only": self._is_read_only(channel),
+                }
                 for channel in slack.channels.values()
                 if person in channel.members
+            }
+            shown |= {
+                f"shortcut/{callback_id}": {"id": callback_id, "name": name}
+                for callback_id, name in slack.shortcuts.items()
             }
             views = [
                 view
@@ -148,6 +160,9 @@ class Page:
     def _can_see(self, person: str, channel: str) -> bool:
         known = self.slack.channels.get(channel)
         return known is not None and person in known.members
+
+    def _is_read_only(self, channel: Channel) -> bool:
+        return channel.is_im and self.slack.messages_tab_is_read_only
 
     def _conveyor(self) -> dict[str, Json]:
         conveyor = self.conveyor
@@ -202,12 +217,16 @@ class Page:
         for found, _, exchange in self._exchanges():
             if found == key:
                 return {"path": exchange.path, "request": exchange.request, "response": exchange.response}
-        return {"problem": "This exchange is not kept anymore."}
+        return {"problem": "This exchange is too old to show."}
 
     def search(self, person: str, query: str) -> list[str]:
         """Return the timestamps of the messages that this person finds, newest first."""
         found = self.slack.search(_escaped(query)) if query.strip() else []
-        return [message.ts for message in reversed(found) if self._can_see(person, message.channel)]
+        seen = [message.ts for message in reversed(found) if self._can_see(person, message.channel)]
+        if {card.ts for card in self.slack.cards()} & set(seen):
+            self.tries.done.add("search")
+            self.slack.touch()
+        return seen
 
     # What people do in Slack
 
@@ -242,6 +261,33 @@ class Page:
         self._windows[payload["trigger_id"]] = window
         return _problem(slack.send_payload(payload))
 
+    def act_view_click(
+        self,
+        person: str,
+        window: str,
+        view_id: str,
+        action_id: str,
+        block_id: str,
+        values: Mapping[str, Any],
+        value: Any = None,
+    ) -> Json:
+        """Click or choose in a modal. `values` is what else this window shows in it."""
+        slack = self.slack
+        with slack.lock:
+            slack.forget_choices(person, view_id)  # only what this window shows counts
+            payload = slack.view_click_payload(
+                person, action_id, view_id=view_id, values=values, block_id=block_id, value=value
+            )
+        self._windows[payload["trigger_id"]] = window
+        return _problem(slack.send_payload(payload))
+
+    def act_shortcut(self, person: str, window: str, ts: str, callback_id: str) -> Json:
+        """Use a message shortcut of the app."""
+        self._message(person, ts)
+        payload = self.slack.shortcut_payload(person, ts, callback_id)
+        self._windows[payload["trigger_id"]] = window
+        return _problem(self.slack.send_payload(payload))
+
     def act_suggest(
         self, person: str, action_id: str, typed: str, ts: str | None = None, view_id: str | None = None
     ) -> Json:
@@ -263,16 +309,20 @@ class Page:
         self.slack.close(person, view_id)
         return {}
 
-    def act_say(self, person: str, channel: str, text: str) -> Json:
+    def act_say(self, person: str, channel: str, text: str, thread_ts: str | None = None) -> Json:
         """Post a message, or use a slash command if the text starts with one."""
         if not self._can_see(person, channel):
             raise Refused("you are not in this channel")
+        if self._is_read_only(self.slack.channels[channel]):
+            raise Refused("sending messages to this app has been turned off")  # Slack's own words
         command, _, rest = text.partition(" ")
         if not command.startswith("/"):
-            self.slack.post_as(person, _escaped(text), channel=channel)
+            self.slack.post_as(person, _escaped(text), thread_ts, channel)
             return {}
         if command not in COMMANDS:
-            return {"problem": f"“{command}” is not a command here. Known: {', '.join(COMMANDS)}."}
+            return {"problem": f"{command} is not a valid command. Try {', '.join(COMMANDS)}."}
+        if thread_ts:
+            return {"problem": f"{command} is not supported in threads. Sorry!"}  # Slack's own words
         answer = self.slack.command(person, rest.strip(), command, channel)
         if answer.status == 200:
             return {}
@@ -338,6 +388,11 @@ class Page:
         self.conveyor.delete_group(id)
         return {}
 
+    def act_try(self, name: str) -> Json:
+        """Set up something to try, and return what the window does next."""
+        _get_or_refuse(TRIES, name)
+        return self.tries.set_up(name)
+
     def act_fault(self, name: str, on: bool) -> Json:
         _get_or_refuse(SWITCHES, name)
         self.faults.switch(name, on)
@@ -346,7 +401,7 @@ class Page:
 
 def _get_or_refuse(things: Mapping[str, T], key: str) -> T:
     if key not in things:
-        raise Refused("that is not there anymore")
+        raise Refused("that no longer exists")
     return things[key]
 
 
@@ -359,7 +414,7 @@ def _problem(answer: Answer) -> Json:
 
 
 def _message(message: Message) -> Json:
-    names = ("channel", "ts", "user", "text", "blocks", "thread_ts", "edited")
+    names = ("channel", "ts", "user", "text", "blocks", "thread_ts", "edited", "broadcast")
     shown = {name: getattr(message, name) for name in names}
     return {**shown, "app": bool(message.bot_id)}
 

@@ -177,6 +177,11 @@ def manifest_scopes() -> list[str]:
     return re.findall(r"^ {6}- (\S+)", MANIFEST.read_text(), re.MULTILINE)
 
 
+def messages_tab_is_read_only() -> bool:
+    """Return whether manifest.yaml lets nobody write direct messages to the app."""
+    return "messages_tab_read_only_enabled: true" in MANIFEST.read_text()
+
+
 def manifest_shortcuts() -> dict[str, str]:
     """Return the name of each message shortcut in manifest.yaml by its callback_id."""
     section = re.search(r"^  shortcuts:\n((?: {4}.*\n)+)", MANIFEST.read_text(), re.MULTILINE)
@@ -248,6 +253,7 @@ class Workspace(StandIn):
         self.answers: list[Answer] = []
         self.locked_threads: set[str] = set()  # timestamps of messages to which nobody may reply
         self.messages_tab = True  # whether the app may send direct messages
+        self.messages_tab_is_read_only = messages_tab_is_read_only()
         self.problems: list[str] = []  # what Slack would not accept, without telling the app
         self._last_ts = 0
         self._calls_at: dict[tuple[str, str], list[float]] = {}

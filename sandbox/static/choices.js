@@ -29,6 +29,15 @@ export function choicesOf(place) {
       return chosen.has(name) ? chosen.get(name) : INITIAL[element.type]?.(element);
     },
     set: (block, element, value) => chosen.set(nameOf(block, element), value),
+    /** Keep what these blocks show now: as in Slack, a new initial value counts only under a new id. */
+    keep: (blocks) => {
+      for (const block of blocks) {
+        for (const element of elementsOf(block)) {
+          const name = nameOf(block, element);
+          if (!chosen.has(name)) chosen.set(name, INITIAL[element.type](element) ?? null);
+        }
+      }
+    },
     /** Return what the person has chosen in these blocks, by action_id, without untouched elements. */
     made: (blocks) =>
       Object.fromEntries(

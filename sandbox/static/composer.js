@@ -10,7 +10,10 @@ export function listenToComposer() {
   const form = at("composer");
   const input = form.elements.text;
   watch("place/", () => {
-    input.placeholder = `Message ${at("place").textContent}, or a command such as /rooms`;
+    const { read_only: readOnly = false } = get(`place/${here.channel}`) || {};
+    form.hidden = readOnly;
+    at("read-only").hidden = !readOnly;
+    input.placeholder = `Message ${at("place").textContent} or use /rooms`;
     input.setAttribute("aria-label", input.placeholder);
   });
   form.addEventListener("submit", async (event) => {
@@ -48,12 +51,13 @@ export function listenToSearch() {
   const leave = ({ target }) => form.contains(target) || close();
   document.addEventListener("pointerdown", leave);
   document.addEventListener("focusin", leave);
-  form.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
+  const clear = () => {
     input.value = "";
     close();
     input.focus();
-  });
+  };
+  form.addEventListener("keydown", (event) => event.key === "Escape" && clear());
+  at("clear").addEventListener("click", clear);
 }
 
 function close() {

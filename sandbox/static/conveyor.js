@@ -1,6 +1,6 @@
-/** Shows Conveyor's own pages, and the switches for what can go wrong with Slack and Conveyor. */
+/** Shows Conveyor's own pages, and the switches for what can go wrong in Slack and Conveyor. */
 import { at, h } from "./dom.js";
-import { act, list } from "./store.js";
+import { act, all, list, watch } from "./store.js";
 
 const button = (label, what, about, name) =>
   h("button", { type: "button", "aria-label": about, "data-name": name || label, onclick: what }, label);
@@ -10,6 +10,10 @@ export function showConveyor() {
   list(at("grants"), "grant/", grant, "Nobody has access yet.");
   list(at("groups"), "group/", group, "No access groups.");
   list(at("faults"), "fault/", fault, "");
+  watch("fault/", () => {
+    const count = [...all("fault/")].filter((each) => each.on).length;
+    document.querySelector("#tabs [data-pane=faults] .badge").textContent = count ? `${count} on` : "";
+  });
   const form = at("new-group");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -32,8 +36,8 @@ function request({ id, email, status, open }) {
       ? h(
           "span",
           { class: "row" },
-          button("Approve here", () => act("approve_here", { id }), `Approve here: ${email}`),
-          button("Ignore here", () => act("ignore_here", { id }), `Ignore here: ${email}`),
+          button("Approve in Conveyor", () => act("approve_here", { id }), `Approve in Conveyor: ${email}`),
+          button("Ignore in Conveyor", () => act("ignore_here", { id }), `Ignore in Conveyor: ${email}`),
         )
       : button("Ask again", () => act("ask_again", { id }), `Ask again: ${email}`),
   );
@@ -45,7 +49,7 @@ function grant({ id, email, status, groups }) {
     "li",
     { tabindex: -1 },
     h("span", {}, email, " ", h("em", { class: `status ${status}` }, status === "gated" ? "NDA to sign" : status)),
-    h("span", { class: "quiet" }, ["standard access", ...groups].join(", ")),
+    h("span", { class: "quiet" }, ["basic access", ...groups].join(", ")),
     status === "gated" && button("Sign the NDA", () => act("sign_nda", { id }), `Sign the NDA as ${email}`),
   );
 }

@@ -1,4 +1,5 @@
 /** The form on the trust center's public page, and examples of requests. */
+import { followNext } from "./channel.js";
 import { announce, at, h } from "./dom.js";
 import { act } from "./store.js";
 
@@ -7,7 +8,8 @@ export function listenToCustomers() {
   const said = h("p", { class: "quiet", role: "status" });
   at("examples").after(said);
   const sent = ({ problem }) => {
-    said.textContent = problem || "Sent. The card will be in Slack in a moment.";
+    said.textContent = problem || "Sent. Its card is about to appear in Slack.";
+    if (!problem) followNext();
     announce(said.textContent);
   };
   form.addEventListener("submit", async (event) => {

@@ -35,10 +35,10 @@ export function element(element, block, place, labelled = {}) {
   return drawn;
 }
 
-/** Remember a choice. Outside of an input block, each choice is also sent as a click. */
+/** Remember a choice. It is also sent as a click, except from an input block without dispatch_action. */
 function changed(element, block, place, value) {
   place.choices.set(block, element, value);
-  if (block.type !== "input") press(element, block, place, value);
+  if (block.type !== "input" || block.dispatch_action) press(element, block, place, value);
 }
 
 async function press(element, block, place, value) {
@@ -156,6 +156,13 @@ function textInput(element, block, place, labelled) {
     place.choices.set(block, element, input.value);
     count();
   });
+  if (block.dispatch_action && !element.multiline) {
+    input.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      changed(element, block, place, input.value);
+    });
+  }
   count();
   return h("div", { class: "text-input" }, input, left);
 }

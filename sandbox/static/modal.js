@@ -8,6 +8,7 @@ import { text } from "./text.js";
 const dialog = at("modal");
 let opener; // the ts of the clicked message, which gets the focus back
 let shown; // the id of the modal on the screen
+let content; // its blocks
 
 export function showModals() {
   watch("view", () => {
@@ -23,7 +24,7 @@ export function showModals() {
 
 function hide() {
   if (!dialog.open) return;
-  shown = null;
+  shown = content = null;
   dialog.close();
   // The button that opened the modal may be gone by now, but its message is still there.
   const focused = document.activeElement;
@@ -37,10 +38,22 @@ function show(view, errors = view.errors, problem = view.problem) {
     key: view.id,
     errors,
     choices: choicesOf(view.id),
-    click: () => ({}),
+    click: async (block, element, value) => {
+      const answer = await act("view_click", {
+        person: here.person,
+        window: here.window,
+        view_id: view.id,
+        action_id: element.action_id,
+        block_id: block.block_id,
+        values: place.choices.made(view.blocks),
+        value,
+      });
+      if (answer.problem) show(get("view") || view, {}, answer.problem);
+    },
     suggest: (element, typed) =>
       act("suggest", { person: here.person, action_id: element.action_id, typed, view_id: view.id }),
   };
+  if (shown === view.id) place.choices.keep(content);
   const title = h("h2", { id: "modal-title", tabindex: -1 }, text(view.title));
   const form = h(
     "form",
@@ -62,14 +75,19 @@ function show(view, errors = view.errors, problem = view.problem) {
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
+  const { name } = document.activeElement?.dataset || {};
+  const again = shown === view.id && name && form.querySelector(`[data-name="${CSS.escape(name)}"]`);
+  const scrolled = shown === view.id ? dialog.querySelector(".content")?.scrollTop : 0;
   dialog.replaceChildren(form);
+  form.querySelector(".content").scrollTop = scrolled;
   if (!dialog.open) {
     opener = document.activeElement?.closest("[data-ts]")?.dataset.ts;
     dialog.showModal();
   } else {
-    (form.querySelector("[aria-invalid]") || (shown === view.id && form.querySelector("[autofocus]")) || title).focus();
+    (form.querySelector("[aria-invalid]") || again || (shown === view.id && form.querySelector("[autofocus]")) || title).focus();
   }
   shown = view.id;
+  content = view.blocks;
 }
 
 async function submit(event, view, place) {

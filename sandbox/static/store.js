@@ -5,7 +5,7 @@ const values = new Map();
 const watchers = [];
 let source;
 
-const SILENT = "The sandbox does not answer. Is it still running?";
+const SILENT = "The sandbox isn't responding. Is it still running?";
 
 /** Who acts in this window, which channel it shows, and to which message it scrolls. The address says all three. */
 export const here = { person: "U0ANN", channel: "C0REQUESTS", ts: null, window: crypto.randomUUID() };

@@ -24,9 +24,9 @@ def barriers(window: Page) -> list[str]:
 def test_axe_finds_no_problem(sandbox: Sandbox, windows: Windows, width: int, scheme: str) -> None:
     # So high that nothing is scrolled out of sight, since axe cannot know the contrast of what is not seen.
     window = windows.open(ANN, viewport={"width": width, "height": 3000}, color_scheme=scheme)
-    for name in ("Customer", "Conveyor", "The wire"):
+    for name in ("Try it", "Conveyor", "What can go wrong", "HTTP traffic"):
         pane(window, name)
-        if name == "The wire":
+        if name == "HTTP traffic":
             window.locator("#exchanges summary:visible").first.click()
             expect(window.locator("#exchanges pre").first).to_be_visible()
         assert barriers(window) == [], name
@@ -66,7 +66,7 @@ def test_the_page_fits_on_a_phone(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("phone@acme.example", "word " * 50)
     window = windows.open(ANN, viewport={"width": PHONE, "height": 800})
     expect(card(window, "phone@acme.example")).to_be_visible()
-    for name in ("Slack", "Customer", "Conveyor", "The wire"):
+    for name in ("Slack", "Try it", "Conveyor", "What can go wrong", "HTTP traffic"):
         pane(window, name)
         assert window.evaluate("document.documentElement.scrollWidth") <= PHONE, name
 
@@ -75,7 +75,7 @@ def test_on_a_phone_a_found_message_is_scrolled_into_sight(sandbox: Sandbox, win
     sandbox.ask("found@phone.example")
     window = windows.open(ANN, viewport={"width": PHONE, "height": 800})
     expect(card(window, "found@phone.example")).to_be_visible()
-    pane(window, "The wire")
+    pane(window, "HTTP traffic")
     expect(card(window, "found@phone.example")).to_be_hidden()
     window.get_by_role("searchbox").fill("found@phone.example")
     window.locator("#found a").click()

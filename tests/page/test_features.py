@@ -145,5 +145,6 @@ def test_a_waiting_card_gets_a_reminder_in_its_thread(browser: Browser, tmp_path
         closing(Windows(browser, sandbox.url)) as windows,
     ):
         waiting = windows.open(SAM).locator("#messages > li").filter(has_text="jane.doe@acme.example")
+        waiting.locator(".replies").click()
         thread = waiting.get_by_role("list", name="Thread")
         expect(thread).to_contain_text(blocks.STILL_WAITING.strip())

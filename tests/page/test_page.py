@@ -28,7 +28,7 @@ pytestmark = needs("chromium")
 
 def test_approving_with_groups(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
-    window.get_by_label("E-mail address").fill("groups@acme.example")
+    window.get_by_label("Email address").fill("groups@acme.example")
     window.get_by_label("Message", exact=True).fill("May I?")
     window.get_by_role("button", name="Request access").click()
     card(window, "groups@acme.example").get_by_label("Penetration test").check()
@@ -38,7 +38,7 @@ def test_approving_with_groups(sandbox: Sandbox, windows: Windows) -> None:
     expect(shown).to_contain_text("Granted: standard access and Penetration test.")
     pane(window, "Conveyor")
     grant = window.locator("#grants li").filter(has_text="groups@acme.example")
-    expect(grant).to_contain_text("standard access, Penetration test")
+    expect(grant).to_contain_text("basic access, Penetration test")
 
 
 def test_a_rejection_needs_a_reason(sandbox: Sandbox, windows: Windows) -> None:
@@ -136,8 +136,8 @@ def test_a_request_that_is_handled_in_conveyor(sandbox: Sandbox, windows: Window
         expect(card(window, email)).to_contain_text("asks for access")
     card(window, "approved@acme.example").get_by_role("link", name="Open in Conveyor").click()
     expect(window.locator("#requests li:focus")).to_contain_text("approved@acme.example")
-    window.get_by_role("button", name="Approve here: approved@acme.example").click()
-    window.get_by_role("button", name="Ignore here: ignored@acme.example").click()
+    window.get_by_role("button", name="Approve in Conveyor: approved@acme.example").click()
+    window.get_by_role("button", name="Ignore in Conveyor: ignored@acme.example").click()
     expect(card(window, "approved@acme.example")).to_contain_text("Approved in Conveyor")
     expect(card(window, "ignored@acme.example")).to_contain_text("Ignored in Conveyor")
 
@@ -278,7 +278,7 @@ def test_other_blocks_and_kinds_of_messages_are_shown(sandbox: Sandbox, windows:
     window.keyboard.press("ArrowDown")
     window.keyboard.press("Enter")
     expect(shown.get_by_role("button", name="More actions")).to_be_focused()
-    pane(window, "The wire")
+    pane(window, "HTTP traffic")
     expect(window.locator("#exchanges li").filter(has_text="click unheard_of").first).to_contain_text("404")
     window.locator("#exchanges summary").filter(has_text="click unheard_of").first.click()
     expect(window.locator("#exchanges pre").first).to_contain_text('"value": "Blue"')
@@ -298,7 +298,7 @@ def test_what_is_typed_in_the_message_box_is_posted(sandbox: Sandbox, windows: W
     expect(card(other, "anyone & <@U0BOB> there?")).to_contain_text("Ann Abbot")
     box.fill("/nothing at all")
     box.press("Enter")
-    expect(window.locator("#composer .problem")).to_contain_text("“/nothing” is not a command here")
+    expect(window.locator("#composer .problem")).to_contain_text("/nothing is not a valid command")
     expect(box).to_have_value("/nothing at all")
 
 
@@ -359,7 +359,7 @@ def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, copy: Pat
         window = windows.open(ANN)
         words = (copy / "blocks.py").read_text()
         (copy / "blocks.py").write_text(words.replace("asks for access", "knocks at the door"))
-        eventually(lambda: "Changed: blocks.py. The app starts again." in sandbox.log())
+        eventually(lambda: "blocks.py changed. Restarting the app…" in sandbox.log())
         sandbox.ask("edited@acme.example")
         expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
 

@@ -43,7 +43,7 @@ def test_each_switch_has_an_effect_and_everything_recovers(
     expect(request).to_contain_text("asks for access")
     ts = request.get_attribute("data-ts")
     request = window.locator(f'[data-ts="{ts}"]')
-    pane(window, "Conveyor")
+    pane(window, "What can go wrong")
     switch(window, name, True)
     with window.expect_response("**/act/click") as answer:
         press(window, email, "Approve")
@@ -57,13 +57,13 @@ def test_each_switch_has_an_effect_and_everything_recovers(
         expect(request).to_contain_text("asks for access")
         press(window, email, "Approve")
     expect(request).to_contain_text("Approved by @ann")
-    pane(window, "The wire")
+    pane(window, "HTTP traffic")
     expect(window.locator("#exchanges li").filter(has_text=re.compile(listed)).first).to_be_attached()
 
 
 def test_a_switch_may_be_clicked_very_quickly(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
-    pane(window, "Conveyor")
+    pane(window, "What can go wrong")
     for name in ("conveyor-down", "slack-down"):
         # All at once, so that the last click is not known.
         statuses = window.evaluate(
@@ -90,7 +90,7 @@ def test_two_clicks_in_conveyors_own_pane_are_one_decision(sandbox: Sandbox, win
     window = windows.open(ANN)
     pane(window, "Conveyor")
     sandbox.ask("twice@acme.example")
-    button = window.get_by_role("button", name="Approve here: twice@acme.example")
+    button = window.get_by_role("button", name="Approve in Conveyor: twice@acme.example")
     button.evaluate("button => { button.click(); button.click() }")
     grants = window.locator("#grants li").filter(has_text="twice@acme.example")
     expect(grants).to_have_count(1)
@@ -115,7 +115,7 @@ def test_a_group_that_is_renamed_has_its_name_everywhere(sandbox: Sandbox, windo
     expect(grant).to_contain_text("New name")
     expect(window.get_by_role("textbox", name="Name of the access group New name")).to_be_focused()
     window.get_by_role("button", name="Delete the access group New name").click()
-    expect(grant).to_have_text(re.compile("standard access(Sign the NDA)?$"))
+    expect(grant).to_have_text(re.compile("basic access(Sign the NDA)?$"))
 
 
 def test_an_app_that_has_ended_and_a_sandbox_that_has_stopped(
@@ -130,7 +130,7 @@ def test_an_app_that_has_ended_and_a_sandbox_that_has_stopped(
         notice = window.locator("#notice")
         expect(notice).to_be_hidden()
         (copy / "blocks.py").write_text("raise SystemExit(1)")
-        expect(notice).to_have_text("The app has ended with status 1. It starts again when a file changes.")
+        expect(notice).to_have_text("The app stopped with status 1. It restarts when you change a file.")
         window.locator("#composer input").fill("/rooms help")
         window.keyboard.press("Enter")
         expect(window.locator("#composer .problem")).to_have_text(
@@ -143,17 +143,17 @@ def test_an_app_that_has_ended_and_a_sandbox_that_has_stopped(
         window.keyboard.press("Enter")
         expect(card(window, "Only visible to you")).to_contain_text("/rooms")
         sandbox.close()
-        expect(notice).to_have_text("The sandbox does not answer. Is it still running?")
+        expect(notice).to_have_text("The sandbox isn't responding. Is it still running?")
         window.get_by_label("Message", exact=True).fill("a long letter")
-        window.get_by_label("E-mail address").fill("late@acme.example")
+        window.get_by_label("Email address").fill("late@acme.example")
         window.get_by_role("button", name="Request access").click()
-        expect(window.locator("#customer [role=status]")).to_contain_text("The sandbox does not answer.")
+        expect(window.locator("#customer [role=status]")).to_contain_text("The sandbox isn't responding.")
         expect(window.get_by_label("Message", exact=True)).to_have_value("a long letter")
         window.get_by_role("searchbox").fill("jane")
-        pane(window, "The wire")
+        pane(window, "HTTP traffic")
         window.locator("#exchanges summary:visible").first.click()
         expect(window.locator("#exchanges details div").first).to_have_text(
-            "The sandbox does not answer. Is it still running?"
+            "The sandbox isn't responding. Is it still running?"
         )
         window.close()  # so that it does not try to connect again
         # The console has an error for every refused connection, and no other error.

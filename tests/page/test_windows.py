@@ -35,7 +35,7 @@ def box(**more: Any) -> dict[str, Any]:
 
 def sent(window: Page, call: str) -> str:
     """Return the body of the latest exchange of this name, as the wire shows it."""
-    pane(window, "The wire")
+    pane(window, "HTTP traffic")
     latest = window.locator("#exchanges > li").filter(has_text=call).first
     latest.locator("summary").click()
     shown = latest.locator("pre").first
@@ -203,7 +203,7 @@ def test_news_does_not_move_the_focus(sandbox: Sandbox, windows: Windows) -> Non
         "label": plain("Say"),
         "element": {"type": "plain_text_input", "action_id": "say"},
     }
-    window.get_by_label("Customer").focus()
+    window.get_by_label("Email address").focus()
     for text in ("first", "second"):
         title = {"type": "section", "text": plain(f"The {text} picture")}
         blocks = [title, long, ask]
@@ -223,7 +223,7 @@ def test_the_wire_names_refusals_and_shows_no_secret(sandbox: Sandbox, windows: 
     expect(card(window, "wire@acme.example")).to_contain_text("Approved by")
     with pytest.raises(SlackApiError, match="channel_not_found"):
         sandbox.slack().chat_postMessage(channel="C1", text="x")
-    pane(window, "The wire")
+    pane(window, "HTTP traffic")
     refused = window.locator("#exchanges > li").filter(has_text="channel_not_found")
     expect(refused.locator(".status.bad")).to_have_text("200 channel_not_found")
     clicked = sent(window, "click approve")

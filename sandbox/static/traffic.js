@@ -1,10 +1,10 @@
-/** Shows each exchange between the app, Slack and Conveyor. */
+/** Shows the HTTP traffic between the app, Slack and Conveyor. */
 import { at, h } from "./dom.js";
 import { ask, list } from "./store.js";
 
 const clock = new Intl.DateTimeFormat("en", { hour12: false, timeStyle: "medium" });
 
-export function showWire() {
+export function showTraffic() {
   list(at("exchanges"), "exchange/", exchange, "Nothing yet.");
   at("routine").addEventListener("change", (event) => {
     at("exchanges").classList.toggle("all", event.target.checked);
@@ -35,7 +35,7 @@ async function fill(details, key) {
   const body = (title, value) => [h("h3", {}, title), h("pre", { tabindex: 0 }, pretty(value))];
   details.querySelector("div")?.remove();
   details.append(
-    h("div", {}, problem ? h("p", {}, problem) : [h("code", {}, path), body("Sent", request), body("Answered", response)]),
+    h("div", {}, problem ? h("p", {}, problem) : [h("code", {}, path), body("Sent", request), body("Answer", response)]),
   );
 }
 

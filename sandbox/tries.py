@@ -1,0 +1,142 @@
+"""The things to try in the sandbox: how each one is set up, and how the page notices that it was done.
+
+A thing counts as done by what reached the stand-ins. It must not depend on the app's words.
+"""
+
+from dataclasses import dataclass, field
+
+from sandbox.app_process import AppProcess
+from sandbox.conveyor import OPEN, ConveyorStandIn
+from sandbox.faults import Faults
+from sandbox.slack import SlackStandIn
+from sandbox.stand_in import Exchange
+from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Json
+
+TRIES = {
+    "approve": ("Approve a request", "Tick a report on the card and approve. Then look at Conveyor."),
+    "reject": ("Reject one and say why", "The reason is for your own team. The customer won't see it."),
+    "search": ("Find a request by searching", "Try an address, a reviewer, or a word of the reason."),
+    "race": ("Race another reviewer", "A window opens as Bob. Decide the same request in both."),
+    "guest": ("Try to decide as a guest", "Click a button on the card as somebody who can't decide."),
+    "personal": ("Decide about a personal address", "A request from gmail.com arrives. Can you trust it?"),
+    "down": ("Decide while Conveyor is down", "Approve, watch the card, then turn the switch off again."),
+    "rooms": ("Ask as a sales rep", "Press Enter to send the command. Only Sam sees the answer."),
+    "notify": ("Get a message when it's decided", "Click the button in the answer, then decide as Ann."),
+    "thread": ("Ask about a message in a thread", "Commands don't work in threads: use ⋮ on Bob's reply."),
+    "words": ("Change a word in blocks.py", "Save the file in your editor. The app restarts by itself."),
+}
+
+
+@dataclass
+class Tries:
+    """Sets things up, and remembers in `done` what was done since the sandbox started."""
+
+    slack: SlackStandIn
+    conveyor: ConveyorStandIn
+    app: AppProcess
+    faults: Faults
+    done: set[str] = field(default_factory=set)
+    _clicked_by: dict[str, set[str]] = field(default_factory=dict)  # by the ts of the message
+    _decided_before_outage: int | None = None
+
+    def __post_init__(self) -> None:
+        self.slack.on_exchange.append(self._see)
+
+    def listed(self) -> dict[str, Json]:
+        """Return everything that can be tried now, by a key that never changes."""
+        self._look()
+        shown = [name for name in TRIES if name != "thread" or self.slack.shortcuts]
+        return {
+            f"try/{name}": {"name": name, "label": label, "hint": hint, "done": name in self.done}
+            for name, (label, hint) in ((name, TRIES[name]) for name in reversed(shown))
+        }
+
+    def set_up(self, name: str) -> Json:
+        """Set this up. Return what the window does next: who acts, what is typed, what it shows."""
+        match name:
+            case "race":
+                return {"person": ANN, "window": BOB, "ts": self._waiting_card()}
+            case "guest":
+                return {"person": GUS, "ts": self._waiting_card()}
+            case "personal":
+                self.conveyor.ask("casey.jones@gmail.com", "Hi, could I see your SOC 2 report?")
+                return {"person": ANN, "follow": True}
+            case "down":
+                self.faults.switch("conveyor-down", True)
+                return {"person": ANN, "ts": self._waiting_card(), "pane": "faults"}
+            case "rooms":
+                return {"person": SAM, "type": "/rooms acme.example"}
+            case "notify":
+                self.conveyor.ask("dana@umbrella.example", "We'd like to see your penetration test.")
+                return {"person": SAM, "type": "/rooms umbrella.example"}
+            case "thread":
+                ts = self._waiting_card()
+                reply = self.slack.post_as(BOB, "Does mia@acme.example have access?", ts) if ts else None
+                return {"person": SAM, "ts": reply.ts if reply else ""}
+            case "search":
+                return {"search": True}
+            case "words":
+                return {}
+        return {"person": ANN, "ts": self._waiting_card()}
+
+    def _waiting_card(self) -> str:
+        """Return the ts of the oldest card that waits for a decision, or "" after asking for a new one."""
+        cards = self.slack.cards()
+        with self.conveyor.lock:
+            waiting = [key for key, request in self.conveyor.requests.items() if request["status"] in OPEN]
+        for key in waiting:
+            for card in cards:
+                if f"'{key}'" in str(card.metadata):
+                    return card.ts
+        self.conveyor.ask("robin@stark.example", "May we see your security documents?")
+        return ""
+
+    def _see(self, exchange: Exchange) -> None:
+        """Remember what a person did in Slack."""
+        match exchange.request:
+            case {"type": "block_actions", "user": {"id": person}, "message": {"ts": ts}}:
+                clicked_by = self._clicked_by.setdefault(ts, set())
+                clicked_by.add(person)
+                if {ANN, BOB} <= clicked_by:
+                    self.done.add("race")
+                if person in (GUS, EVE):
+                    self.done.add("guest")
+                if any(name.startswith("conveyor") for name in self.faults.on):
+                    self._decided_before_outage = len(self._decided())
+            case {"type": "message_action"}:
+                self.done.add("thread")
+            case {"command": "/rooms", "text": text, "user_id": str(person)} if text and person == SAM:
+                self.done.add("rooms")
+
+    def _look(self) -> None:
+        """Notice what was done from the state of the stand-ins and the app."""
+        decided = self._decided()
+        for email, call, groups in decided:
+            if call == "POST" and groups:
+                self.done.add("approve")
+            if call == "PATCH":
+                self.done.add("reject")
+            if email.endswith("@gmail.com"):
+                self.done.add("personal")
+        before = self._decided_before_outage
+        if before is not None and len(decided) > before and not self.faults.on:
+            self.done.add("down")
+        with self.slack.lock:
+            direct = {channel.id for channel in self.slack.channels.values() if channel.is_im}
+            if any(message.bot_id and message.channel in direct for message in self.slack.messages):
+                self.done.add("notify")
+        if self.app.restarts:
+            self.done.add("words")
+
+    def _decided(self) -> list[tuple[str, str, list[str]]]:
+        """Return the address, the HTTP method and the groups of each decision that the app carried out."""
+        with self.conveyor.lock:
+            return [
+                (
+                    str(self.conveyor.requests.get(each.request_id, {}).get("email", "")),
+                    each.call.partition(" ")[0],
+                    each.groups,
+                )
+                for each in self.conveyor.decisions
+                if each.effective and each.request_id
+            ]

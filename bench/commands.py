@@ -14,7 +14,8 @@ TYPED = {  # what a person types after the command, by how the table names it
     "waiting requests": "",
     "one person": f"person{DECIDED}@customer{DECIDED % 5000}.com",
     "a company of 20 requests": "customer7.com",
-    "an unknown person": "nobody@nowhere.example",
+    "somebody unknown": "nobody@nowhere.example",
+    "part of several names": "customer7",
 }
 
 

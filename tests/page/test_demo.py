@@ -153,7 +153,8 @@ def test_a_sales_rep_asks_and_gets_a_message(demo: Sandbox, window: Page) -> Non
     expect(ticked(window, "notify")).to_be_visible()
     window.goto(f"{demo.url}/#as={SAM}")
     window.locator("#direct a").click()
-    expect(window.locator("#messages article")).to_contain_text("dana@umbrella.example")
+    expect(window.locator("#messages article")).to_have_count(1)
+    expect(card(window, "dana@umbrella.example")).to_be_visible()
     # The manifest makes the tab read-only, so that there is no box to type in.
     expect(box).to_be_hidden()
     expect(window.locator("#read-only")).to_be_visible()

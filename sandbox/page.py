@@ -416,7 +416,8 @@ def _problem(answer: Answer) -> Json:
 def _message(message: Message) -> Json:
     names = ("channel", "ts", "user", "text", "blocks", "thread_ts", "edited", "broadcast")
     shown = {name: getattr(message, name) for name in names}
-    return {**shown, "app": bool(message.bot_id)}
+    kept = (message.metadata or {}).get("event_payload", {})
+    return {**shown, "app": bool(message.bot_id), "state": kept.get("state")}
 
 
 def _private(private: Private) -> Json:

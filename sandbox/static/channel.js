@@ -174,7 +174,7 @@ function article(message, inChannel = false) {
   };
   return h(
     "article",
-    { tabindex: -1, class: message.private ? "private" : null },
+    { tabindex: -1, class: message.private ? "private" : null, "data-state": message.state },
     message.private &&
       h(
         "p",

@@ -23,7 +23,7 @@ TRIES = {
     "rooms": ("Ask as a sales rep", "Press Enter to send the command. Only Sam sees the answer."),
     "notify": ("Get a message when it's decided", "Click the button in the answer, then decide as Ann."),
     "thread": ("Ask about a message in a thread", "Commands don't work in threads: use ⋮ on Bob's reply."),
-    "words": ("Change a word in blocks.py", "Save the file in your editor. The app restarts by itself."),
+    "words": ("Change a word in blocks.py", "Change and save it, then click here: the next card shows it."),
 }
 
 
@@ -76,7 +76,8 @@ class Tries:
             case "search":
                 return {"search": True}
             case "words":
-                return {}
+                self.conveyor.ask("robin@stark.example", "May we see your security documents?")
+                return {"person": ANN, "follow": True}
         return {"person": ANN, "ts": self._waiting_card()}
 
     def _waiting_card(self) -> str:

@@ -155,7 +155,7 @@ def test_make_demo_shows_changed_words(copy: Path) -> None:
         assert requests.get("http://127.0.0.1:8800", timeout=5).status_code == 200
         words = copy / "blocks.py"
         words.write_text(words.read_text().replace(":sparkles: Access request", ":sparkles: Knock knock"))
-        eventually(lambda: demo.says("Changed: blocks.py. The app starts again."), 30)
+        eventually(lambda: demo.says("blocks.py changed. Restarting the app"), 30)
     finally:
         demo.interrupt()
 

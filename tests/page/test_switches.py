@@ -129,8 +129,9 @@ def test_an_app_that_has_ended_and_a_sandbox_that_has_stopped(
         window = windows.open(SAM)
         notice = window.locator("#notice")
         expect(notice).to_be_hidden()
-        (copy / "blocks.py").write_text("raise SystemExit(1)")
-        expect(notice).to_have_text("The app stopped with status 1. It restarts when you change a file.")
+        (copy / "blocks.py").write_text("raise SystemExit('a slip')")
+        expect(notice).to_contain_text("The app stopped with status 1. It restarts when you change a file.")
+        expect(notice.locator("pre")).to_have_text("a slip")
         window.locator("#composer input").fill("/rooms help")
         window.keyboard.press("Enter")
         expect(window.locator("#composer .problem")).to_have_text(

@@ -54,6 +54,8 @@ def test_help_lists_every_command(folder: Path) -> None:
     listed = {line.split()[0] for line in make(folder, "help").stdout.splitlines()}
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (folder / "Makefile").read_text(), re.MULTILINE)
     assert listed == set(phony.split())
+
+
 def test_the_demo_installs_only_the_app_and_takes_a_port(folder: Path) -> None:
     demo = make(folder, "--dry-run", "demo", "PORT=8950").stdout
     assert "-r requirements.txt" in demo

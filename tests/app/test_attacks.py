@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import blocks
 from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, TEAM, UNA, Message, View
 from tests.support.steps import posted, request_of, writes
 from tests.support.world import COMMAND, World, eventually
@@ -152,7 +153,7 @@ def test_a_copy_of_a_click_does_nothing_and_tells_nobody(town: World, mine: Mess
     assert town.ledger(quiet) == revision
     assert len(town.slack.views) == windows
     town.slack.click(SAM, mine.ts, "reject")  # it is answered after whatever the copies caused
-    town.told(SAM, "not on the list")
+    town.told(SAM, blocks.NOT_A_REVIEWER)
     assert len(town.slack.private) == told + 1
     town.slack.close(BOB)
 
@@ -165,7 +166,7 @@ def test_private_sentences_are_sent_only_to_slack(town: World, mine: Message) ->
         payload = town.slack.click_payload(SAM, mine.ts, "approve")
         town.slack.private.clear()
         town.slack.send_payload({**payload, "response_url": address})
-        town.told(SAM, "not on the list")  # by the other way, chat.postEphemeral
+        town.told(SAM, blocks.NOT_A_REVIEWER)  # by the other way, chat.postEphemeral
     assert inner.exchanges == []
     inner.stop()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import blocks
 import conveyor_client
 from conveyor_client import AuthorizationRequest, ConveyorClient, Unavailable
 from deadline import CallFailed, Calls
@@ -292,7 +293,7 @@ def test_an_endless_answer_is_given_up_before_it_fills_the_memory(world: World, 
     card = posted(world)
     gate.instead["/users.info"] = say
     world.slack.click(ANN, card.ts, "approve")
-    world.told(ANN, "Slack did not tell me whether you may decide")
+    world.told(ANN, blocks.WHO_UNKNOWN)
     eventually(lambda: not gate.open, 5.0, "nobody listens to it anymore")
     assert megabytes(world) < MEGABYTES_MOST
 
@@ -345,7 +346,7 @@ def test_passwords_in_a_netrc_file_are_not_sent(world: World, monkeypatch: pytes
     world.start(HOME=str(world.folder))
     card = posted(world)
     world.slack.click(SAM, card.ts, "approve")
-    world.told(SAM, "not on the list")
+    world.told(SAM, blocks.NOT_A_REVIEWER)
     world.slack.click(ANN, card.ts, "approve")
     world.shows(request_of(card), "approved")
     bearer = {f"Bearer {world.slack.bot_token}"}

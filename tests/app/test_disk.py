@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+import blocks
 from ledger.connecting import BUSY_SECONDS
 from ledger.database import Database
 from sandbox.workspace import ANN
@@ -39,7 +40,7 @@ def not_recorded(world: World, ts: str) -> None:
     """Click, and check that the person is told what to do because the click could not be recorded."""
     answer = world.slack.click(ANN, ts, "approve")
     assert answer.status == 200
-    world.told(ANN, "could not write this down just now. If the card does not change, please click again.")
+    world.told(ANN, blocks.LEDGER_BUSY)
 
 
 def still_works(world: World, request_id: str) -> None:

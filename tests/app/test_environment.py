@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import blocks
 from sandbox.workspace import ANN, SAM
 from tests.requirements import needs
 from tests.support.certificates import certify, server_context
@@ -91,7 +92,7 @@ def works(world: World) -> None:
     """Show that every kind of call is made: Slack's methods, a response_url and Conveyor's API."""
     card = posted(world)
     world.slack.click(SAM, card.ts, "approve")
-    world.told(SAM, "not on the list")
+    world.told(SAM, blocks.NOT_A_REVIEWER)
     world.slack.click(ANN, card.ts, "approve")
     world.shows(request_of(card), "approved")
 

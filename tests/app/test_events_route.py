@@ -183,7 +183,7 @@ def test_a_replay_changes_nothing(town: World) -> None:
     assert writes(town, request_of(card)) == []
     # A new click is not taken for a replay, and is answered after whatever the replays caused.
     town.slack.click("U0SAM", card.ts, "approve")
-    town.told("U0SAM", "not on the list")
+    town.told("U0SAM", blocks.NOT_A_REVIEWER)
     assert len(town.slack.private) == told + 1
 
 

@@ -17,6 +17,7 @@ import requests
 from slack_sdk import WebClient
 from standardwebhooks import Webhook
 
+import blocks
 from sandbox.workspace import ANN, BOB, SAM
 from tests.support.steps import clickable, posted, request_of, run
 from tests.support.world import COMMAND, ROOT, World, eventually
@@ -120,7 +121,7 @@ def decide_some(world: World) -> tuple[str, str]:
     approved, rejected = posted(world, "jane@acme.com"), posted(world, "joe@rival.example")
     world.slack.click(ANN, approved.ts, "approve")
     world.slack.click(SAM, rejected.ts, "reject")
-    world.told(SAM, "not on the list")
+    world.told(SAM, blocks.NOT_A_REVIEWER)
     world.slack.click(BOB, rejected.ts, "reject")
     world.slack.submit(BOB, values={"reason": "=HYPERLINK(1)"})
     world.shows(request_of(approved), "approved")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import blocks
 from operations.logs import OneLine
 from sandbox.workspace import ANN, BOB, SAM
 from tests.support.world import World, eventually
@@ -109,7 +110,7 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
 
     strange = evil.slack.click_payload(SAM, card.ts, "approve")  # Sam may not decide
     evil.slack.send_payload(strange)
-    evil.told(SAM, "not on the list")
+    evil.told(SAM, blocks.NOT_A_REVIEWER)
     strange = evil.slack.click_payload(ANN, card.ts, "approve")  # a group that cannot be chosen
     option = {"text": {"type": "plain_text", "text": EVIL + FORGED}, "value": EVIL + FORGED}
     strange["state"]["values"] = {"x": {"groups": {"selected_options": [option]}}}

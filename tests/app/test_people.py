@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import blocks
 from sandbox.workspace import ANN, EVE, GUS, SAM, TEAM, Message, Person
 from tests.support.steps import answer_to, posted, request_of, run, writes
 from tests.support.world import World, eventually
@@ -139,11 +140,11 @@ def refused(world: World) -> int:
 def test_whoever_is_no_full_member_is_refused_there_counted_and_told(elsewhere: World, who: str) -> None:
     card, before = posted(elsewhere), refused(elsewhere)
     assert clicked(elsewhere, who, card) == 401
-    elsewhere.told(who, "Only full members of the workspace")
+    elsewhere.told(who, blocks.OTHER_WORKSPACE)
     assert writes(elsewhere, request_of(card)) == []
     elsewhere.slack.private.clear()
     assert elsewhere.slack.command(who, "acme.com").status == 401
-    elsewhere.told(who, "Only full members of the workspace")
+    elsewhere.told(who, blocks.OTHER_WORKSPACE)
     assert refused(elsewhere) == before + 2
 
 
@@ -152,7 +153,7 @@ def test_clicks_in_another_organization_are_refused_counted_and_told(elsewhere: 
     card, before = posted(elsewhere), refused(elsewhere)
     elsewhere.slack.enterprise_id = org
     assert clicked(elsewhere, ANN, card) == 401
-    elsewhere.told(ANN, "Only full members of the workspace")
+    elsewhere.told(ANN, blocks.OTHER_WORKSPACE)
     assert refused(elsewhere) == before + 1
     elsewhere.slack.private.clear()
     elsewhere.slack.replay()
@@ -166,7 +167,7 @@ def test_whoever_slack_says_nothing_about_is_refused_there(elsewhere: World) -> 
     card = posted(elsewhere)
     elsewhere.slack.fail("users.info", status=500)
     assert clicked(elsewhere, "W0ZOE", card) == 401
-    elsewhere.told("W0ZOE", "Slack did not tell me whether you may decide")
+    elsewhere.told("W0ZOE", blocks.WHO_UNKNOWN)
     assert clicked(elsewhere, "W0ZOE", card) == 200
     elsewhere.shows(request_of(card), "approved", "<@W0ZOE>")
 
@@ -211,7 +212,7 @@ def test_an_org_wide_installation_is_said_to_be_unsupported(world: World) -> Non
     eventually(lambda: f"Slack: {reason}." in reasons(), 60)
     assert world.log().count(reason) == 1
     world.slack.command(SAM, "acme.com")
-    world.told(SAM, "installed for a whole organization")
+    world.told(SAM, blocks.ORG_WIDE)
     status, said = run(world, "check")
     assert (status, f"✗ Slack: {reason}." in said) == (1, True)
     world.slack.is_org_wide = False
@@ -241,7 +242,7 @@ def test_the_scope_that_slack_needs_is_in_the_log(world: World) -> None:
     card = posted(world)
     world.slack.scopes.discard("users:read")
     clicked(world, ANN, card)
-    world.told(ANN, "Slack did not tell me whether you may decide")
+    world.told(ANN, blocks.WHO_UNKNOWN)
     assert "cause='missing_scope needed=users:read'" in world.log()
 
 

@@ -12,6 +12,7 @@ import pytest
 import requests
 from sqlalchemy.engine import make_url
 
+import blocks
 from sandbox.workspace import ANN
 from tests.requirements import needs
 from tests.support.pgbouncer import Pgbouncer
@@ -107,7 +108,7 @@ def test_a_server_that_falls_silent_holds_up_no_click_and_the_work_goes_on(
     world.shows(late, "pending", seconds=30)
     assert time.monotonic() - back_at < 30
     if world.ledger("SELECT state FROM requests WHERE id != '" + late + "'") == [("pending",)]:
-        world.told(ANN, "could not write this down")
+        world.told(ANN, blocks.LEDGER_BUSY)
         world.slack.click(ANN, card.ts, "approve")
     world.shows(request_of(card), "approved")
     eventually(lambda: world.readiness()[0] == 200)
@@ -241,7 +242,7 @@ def test_a_server_that_takes_no_writes_is_a_reason_at_once(world: World, postgre
     postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
     eventually(lambda: reasons(world) == ["Ledger: the ledger failed: the server takes no writes."], 8)
     world.slack.click(ANN, card.ts, "approve")
-    world.told(ANN, "could not write this down")
+    world.told(ANN, blocks.LEDGER_BUSY)
     postgres.run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
     eventually(lambda: reasons(world) == [], 20)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+import blocks
 from sandbox.workspace import ANN, BOB, SAM
 from tests.support.steps import posted, request_of, writes
 from tests.support.world import World, eventually
@@ -70,7 +71,7 @@ def test_readyz_says_that_slack_is_down_until_it_is_back(world: World) -> None:
     eventually(world.serves)
     card = posted(world)
     world.slack.click(SAM, card.ts, "approve")
-    world.told(SAM, "not on the list")
+    world.told(SAM, blocks.NOT_A_REVIEWER)
 
 
 def reasons(world: World) -> list[str]:

@@ -60,7 +60,7 @@ def test_a_kill_between_a_post_and_its_record_posts_no_second_card(world: World)
     world.start()
     early = world.slack.click(ANN, world.shows(request_id, "pending").ts, "approve")
     assert early.status == 200
-    world.told(ANN, "try again in a minute")
+    world.told(ANN, blocks.READING_THE_CHANNEL)
     eventually(lambda: world.ledger("SELECT card_ts FROM requests") != [("",)], seconds=40)
     card = world.shows(request_id, "pending")
     assert len(world.cards(request_id)) == 1
@@ -96,13 +96,13 @@ def test_a_lost_ledger_adopts_what_the_channel_shows(world: World) -> None:
     world.shows(stuck, "pending", seconds=30)
     note = eventually(lambda: world.slack.replies(world.shows(stuck, "pending").ts))[0]
     assert "<@U0BOB>" in note.text
-    assert "decide again" in note.text
+    assert blocks.NOTES["lost"] in note.text
     assert {card.ts: (card.text, card.blocks) for card in world.cards(decided)} == pictures
     assert all(len(world.cards(request_id)) == 1 for request_id in (waiting, decided, stuck, landed))
     world.slack.click(ANN, world.shows(waiting, "pending").ts, "approve")
     world.shows(waiting, "approved")
     world.conveyor.ask_again(decided)
-    world.shows(decided, "pending", blocks.SEE_EARLIER, round=2)
+    world.shows(decided, "pending", blocks.ASKED_AGAIN + blocks.OUTCOME_UNKNOWN, round=2)
 
 
 def test_the_app_starts_while_slack_and_conveyor_are_down(world: World) -> None:
@@ -137,7 +137,7 @@ def test_people_who_click_before_slack_has_answered_are_told_to_wait(world: Worl
     world.launch()
     eventually(lambda: world.slack.calls("auth.test"))
     eventually(lambda: world.slack.click(ANN, card.ts, "approve").status == 200)
-    world.told(ANN, "still starting")
+    world.told(ANN, blocks.STILL_STARTING)
     world.slack.clear_faults()
     eventually(world.serves)
     world.slack.click(ANN, card.ts, "approve")

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import blocks
+from ledger.states import State
 from sandbox.workspace import ANN, Message, Private
 from tests.support.launcher import Forked, Start
 from tests.support.world import World, eventually
@@ -51,6 +53,22 @@ def approved(world: World, email: str = "jane@acme.com", **more: Any) -> Message
     card = posted(world, email, **more)
     world.slack.click(ANN, card.ts, "approve")
     return world.shows(request_of(card), "approved")
+
+
+def decided(state: State) -> str:
+    """Return how the end of a request in this state is named in the middle of a sentence."""
+    word = blocks.DECIDED[state][0]
+    return word[0].lower() + word[1:]
+
+
+def asked_before(email: str, state: State) -> str:
+    """Return how a card names an earlier request of this address, which ended so."""
+    return blocks.ASKED_BEFORE.format(email) + decided(state)
+
+
+def found(number: int, who: str) -> str:
+    """Return the heading of the answer about so many requests."""
+    return blocks.FOUND.format(blocks.how_many(number), who)
 
 
 def answer_to(world: World, who: str, typed: str, command: str = "/rooms") -> Private:

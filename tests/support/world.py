@@ -19,6 +19,7 @@ import requests
 from sqlalchemy import Engine, NullPool, create_engine, select, text
 
 from ledger.rows import Row, row_of
+from ledger.states import State
 from ledger.tables import REQUESTS
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
@@ -73,6 +74,11 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def state_of(card: Message) -> str:
+    """Return the state that a card shows, by its metadata: unlike its words, it tells all states apart."""
+    return str((card.metadata or {})["event_payload"]["state"])
 
 
 def kill(process: subprocess.Popen[bytes] | Forked) -> None:
@@ -222,16 +228,11 @@ class World:
 
     def ledger(self, query: str) -> list[tuple[object, ...]]:
         """Run a statement in the ledger, beside the app, and return its rows."""
-        with engine(self._database_url()).begin() as db:
+        with engine(self._database()).begin() as db:
             result = db.execute(text(query))
             return [tuple(row) for row in result] if result.returns_rows else []
 
-    def row(self, request_id: str) -> Row:
-        """Return what the ledger knows about a request."""
-        with engine(self._database_url()).begin() as db:
-            return row_of(db.execute(select(REQUESTS).where(REQUESTS.c.id == request_id)).one())
-
-    def _database_url(self) -> str:
+    def _database(self) -> str:
         """Return the address of the ledger, as SQLAlchemy writes it."""
         return re.sub("^postgres(ql)?:", "postgresql+psycopg:", self.settings["DATABASE_URL"])
 
@@ -254,30 +255,41 @@ class World:
             if card.metadata and card.metadata["event_payload"]["id"] == request_id
         ]
 
+    def row(self, request_id: str) -> Row:
+        """Return the row of a request in the ledger, as the app sees it."""
+        with engine(self._database()).connect() as db:
+            columns = select(REQUESTS).where(REQUESTS.c.id == request_id)
+            return row_of(db.execute(columns).one())
+
     def shows(
         self, request_id: str, state: str, *phrases: str, seconds: float = 15.0, round: int = 1
     ) -> Message:
-        """Wait until the card of a request shows this state, and these phrases or names; return the card."""
+        """Wait until the card of a request is in this state and has these phrases; return the card.
+
+        Phrases are data, such as an address or a mention, or come from blocks.py: its words may change.
+        """
+        wanted = State(state)
 
         def found() -> Message | None:
             card = self.card(request_id, round=round)
-            if card is None or state_of(card) != state:
+            if card is None or state_of(card) != wanted:
                 return None
-            shown = self.slack.text_of(card)
-            return card if all(phrase in shown for phrase in phrases) else None
+            return card if all(phrase in self.slack.text_of(card) for phrase in phrases) else None
+
+        def last() -> str:
+            card = self.card(request_id, round=round)
+            return f"{state_of(card)}: {self.slack.text_of(card)}" if card else "no card"
 
         try:
             return eventually(found, seconds)
         except AssertionError:
-            card = self.card(request_id, round=round)
-            last = f"{state_of(card)}: {self.slack.text_of(card)}" if card else "no card"
-            raise AssertionError(f"not {state} with {phrases}, but {last}\n{self.log()}") from None
+            raise AssertionError(f"not {wanted} with {phrases}, but {last()}\n{self.log()}") from None
 
-    def told(self, user_id: str, words: str) -> str:
-        """Wait until somebody is told these words privately; return the whole text."""
+    def told(self, user_id: str, *phrases: str) -> str:
+        """Wait until somebody is told all of these phrases privately; return the whole text."""
 
         def found() -> str | None:
             texts = [self.slack.text_of(private) for private in self.slack.private if private.user == user_id]
-            return next((said for said in texts if words in said), None)
+            return next((said for said in texts if all(phrase in said for phrase in phrases)), None)
 
-        return eventually(found, what=f"{user_id} is told “{words}”: {self.slack.private}\n{self.log()}")
+        return eventually(found, what=f"{user_id} is told {phrases}: {self.slack.private}\n{self.log()}")

@@ -10,7 +10,7 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, TEAM, UNA, Message, View
-from tests.support.steps import posted, request_of, writes
+from tests.support.steps import is_refusal, not_offered, posted, request_of, writes
 from tests.support.world import COMMAND, World, eventually
 
 OUTSIDERS = [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA, "U0NOBODY", "USLACKBOT"]
@@ -90,7 +90,7 @@ def test_nobody_else_can_submit_a_reviewers_window(
         payload["view"]["private_metadata"] = json.dumps({**kept, **change})
         answer = town.slack.send_payload(payload)
         assert answer.status == 200
-        assert "Nothing was changed" in str(answer.body)
+        assert is_refusal(answer)
     pending(town, mine, theirs)
     town.slack.close(ANN)
 
@@ -104,7 +104,7 @@ def test_the_id_of_one_request_with_the_card_of_another_decides_nothing(
     for change in ({"request": request_of(theirs)}, {"ts": theirs.ts}, {"ts": ""}, {"channel": ""}):
         payload = town.slack.submit_payload(BOB, view.id, values={"reason": "x"})
         payload["view"]["private_metadata"] = json.dumps({**kept, **change})
-        assert "Nothing was changed" in str(town.slack.send_payload(payload).body)
+        assert is_refusal(town.slack.send_payload(payload))
     town.slack.close(BOB)
     for value in (f"1 {request_of(theirs)}", f"2 {request_of(mine)}", f"01 {request_of(mine)} ", "1 "):
         payload = town.slack.click_payload(ANN, mine.ts, "approve")
@@ -127,7 +127,7 @@ def test_groups_that_the_card_did_not_offer_are_not_granted(
     payload["state"]["values"] = {"made-up": {"groups": {"type": kind, "selected_options": options}}}
     town.slack.private.clear()
     assert town.slack.send_payload(payload).status == 200
-    town.told(ANN, "Nothing was granted")
+    town.told(ANN, *not_offered())
     pending(town, mine)
 
 
@@ -139,12 +139,12 @@ def test_a_copy_of_a_click_does_nothing_and_tells_nobody(town: World, mine: Mess
     option = {"text": {"type": "plain_text", "text": "T"}, "value": "theirs"}
     strange["state"]["values"] = {"x": {"groups": {"selected_options": [option]}}}
     answers = [town.slack.send_payload(strange), town.slack.click(BOB, card.ts, "reject")]
-    town.told(ANN, "Nothing was granted")
+    town.told(ANN, *not_offered())
     late = town.slack.click_payload(BOB, card.ts, "approve")
     town.slack.click(ANN, card.ts, "approve")
     town.shows(request_of(card), "approved")
     answers.append(town.slack.send_payload(late))
-    town.told(BOB, "You were not first")
+    town.told(BOB, blocks.already_decided(town.row(request_of(card)), BOB))
     quiet = f"SELECT revision, show_at FROM requests WHERE card_ts = '{card.ts}'"
     eventually(lambda: town.ledger(quiet)[0][1] is None, what="all is drawn")
     revision, told, windows = town.ledger(quiet), len(town.slack.private), len(town.slack.views)

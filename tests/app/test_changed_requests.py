@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+import blocks
 from conveyor_client import AuthorizationRequest
 from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
-from ledger.states import APPROVE
+from ledger.states import APPROVE, OPEN, State
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, SAM, Message
 from tests.support.steps import answer_to, change, clickable, drawn, posted, request_of, writes
@@ -71,16 +72,20 @@ def events(world: World, request_id: str) -> list[tuple[str, str]]:
     return [(str(event), str(why) if event == "refused" else "") for event, why in world.ledger(query)]
 
 
-def pictures(world: World, card: Message) -> list[str]:
-    """Return everything that the card has shown, each with the text that Slack's search finds."""
+def pictures(world: World, card: Message) -> list[tuple[str, bool]]:
+    """Return everything that the card has shown, with the text that search finds; and if it was open then."""
     with world.slack.lock:
         shown = [*card.history, (card.text, card.blocks, card.metadata)]
-        return [f"{text}\n{blocks}" for text, blocks, _ in shown]
+        return [
+            (f"{text}\n{drawn}", (metadata or {})["event_payload"]["state"] in OPEN)
+            for text, drawn, metadata in shown
+        ]
 
 
 def says_approved(world: World, address: str) -> list[str]:
     """Return the messages that a search for the address finds and that say that it was approved."""
-    return [found.text for found in world.slack.search(address) if found.text.startswith("Approv")]
+    words = [blocks.DECIDED[State.APPROVED][0], blocks.DOING[State.APPROVING]]
+    return [found.text for found in world.slack.search(address) if any(word in found.text for word in words)]
 
 
 def told_in_thread(world: World, card: Message) -> str:
@@ -119,7 +124,7 @@ def test_nothing_is_written_for_what_the_reviewer_did_not_see(
         assert MALLORY in shown
         assert address not in shown
         assert town.slack.search(address) == []
-        assert "I have no request of" in town.slack.text_of(answer_to(town, SAM, address))
+        assert blocks.NO_REQUEST.format(address) in town.slack.text_of(answer_to(town, SAM, address))
     assert says_approved(town, address) == []
     # A click on what is shown now decides.
     town.slack.click(ANN, clickable(town, request_id).ts, "approve")
@@ -146,7 +151,7 @@ def test_after_a_click_on_an_older_picture_people_are_told_what_is_true_now(
         if is_drawn:
             drawn(card, **fields)
         assert town.slack.send_payload(late).status == 200
-        said = town.told(ANN, "changed in Conveyor")
+        said = town.told(ANN, blocks.changed(town.row(request_id)))
         assert fields.get("email", "jane@screens.example") in said
     assert state_of(town, request_id) == "pending"
     assert writes(town, request_id) == []
@@ -171,7 +176,7 @@ def test_no_window_opens_for_what_is_no_longer_true(town: World, way: str) -> No
     knows(town, request_of(card), **TO_MALLORY)
     town.slack.private.clear()
     town.slack.send_payload(late)
-    assert MALLORY in town.told(ANN, "changed in Conveyor")
+    assert MALLORY in town.told(ANN, blocks.changed(town.row(request_of(card))))
     assert town.slack.open_view(ANN) is None
 
 
@@ -188,7 +193,7 @@ def test_a_window_that_was_opened_before_the_change_decides_nothing(town: World,
     town.slack.submit(ANN, values=WAYS[way])
     after = town.slack.open_view(ANN)
     assert after
-    assert after.view["title"]["text"] == "Nothing was changed"
+    assert blocks.changed(town.row(request_id)) in town.slack.text_of(after)
     assert MALLORY in town.slack.text_of(after)
     assert state_of(town, request_id) == "pending"
     assert writes(town, request_id) == []
@@ -200,15 +205,15 @@ def test_a_window_that_was_opened_before_the_change_decides_nothing(town: World,
 
 
 @pytest.mark.parametrize(
-    ("way", "state", "title"),
+    ("way", "state"),
     [
-        ("approve", "approved elsewhere", "Approved in Conveyor"),
-        ("options", "approved elsewhere", "Approved in Conveyor"),
-        ("reject", "ignored elsewhere", "Ignored in Conveyor"),
+        ("approve", State.APPROVED_ELSEWHERE),
+        ("options", State.APPROVED_ELSEWHERE),
+        ("reject", State.IGNORED_ELSEWHERE),
     ],
 )
 def test_a_write_that_took_effect_for_somebody_else_is_not_called_the_reviewers(
-    town: World, way: str, state: str, title: str
+    town: World, way: str, state: State
 ) -> None:
     address = f"jane@{way}-raced.example"
     card = posted(town, address)
@@ -227,16 +232,17 @@ def test_a_write_that_took_effect_for_somebody_else_is_not_called_the_reviewers(
     finally:
         town.conveyor.on_exchange.remove(observe)
     assert len(writes(town, request_id)) == 1  # it was sent once, and not again
-    shown = town.shows(request_id, title)
+    shown = town.shows(request_id, state, blocks.DECIDED[state][0])
     assert MALLORY in town.slack.text_of(shown)
     assert address not in town.slack.text_of(shown)
-    assert "in Conveyor" in told_in_thread(town, card)
+    assert blocks.NOTES["changed elsewhere"] in told_in_thread(town, card)
     assert not {event for event, _ in events(town, request_id)} & {"approved", "rejected"}
-    ended = [picture for picture in pictures(town, card) if picture.startswith(("Approved", "Ignored"))]
+    ended = [text for text, is_open in pictures(town, card) if not is_open]
     assert ended
-    assert not any(address in picture or "by <@" in picture for picture in ended)
+    assert not any(address in text or ANN in text for text in ended)
     assert says_approved(town, address) == []
-    assert not any("approved" in town.slack.text_of(private).lower() for private in town.slack.private)
+    approved = blocks.DECIDED[State.APPROVED][0].lower()
+    assert not any(approved in town.slack.text_of(private).lower() for private in town.slack.private)
 
 
 # Changes that make no difference
@@ -264,25 +270,25 @@ def test_an_address_in_other_case_is_the_same_person(town: World, learned: bool)
 # Decided in Conveyor, under another address
 
 
-@pytest.mark.parametrize("decided", ["Approved", "Ignored"])
+@pytest.mark.parametrize("state", [State.APPROVED_ELSEWHERE, State.IGNORED_ELSEWHERE])
 def test_what_was_decided_elsewhere_is_shown_with_the_address_it_was_decided_for(
-    town: World, decided: str
+    town: World, state: State
 ) -> None:
-    address = f"jane@{decided.lower()}-elsewhere.example"
+    address = f"jane@{state.replace(' ', '-')}.example"
     card = posted(town, address)
     request_id = request_of(card)
     with town.conveyor.lock:
         change(town, request_id, **TO_MALLORY)
-        if decided == "Approved":
+        if state == State.APPROVED_ELSEWHERE:
             town.conveyor.approve_here(request_id)
         else:
             town.conveyor.ignore_here(request_id)
-    shown = town.slack.text_of(town.shows(request_id, f"{decided} in Conveyor"))
+    shown = town.slack.text_of(town.shows(request_id, state, blocks.DECIDED[state][0]))
     assert MALLORY in shown
     assert address not in shown
     assert town.slack.search(address) == []
-    assert "I have no request of" in town.slack.text_of(answer_to(town, SAM, address))
-    assert f"{decided} in Conveyor" in town.slack.text_of(answer_to(town, SAM, MALLORY))
+    assert blocks.NO_REQUEST.format(address) in town.slack.text_of(answer_to(town, SAM, address))
+    assert blocks.DECIDED[state][0] in town.slack.text_of(answer_to(town, SAM, MALLORY))
 
 
 # In the ledger itself

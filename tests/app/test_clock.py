@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import blocks
 from sandbox.workspace import ANN, BOB, SAM
 from tests.proofs.replicas import Replicas
 from tests.support.steps import answer_to, posted, request_of, writes
@@ -80,7 +81,7 @@ def test_nobody_has_been_waiting_for_less_than_no_time(world: World, seconds: fl
     world.move_clock(seconds)
     other = posted(world, "other@acme.com")
     said = world.slack.text_of(answer_to(world, SAM, ""))
-    assert said.count("It has been waiting for less than a minute.") == 2
+    assert said.count(blocks.WAITED.format(blocks.A_MOMENT)) == 2
     world.slack.click(ANN, other.ts, "approve")
     world.shows(request_of(other), "approved")
     (at,) = world.ledger(f"SELECT settled_at FROM requests WHERE id = '{request_of(other)}'")[0]

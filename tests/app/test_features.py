@@ -15,7 +15,7 @@ from tests.support.steps import (
     asked_before,
     change,
     day,
-    decided,
+    ended,
     found,
     offered,
     posted,
@@ -313,7 +313,7 @@ def test_rooms_tells_the_access_of_a_customer_who_asked_again(town: World) -> No
     town.conveyor.ask_again(request_of(card))
     town.shows(request_of(card), "pending", round=2)
     said = town.slack.text_of(answer_to(town, SAM, "again.example"))
-    assert blocks.EARLIER + decided(State.APPROVED) in said
+    assert blocks.EARLIER + ended(State.APPROVED) in said
     assert blocks.WAITED.partition("{}")[0] in said
     assert blocks.STANDING.format(blocks.STANDINGS["gated"]) in said
     town.slack.click(ANN, card.ts, "more", value="revoke")
@@ -382,7 +382,7 @@ def test_while_conveyor_is_down_only_the_line_about_access_is_missing(town: Worl
     town.conveyor.fail("GET /exchange/authorizations", times=None, status=503)
     said = town.slack.text_of(answer_to(town, SAM, "down.example"))
     town.conveyor.clear_faults()
-    assert decided(State.APPROVED) in said
+    assert ended(State.APPROVED) in said
     assert blocks.STANDING_UNKNOWN in said
 
 
@@ -443,7 +443,7 @@ def test_a_watcher_is_told_of_the_decision_also_after_a_restart(world: World) ->
     told = eventually(lambda: told_directly(world))
     said = world.slack.text_of(told[0])
     assert "jane@acme.com" in said
-    assert decided(State.REJECTED) in said
+    assert ended(State.REJECTED) in said
     assert "not now" in said
     assert card.ts.replace(".", "") in str(told[0].blocks)
     eventually(lambda: world.ledger("SELECT * FROM notes") == [])

@@ -7,12 +7,13 @@ import pytest
 
 import blocks
 from ledger.gated import FOLLOWED_SECONDS
+from ledger.states import State
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, SAM, Message
 from tests.support.steps import answer_to, approved, posted, request_of
 from tests.support.world import World, eventually, state_of
 
-WAITING = "approved, waiting for them to sign the nda"
+WAITING = f"{blocks.DECIDED[State.APPROVED][0]}{blocks.UNTIL_SIGNED}".lower()
 QUEUE, GRANTS = "GET /exchange/authorization_request_queue", "GET /exchange/authorizations"
 
 
@@ -70,7 +71,7 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
     card = posted(town, "jane@follow.example")
     asked = answer_to(town, SAM, "follow.example")
     town.slack.click(SAM, asked.ts, "tell_me", via=asked)
-    town.told(SAM, "I will tell you")
+    town.told(SAM, blocks.watched(town.row(request_of(card)), new=True))
     town.slack.click(ANN, card.ts, "approve")
     card = town.shows(request_of(card), "approved")
     assert WAITING in card.text.lower()
@@ -82,12 +83,12 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
     town.conveyor.sign_nda(grant_of(town, "jane@follow.example"))
     # Conveyor itself is asked, so the answer is ahead of the card.
     assert WAITING not in town.slack.text_of(answer_to(town, SAM, "jane@follow.example")).lower()
-    town.shows(request_of(card), "approved", blocks.NDA_SIGNED)
+    town.shows(request_of(card), "approved", blocks.NDA_SIGNED, "<@U0ANN>")
     assert WAITING not in said(town, card)
     assert state_of(card) == "approved"
     assert "<@U0ANN>" in town.slack.text_of(card)
     last = eventually(lambda: direct(town)[1:])[0]
-    assert "the NDA is signed" in last
+    assert blocks.SIGNED in last
     assert WAITING not in last.lower()
     assert town.ledger("SELECT * FROM watchers") == []
     trail = town.ledger(f"SELECT event FROM trail WHERE request_id = '{request_of(card)}' ORDER BY number")
@@ -99,9 +100,9 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
 def test_access_that_was_revoked_in_conveyor_is_not_waited_for(town: World) -> None:
     card = gated(town, "jane@taken.example")
     town.conveyor.revoke_here(grant_of(town, "jane@taken.example"))
-    town.shows(request_of(card), "revoked", blocks.NOT_IN_SLACK)
+    town.shows(request_of(card), "revoked", blocks.NOT_REVOKED_HERE)
     assert WAITING not in said(town, card)
-    assert "sign the nda" not in said(town, card)
+    assert blocks.SIGNS_FIRST.lower() not in said(town, card)
 
 
 @pytest.mark.parametrize("grants", ["gated", "another status", "missing", "somebody else's", "down"])
@@ -196,10 +197,12 @@ def test_a_reviewer_may_revoke_meanwhile_and_watchers_hear_of_it(town: World) ->
     # What Conveyor refuses is no news for them.
     town.conveyor.fail("PATCH /exchange/authorizations/*", status=422, body={"error": "no"})
     town.slack.click(ANN, card.ts, "more", value="revoke")
-    eventually(lambda: [each for each in town.slack.replies(card.ts) if "Conveyor refused" in each.text])
+    eventually(
+        lambda: [each for each in town.slack.replies(card.ts) if blocks.NOTES["revoke refused"] in each.text]
+    )
     town.shows(request_of(card), "approved")
     town.slack.click(ANN, card.ts, "more", value="revoke")
-    town.shows(request_of(card), "revoked")
+    town.shows(request_of(card), "revoked", "<@U0ANN>")
     told = eventually(lambda: direct(town)[before + 1 :])
-    assert [each for each in told if not each.startswith("Revoked")] == []
-    assert "sign the nda" not in said(town, card)
+    assert [each for each in told if not each.startswith(blocks.DECIDED[State.REVOKED][0])] == []
+    assert blocks.SIGNS_FIRST.lower() not in said(town, card)

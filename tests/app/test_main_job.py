@@ -24,7 +24,7 @@ from tests.support.steps import (
     approved,
     clickable,
     day,
-    decided,
+    ended,
     found,
     offered,
     posted,
@@ -529,7 +529,7 @@ def test_the_same_request_asked_again_gets_a_new_round(town: World) -> None:
     assert again.ts != card.ts
     shown = json.dumps(again.blocks)
     assert any(f'"timestamp": {asked_at + late}' in shown for late in range(3)), "when it was asked again"
-    assert blocks.ASKED_AGAIN + decided(State.REJECTED) in town.slack.text_of(again)
+    assert blocks.ASKED_AGAIN + ended(State.REJECTED) in town.slack.text_of(again)
     assert "<@U0BOB>" in town.slack.text_of(again)
     assert "too early" in town.slack.text_of(town.shows(request_id, "rejected", round=1))
     town.slack.click(ANN, again.ts, "approve")
@@ -775,9 +775,9 @@ def test_rooms_tells_a_sales_rep_where_each_request_stands(town: World) -> None:
     said = town.slack.text_of(answer_to(town, SAM, "Story.example"))
     assert found(3, "Story.example") in said
     assert "ann@story.example" in said
-    assert decided(State.APPROVED) in said
+    assert ended(State.APPROVED) in said
     assert blocks.STANDING.format(blocks.STANDINGS["gated"]) in said
-    assert decided(State.REJECTED) in said
+    assert ended(State.REJECTED) in said
     assert "wrong company" in said
     assert "<@U0BOB> (Bob Brown)" in said
     assert blocks.WAITED.format(blocks.A_MOMENT) in said

@@ -259,7 +259,7 @@ def test_the_cards_of_a_private_channel_stay_current_when_it_is_shared(
     world.shows(ids[1], "rejected")
     eventually(lambda: world.ledger("SELECT DISTINCT channel FROM requests") == [(shared_as,)])
     slack.click(ANN, cards[0].ts, "more", value="revoke")
-    world.shows(ids[0], "revoked")
+    world.shows(ids[0], "revoked", "<@U0ANN>")
     swept = len(slack.calls(HISTORY))
     eventually(lambda: len(slack.calls(HISTORY)) > swept + 1)
     assert world.readiness()[0] == 200

@@ -9,13 +9,12 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, EVE, GUS, SAM, TEAM, Message, Person
-from tests.support.steps import answer_to, posted, request_of, run, writes
+from tests.support.steps import answer_to, found, posted, request_of, run, writes
 from tests.support.world import World, eventually
 
 ORG, OTHER_ORG, SISTER = "E0HARBOR", "E0RIVAL", "T0SISTER"
 GROUP = "S0LEADS"
 TWO_IDS = [("U0ABE", "W0ABEORG"), ("W0BEA", "U0BEA")]  # of a click, and in the list of the channel's members
-NOT_A_MEMBER, UNCONFIRMED = "Only full members", "e-mail address of whoever decides"
 
 
 def in_org(user_id: str, *teams: str, org: str = ORG) -> dict[str, Any]:
@@ -49,25 +48,27 @@ MAY = [
 ]
 MAY_NOT = [
     pytest.param(
-        make("W0RAY", team_id=SISTER, enterprise_user=in_org("W0RAY", SISTER)), NOT_A_MEMBER, id="not in ours"
+        make("W0RAY", team_id=SISTER, enterprise_user=in_org("W0RAY", SISTER)),
+        blocks.NOT_A_MEMBER,
+        id="not in ours",
     ),
-    pytest.param(make("W0ROY", team_id=""), NOT_A_MEMBER, id="of no workspace"),
+    pytest.param(make("W0ROY", team_id=""), blocks.NOT_A_MEMBER, id="of no workspace"),
     pytest.param(
         make("W0SUE", team_id="T0X", enterprise_user=in_org("W0SUE", TEAM, org=OTHER_ORG)),
-        NOT_A_MEMBER,
+        blocks.NOT_A_MEMBER,
         id="other organization",
     ),
     pytest.param(
         make("W0TIM", team_id=SISTER, is_restricted=True, enterprise_user=in_org("W0TIM", SISTER, TEAM)),
-        NOT_A_MEMBER,
+        blocks.NOT_A_MEMBER,
         id="guest here",
     ),
     pytest.param(
         make("U0UDO", email="udo@x.example", enterprise_user=in_org("W0MIAORG", TEAM, org=OTHER_ORG)),
-        "not on the list",
+        blocks.NOT_A_REVIEWER,
         id="id of a member in another organization",
     ),
-    pytest.param(make("U0VIC", is_email_confirmed=False), UNCONFIRMED, id="single sign-on, by domain"),
+    pytest.param(make("U0VIC", is_email_confirmed=False), blocks.NO_ADDRESS, id="single sign-on, by domain"),
 ]
 
 
@@ -180,9 +181,9 @@ def test_whoever_is_in_the_channel_under_another_id_is_answered_and_told(town: W
     card = posted(town, f"jane@{asks_as.lower()}.example")
     town.slack.private.clear()
     answer = answer_to(town, asks_as, f"{asks_as.lower()}.example")
-    assert "1 request of" in town.slack.text_of(answer)
+    assert found(1, f"{asks_as.lower()}.example") in town.slack.text_of(answer)
     town.slack.click(asks_as, answer.ts, "tell_me", via=answer)
-    town.told(asks_as, "I will tell you")
+    town.told(asks_as, blocks.watched(town.row(request_of(card)), new=True))
     clicked(town, ANN, card)
     told = f"D{asks_as[1:]}"
     eventually(lambda: [said for said in town.slack.messages if said.channel == told])
@@ -191,7 +192,7 @@ def test_whoever_is_in_the_channel_under_another_id_is_answered_and_told(town: W
 def test_whoever_is_in_the_channel_under_no_id_is_not_answered(town: World) -> None:
     stranger = make("U0CAL", enterprise_user=in_org("W0KAY", TEAM, org=OTHER_ORG))
     town.slack.users[stranger.id] = stranger
-    assert "for members of the channel" in town.slack.text_of(answer_to(town, stranger.id, "acme.com"))
+    assert blocks.NOT_IN_CHANNEL in town.slack.text_of(answer_to(town, stranger.id, "acme.com"))
 
 
 # An installation for the whole organization, and missing scopes
@@ -228,10 +229,10 @@ def test_reviewers_are_told_of_a_missing_scope_and_not_of_their_profile(world: W
     eventually(lambda: warning in world.log(), 60)
     card = posted(world)
     clicked(world, ANN, card)
-    assert "profile" in world.told(ANN, "lacks the scope `users:read.email`")
-    status, found = world.readiness()
+    assert "`users:read.email`" in world.told(ANN, blocks.NO_SCOPE)
+    status, why = world.readiness()
     assert status == 503
-    assert any("without the scope users:read.email" in reason for reason in found["reasons"])
+    assert any("without the scope users:read.email" in reason for reason in why["reasons"])
     assert world.log().count(warning) == 1
     world.slack.scopes.add("users:read.email")
     eventually(lambda: world.readiness()[0] == 200)

@@ -44,7 +44,7 @@ def test_a_card_that_slack_refuses_comes_shorter_and_works(world: World, error: 
     world.start()
     request_id = world.conveyor.ask("jane@acme.com", LONG)
     card = in_short(world, request_id, "pending")
-    assert "Open in Conveyor" in world.slack.text_of(card)
+    assert blocks.OPEN_IN_CONVEYOR in world.slack.text_of(card)
     assert [request_id in note for note in eventually(lambda: notes(world))] == [True]
     assert world.readiness()[0] == 200
     assert len(re.findall(f"level=WARNING .*card=shorter .*{error}", world.log())) == 1
@@ -78,11 +78,11 @@ def test_a_link_that_slack_refuses_is_left_out_and_then_shown_again(world: World
     world.start()
     request_id = world.conveyor.ask("jane@acme.com", LONG)
     card = in_short(world, request_id, "pending")
-    assert "Open in Conveyor" not in world.slack.text_of(card)
+    assert blocks.OPEN_IN_CONVEYOR not in world.slack.text_of(card)
     world.slack.clear_faults()
     change(world, request_id, message="Hello")
     world.shows(request_id, "pending", "Hello")
-    assert "Open in Conveyor" in world.slack.text_of(card)
+    assert blocks.OPEN_IN_CONVEYOR in world.slack.text_of(card)
     assert notes(world) == []
 
 

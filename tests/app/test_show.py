@@ -13,7 +13,7 @@ from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Channel as SlackChannel
-from tests.support.world import eventually
+from tests.support.world import eventually, state_of
 from worker.companies import Companies
 from worker.show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
 from workspace.channel import Channel
@@ -62,9 +62,9 @@ class Scene:
         return found
 
     @property
-    def shown(self) -> str:
-        """The text of the card."""
-        return self.slack.text_of(self.slack.cards()[0])
+    def state(self) -> str:
+        """The state that the card shows."""
+        return state_of(self.slack.cards()[0])
 
     def draw(self, seconds: float = 2.0) -> None:
         """Let so many seconds pass, and draw what is due."""
@@ -89,10 +89,10 @@ def test_an_older_picture_that_arrives_late_is_replaced(scene: Scene) -> None:
     assert late.used
     assert scene.ledger.decisions.settle(scene.row, scene.now)
     scene.draw()
-    assert "Approved" in scene.shown
-    eventually(lambda: "Approving" in scene.shown, what="the older picture arrives")
+    assert scene.state == "approved"
+    eventually(lambda: scene.state == "approving", what="the older picture arrives")
     scene.draw(LOOK_AGAIN_SECONDS)
-    assert "Approved" in scene.shown
+    assert scene.state == "approved"
     assert scene.row.show_at is None
 
 
@@ -101,11 +101,11 @@ def test_a_new_picture_does_not_wait_for_an_older_one_that_may_be_late(scene: Sc
     scene.slack.fail("chat.update", drop="after")
     scene.draw()
     scene.draw()
-    assert "Approving" in scene.shown
+    assert scene.state == "approving"
     assert scene.row.show_at
     assert scene.ledger.decisions.settle(scene.row, scene.now)
     scene.draw(0.1)
-    assert "Approved" in scene.shown
+    assert scene.state == "approved"
 
 
 def test_cards_of_a_former_channel_move_when_it_is_archived_and_not_before(scene: Scene) -> None:
@@ -141,7 +141,7 @@ def test_a_reply_to_a_card_in_a_closed_channel_comes_after_the_card(scene: Scene
     assert scene.row.card_ts == card.ts
     assert scene.row.state == "pending"
     (reply,) = scene.slack.replies(card.ts)
-    assert "decide again" in reply.text
+    assert blocks.NOTES["refused"] in reply.text
 
 
 def test_cards_and_replies_take_turns(scene: Scene) -> None:
@@ -164,6 +164,8 @@ def test_reminders_come_last(scene: Scene) -> None:
     for _ in range(6):
         scene.draw()
     texts = [message.text for message in scene.slack.messages]
-    assert "Conveyor did not accept this decision" in texts[1]
-    assert texts[2].startswith("Access request: joe@acme.com")
-    assert [text.startswith(blocks.STILL_WAITING) for text in texts[3:]] == [True]
+    assert blocks.NOTES["refused"] in texts[1]
+    joe = scene.ledger.decisions.find("r2")
+    assert joe
+    assert texts[2] == blocks.card(joe)["text"]
+    assert texts[3:] == [blocks.note("reminder", "", "", "jane@acme.com")["text"]]

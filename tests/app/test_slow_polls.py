@@ -12,7 +12,7 @@ from sandbox.workspace import ANN, Message
 from tests.requirements import needs
 from tests.support.raw_peer import Gate, saying
 from tests.support.steps import posted, request_of
-from tests.support.world import World, eventually
+from tests.support.world import World, eventually, state_of
 
 QUEUE = "GET /exchange/authorization_request_queue"
 STUCK = 3.0
@@ -86,9 +86,9 @@ def recovers(world: World, late: str, card: Message) -> None:
 
 
 def outage(world: World) -> str:
-    """Return what the channel is told of polls that fail; empty if it is told nothing."""
+    """Return the state of the message that requests are not arriving; empty if there is none."""
     told = [card for card in world.slack.cards() if "outage" in request_of(card)]
-    return world.slack.text_of(told[-1]) if told else ""
+    return state_of(told[-1]) if told else ""
 
 
 def test_a_poll_that_cannot_be_recorded_is_an_outage_and_no_stuck_loop(world: World) -> None:
@@ -98,11 +98,11 @@ def test_a_poll_that_cannot_be_recorded_is_an_outage_and_no_stuck_loop(world: Wo
     posted(world)
     world.ledger("ALTER TABLE access_groups RENAME TO kept")
     eventually(lambda: "its answer was not recorded" in str(world.readiness()[1]["reasons"]))
-    eventually(lambda: "not arriving" in outage(world))
+    eventually(lambda: outage(world) == "outage")
     time.sleep(STUCK)
     world.ledger("ALTER TABLE kept RENAME TO access_groups")
     eventually(lambda: world.readiness()[0] == 200, 30)
-    eventually(lambda: "arriving again" in outage(world), 30)
+    eventually(lambda: outage(world) == "outage over", 30)
     ended_itself_never(world)
 
 
@@ -112,7 +112,7 @@ def test_a_fault_of_the_app_in_a_poll_is_an_outage_and_no_stuck_loop(world: Worl
     world.waits["worker.watch.READS_A_ROUND"] = "none"  # where the app needs a number
     world.start()
     eventually(lambda: "the app failed with TypeError" in str(world.readiness()[1]["reasons"]))
-    eventually(lambda: "not arriving" in outage(world))
+    eventually(lambda: outage(world) == "outage")
     time.sleep(STUCK)
     world.shows(world.conveyor.ask("new@acme.com"), "pending")  # pages are recorded as they come
     assert "stuck=" not in world.log()

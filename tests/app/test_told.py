@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+import blocks
+from ledger.states import State
 from sandbox.workspace import ANN, SAM, Message
 from tests.support.steps import answer_to, clickable, drawn, posted, request_of
 from tests.support.world import World, eventually
@@ -183,7 +185,8 @@ def test_a_watcher_who_left_the_channel_learns_only_that_it_is_decided(world: Wo
     decided(world, card)
     (said,) = [message for message in world.slack.messages if message.channel == f"D{SAM[1:]}"]
     assert "jane@acme.com" in said.text
-    assert "Approved" not in world.slack.text_of(said)
+    assert said.text == blocks.outcome_withheld(world.row(request_of(card)))["text"]
+    assert blocks.DECIDED[State.APPROVED][0] not in world.slack.text_of(said)
     assert "<@" not in str(said.blocks)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import blocks
 from ledger.states import State
-from sandbox.workspace import ANN, Message, Private
+from sandbox.workspace import ANN, Answer, Message, Private
 from tests.support.launcher import Forked, Start
 from tests.support.world import World, eventually
 
@@ -55,7 +55,7 @@ def approved(world: World, email: str = "jane@acme.com", **more: Any) -> Message
     return world.shows(request_of(card), "approved")
 
 
-def decided(state: State) -> str:
+def ended(state: State) -> str:
     """Return how the end of a request in this state is named in the middle of a sentence."""
     word = blocks.DECIDED[state][0]
     return word[0].lower() + word[1:]
@@ -63,12 +63,23 @@ def decided(state: State) -> str:
 
 def asked_before(email: str, state: State) -> str:
     """Return how a card names an earlier request of this address, which ended so."""
-    return blocks.ASKED_BEFORE.format(email) + decided(state)
+    return blocks.ASKED_BEFORE.format(email) + ended(state)
 
 
 def found(number: int, who: str) -> str:
     """Return the heading of the answer about so many requests."""
     return blocks.FOUND.format(blocks.how_many(number), who)
+
+
+def not_offered() -> list[str]:
+    """Return the parts of the sentence that groups cannot be granted, without the names of the groups."""
+    return blocks.groups_not_offered(["name"]).split("`name`")
+
+
+def is_refusal(answer: Answer) -> bool:
+    """Return whether the answer to a submitted window replaces it by one that says why nothing was done."""
+    body, title = answer.body, blocks.sentence_modal("")["title"]
+    return bool(body["response_action"] == "update" and body["view"]["title"] == title)
 
 
 def answer_to(world: World, who: str, typed: str, command: str = "/rooms") -> Private:

@@ -124,6 +124,7 @@ NDA_MAY_FOLLOW = "They may have to sign the NDA first."
 NDA_FIRST = "They'll be asked to sign the NDA first."
 NDA_SIGNED = "The NDA is signed."
 NDA_SKIPPED = "No NDA required."
+NDA_ASKED = "Asked for: no NDA."
 ENDS_ASKED = "Asked for: access ends {}."
 ENDS_ON = "Access ends {}."
 GROUPS_UNKNOWN = "Conveyor didn't list the groups. Open the request there to see them."
@@ -134,6 +135,12 @@ OPEN_IN_CONVEYOR, OPEN_IN_CRM, MAIL = "Open in Conveyor", "Open in the CRM", "Em
 NO_MESSAGE = "No message."
 MESSAGE_REFUSED = "The message is too long to show, or Slack can't display it. Please read it in Conveyor."
 SHOW_MESSAGE = "Show the whole message"
+PERSONAL = "{} is a personal email provider."
+NOBODY_HAS_ACCESS = "Nobody at {} had access when this came in."
+HAVE_ACCESS = "{} at {} already had access"
+PEOPLE = "{:,} people"
+LAST_ACTIVE = " (last active "
+ASKED_BEFORE = "asked before: "
 REJECTED_BEFORE, REVOKED_BEFORE = "Rejected before", "Access revoked before"
 MAIL_SUBJECT = "Your request for access to our security documents"
 MAIL_BODIES = {
@@ -222,7 +229,7 @@ def _risks(row: Row, past: Sequence[Past]) -> list[_Risk]:
     """Return what speaks against approving this request without a second look."""
     found = []
     if (row.company or {}).get("personal"):
-        sentence = f"{domain(row.email)} is a personal email provider."
+        sentence = PERSONAL.format(domain(row.email))
         found.append(_Risk([words(f"⚠️ {sentence}", bold=True), words(CHECK_WHO)], sentence + CHECK_WHO))
     return found + [_risk_of(row, before) for before in _earlier(row, past) if before.state in RISKY]
 
@@ -264,7 +271,7 @@ def _asked_before(row: Row, past: Sequence[Past]) -> list[list[Block]]:
     for before in _earlier(row, past):
         if before.state not in RISKY:
             is_same = addresses.same(before.email, row.email) or not before.email
-            lead = "Asked before: " if is_same else f"{_address(before.email)} asked before: "
+            lead = ASKED_BEFORE.capitalize() if is_same else f"{_address(before.email)} {ASKED_BEFORE}"
             lines.append([words(lead), *_ended(before)])
     return lines
 
@@ -286,11 +293,11 @@ def _company(row: Row) -> list[Block]:
         return []
     name, count = domain(row.email), known.get("with_access")
     if not isinstance(count, int) or not count:
-        return [rich([words(f"Nobody at {name} had access when this came in.")])]
-    people = "1 person" if count == 1 else f"{count:,} people"
-    elements, latest = [words(f"{people} at {name} already had access")], known.get("latest_activity_at")
+        return [rich([words(NOBODY_HAS_ACCESS.format(name))])]
+    people = "1 person" if count == 1 else PEOPLE.format(count)
+    elements, latest = [words(HAVE_ACCESS.format(people, name))], known.get("latest_activity_at")
     if isinstance(latest, float) and 0 < latest < LATEST:
-        elements += [words(" (last active "), date(latest, "{date}"), words(")")]
+        elements += [words(LAST_ACTIVE), date(latest, "{date}"), words(")")]
     return [rich([*elements, words(".")])]
 
 
@@ -615,7 +622,8 @@ WHO_UNKNOWN = (
     "I couldn't check that you're a reviewer. Please click again; if it keeps happening, tell whoever runs "
     "this app."
 )
-CARD_UNKNOWN = "Got it, your decision is saved. If the card doesn't show it yet, it will catch up shortly."
+SAVED = "Got it,"  # how an answer begins to a decision that is recorded
+CARD_UNKNOWN = f"{SAVED} your decision is saved. If the card doesn't show it yet, it will catch up shortly."
 LEDGER_BUSY = "I couldn't save that. If the card doesn't change, click again."
 NOT_A_MEMBER = "Only full members of this workspace can decide access requests."
 NO_ADDRESS = (
@@ -650,7 +658,7 @@ def not_a_reviewer(who: WhoDecides) -> str:
 
 def card_late(row: Row) -> str:
     """Return the sentence for a decision that is recorded, and that the card doesn't show yet."""
-    return f"Got it, your decision about {_code(row)} is saved. The card will catch up shortly."
+    return f"{SAVED} your decision about {_code(row)} is saved. The card will catch up shortly."
 
 
 def no_window(row: Row) -> str:
@@ -921,9 +929,9 @@ LAST_KNOWN = {
 OUTCOMES: dict[State | None, str] = {
     State.APPROVED: "✅",
     State.REJECTED: "🚫",
-    State.REVOKED: "⛔",
-    State.APPROVED_ELSEWHERE: "✅",
-    State.IGNORED_ELSEWHERE: "🚫",
+    State.REVOKED: "🔒",
+    State.APPROVED_ELSEWHERE: "☑️",
+    State.IGNORED_ELSEWHERE: "\u2796",  # a heavy minus sign
 }
 
 
@@ -1383,12 +1391,12 @@ def _nda(row: Row) -> str:
     if row.state == State.REVOKED:
         return ""
     if row.access_status == GATED:
-        return f" Asked for: no NDA. {NDA_FIRST}" if row.nda_bypass else f" {NDA_FIRST}"
+        return f" {NDA_ASKED} {NDA_FIRST}" if row.nda_bypass else f" {NDA_FIRST}"
     if not row.nda_bypass:
         return ""
     if row.access_status == "authorized":
         return f" {NDA_SKIPPED}"
-    return " Asked for: no NDA. Conveyor didn't confirm it."
+    return f" {NDA_ASKED} Conveyor didn't confirm it."
 
 
 def _end(row: Row) -> str:

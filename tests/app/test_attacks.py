@@ -10,7 +10,7 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, TEAM, UNA, Message, View
-from tests.support.steps import is_refusal, not_offered, posted, request_of, writes
+from tests.support.steps import is_refusal, posted, request_of, writes
 from tests.support.world import COMMAND, World, eventually
 
 OUTSIDERS = [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA, "U0NOBODY", "USLACKBOT"]
@@ -127,7 +127,7 @@ def test_groups_that_the_card_did_not_offer_are_not_granted(
     payload["state"]["values"] = {"made-up": {"groups": {"type": kind, "selected_options": options}}}
     town.slack.private.clear()
     assert town.slack.send_payload(payload).status == 200
-    town.told(ANN, *not_offered())
+    town.told(ANN, blocks.NOTHING_GRANTED)
     pending(town, mine)
 
 
@@ -139,7 +139,7 @@ def test_a_copy_of_a_click_does_nothing_and_tells_nobody(town: World, mine: Mess
     option = {"text": {"type": "plain_text", "text": "T"}, "value": "theirs"}
     strange["state"]["values"] = {"x": {"groups": {"selected_options": [option]}}}
     answers = [town.slack.send_payload(strange), town.slack.click(BOB, card.ts, "reject")]
-    town.told(ANN, *not_offered())
+    town.told(ANN, blocks.NOTHING_GRANTED)
     late = town.slack.click_payload(BOB, card.ts, "approve")
     town.slack.click(ANN, card.ts, "approve")
     town.shows(request_of(card), "approved")

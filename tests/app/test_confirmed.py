@@ -62,14 +62,14 @@ def test_no_nda_is_required_only_if_conveyor_says_so(town: World, status: str) -
     both = approved_with(town, card, nda=["nda"])
     assert town.conveyor.calls(POST)[-1].request["nda_bypass"] is True
     for said in both:
-        assert (blocks.NO_NDA in said) == (status == "authorized"), said
-        assert (blocks.NO_NDA_ASKED in said) == (status != "authorized"), said
+        assert (blocks.NDA_SKIPPED in said) == (status == "authorized"), said
+        assert (blocks.NDA_ASKED in said) == (status != "authorized"), said
 
 
 def test_an_nda_that_has_to_be_signed_is_stated_with_the_approval(town: World) -> None:
     card = posted(town, "jane@signs.example")
     answers(town, card, status="gated")
     for said in approved_with(town, card):
-        assert blocks.SIGNS_FIRST in said or blocks.STANDING.format(blocks.STANDINGS["gated"]) in said, said
-        assert blocks.NO_NDA not in said, said
-        assert blocks.NO_NDA_ASKED not in said, said
+        assert blocks.NDA_FIRST in said or blocks.NOT_SIGNED in said, said
+        assert blocks.NDA_SKIPPED not in said, said
+        assert blocks.NDA_ASKED not in said, said

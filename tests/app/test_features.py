@@ -1,11 +1,13 @@
 """The features beside the main job: options, past requests, revoking, /rooms and "tell me"."""
 
+import re
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 import blocks
+from ledger.rows import Row
 from ledger.states import State
 from sandbox.limits import blocks_text
 from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Message
@@ -15,11 +17,10 @@ from tests.support.steps import (
     asked_before,
     change,
     day,
-    ended,
-    found,
     offered,
     posted,
     request_of,
+    revoke,
     writes,
     written,
 )
@@ -56,7 +57,7 @@ def test_a_note_of_invisible_characters_is_no_note(town: World) -> None:
     card = posted(town)
     town.slack.click(ANN, card.ts, "options")
     town.slack.submit(ANN, values={"reason": "\u200b \u2800\ufe0f"})
-    assert blocks.reason_on_card(town.shows(request_of(card), "approved").blocks) == ""
+    assert blocks.reason_on_card(town.shows(request_of(card), "approved").blocks, blocks.REASON) == ""
     assert town.ledger(f"SELECT reason FROM requests WHERE id = '{request_of(card)}'") == [("",)]
 
 
@@ -80,7 +81,7 @@ def test_many_groups_are_found_by_typing_in_the_window(town: World) -> None:
     found = town.slack.suggest(BOB, "groups", "set 11", view_id=view.id)
     assert [option["value"] for option in found.body["options"]] == [ids[11]]
     town.slack.submit(BOB, values={"groups": [ids[3], ids[11]]})
-    town.shows(request_of(card), "approved", blocks.GRANTED_GROUPS.format("Set 3, Set 11"))
+    town.shows(request_of(card), "approved", "Set 3", "Set 11")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_a_card_shows_the_company_and_its_past_requests(world: World) -> None:
     assert "Reports" in third
     assert asked_before("joe@acme.com", State.REJECTED) in third
     assert "not a customer" in third
-    assert "<@U0BOB> (Bob Brown)" in third
+    assert "<@U0BOB>" in third
     posted(world, "kim@acme.com")
     calls = world.conveyor.calls("GET /exchange/connections")
     # Once for the company, and again after each decision.
@@ -216,23 +217,24 @@ def test_a_card_does_not_wait_for_details_of_the_company(world: World, fault: di
 
 def test_access_is_revoked_once_and_the_card_says_who_revoked_it(town: World) -> None:
     card = approved(town, "rita@revoked.example")
-    menu = next(block for block in card.blocks if block.get("accessory"))["accessory"]
-    assert menu["confirm"]["text"]["text"] == blocks.REVOKE_MEANS.format("rita@revoked.example")
-    payload = town.slack.click_payload(BOB, card.ts, "more", value="revoke")
+    town.slack.click(BOB, card.ts, "more", value="revoke")
+    assert "rita@revoked.example" in str(town.slack.open_view(BOB))
+    payload = town.slack.submit_payload(BOB, values={"reason": "Not a customer anymore"})
     assert town.slack.send_payload(payload).status == 200
-    shown = town.slack.text_of(town.shows(request_of(card), "revoked", "<@U0BOB> (Bob Brown)"))
+    town.slack.close(BOB)
+    shown = town.slack.text_of(town.shows(request_of(card), "revoked", "<@U0BOB>"))
     assert blocks.DECIDED[State.APPROVED][0] in shown
     assert "<@U0ANN>" in shown
-    assert blocks.GRANTED in shown
+    assert blocks.BASIC in shown
     grants = [g for g in town.conveyor.authorizations.values() if g["email"] == "rita@revoked.example"]
     assert [grant["status"] for grant in grants] == ["revoked"]
     assert not any(block.get("accessory") for block in card.blocks)
     for words in (blocks.DECIDED[State.REVOKED][0], "Bob Brown", "rita@revoked.example"):
         assert words in card.text
     town.slack.private.clear()
-    late = {**payload, "trigger_id": "1.2.later"}
-    town.slack.send_payload(late)
-    town.told(BOB, blocks.already_decided(town.row(request_of(card)), BOB))
+    late = town.slack.send_payload({**payload, "trigger_id": "1.2.later"})
+    said = blocks.already_decided(town.row(request_of(card)), BOB)
+    assert late.body["view"] == blocks.sentence_modal(said)
     patches = town.conveyor.calls("PATCH /exchange/authorizations/*")
     assert len([call for call in patches if grants[0]["id"] in call.path]) == 1
 
@@ -253,11 +255,11 @@ def test_only_reviewers_can_revoke(town: World, who: str) -> None:
 def test_a_refused_revocation_leaves_the_access_and_says_so(town: World) -> None:
     card = approved(town)
     town.conveyor.fail("PATCH /exchange/authorizations/*", status=422, body={"error": "Not today"})
-    town.slack.click(BOB, card.ts, "more", value="revoke")
+    revoke(town, BOB, card)
     reply = eventually(lambda: town.slack.replies(card.ts))[0]
     assert reply.text == blocks.note("revoke refused", BOB, "", "jane@acme.com")["text"]
     assert "<@U0BOB>" in reply.text
-    assert blocks.CONVEYOR_SAID.format("Not today") in town.slack.text_of(reply)
+    assert f"{blocks.CONVEYOR_SAID} Not today" in town.slack.text_of(reply)
     town.shows(request_of(card), "approved", "<@U0ANN>")
     assert any(block.get("accessory") for block in card.blocks)
 
@@ -266,8 +268,8 @@ def test_the_card_says_that_access_was_revoked_in_conveyor_before(town: World) -
     card = approved(town, "gone@revoked.example")
     grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "gone@revoked.example")
     town.conveyor.revoke_here(grant["id"])
-    town.slack.click(BOB, card.ts, "more", value="revoke")
-    shown = town.slack.text_of(town.shows(request_of(card), "revoked", blocks.NOT_REVOKED_HERE))
+    revoke(town, BOB, card)
+    shown = town.slack.text_of(town.shows(request_of(card), "revoked", blocks.NOT_IN_SLACK))
     assert "<@U0BOB>" not in shown
     reply = eventually(lambda: town.slack.replies(card.ts))[0]
     assert blocks.NOTES["revoke elsewhere"] in reply.text
@@ -278,8 +280,8 @@ def test_nobody_is_named_for_a_revocation_in_conveyor(town: World) -> None:
     grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "first@nobody.example")
     late = town.slack.click_payload(ANN, card.ts, "more", value="revoke")
     town.conveyor.revoke_here(grant["id"])
-    town.slack.click(BOB, card.ts, "more", value="revoke")
-    town.shows(request_of(card), "revoked", blocks.NOT_REVOKED_HERE)
+    revoke(town, BOB, card)
+    town.shows(request_of(card), "revoked", blocks.NOT_IN_SLACK)
     town.slack.send_payload(late)
     said = town.told(ANN, blocks.already_decided(town.row(request_of(card)), ANN))
     assert "<@" not in said
@@ -293,13 +295,8 @@ def test_an_email_to_the_customer_leaves_the_reason_out(town: World) -> None:
     town.slack.click(BOB, card.ts, "reject")
     town.slack.submit(BOB, values={"reason": "internal secret"})
     card = town.shows(request_of(card), "rejected")
-    (url,) = [
-        element["url"]
-        for block in card.blocks
-        if block["type"] == "rich_text"
-        for element in block["elements"][0]["elements"]
-        if element.get("url", "").startswith("mailto:")
-    ]
+    (url,) = re.findall(r"<(mailto:[^|]*)\|", town.slack.text_of(card))
+    url = url.replace("&amp;", "&")
     assert url.startswith(f"mailto:o%27neil%2Bx@acme.com?subject={quote(blocks.MAIL_SUBJECT)}&")
     assert "secret" not in url
     assert "+" not in url
@@ -313,9 +310,9 @@ def test_rooms_tells_the_access_of_a_customer_who_asked_again(town: World) -> No
     town.conveyor.ask_again(request_of(card))
     town.shows(request_of(card), "pending", round=2)
     said = town.slack.text_of(answer_to(town, SAM, "again.example"))
-    assert blocks.EARLIER + ended(State.APPROVED) in said
-    assert blocks.WAITED.partition("{}")[0] in said
-    assert blocks.STANDING.format(blocks.STANDINGS["gated"]) in said
+    assert f"ann@again.example {blocks.NOT_SIGNED}." in said
+    assert blocks.JUST_CAME in said
+    assert f"{blocks.EARLIER}approved on" in said
     town.slack.click(ANN, card.ts, "more", value="revoke")
     town.told(ANN, blocks.NOT_CURRENT)
 
@@ -334,27 +331,23 @@ def test_rooms_tells_the_access_of_a_customer_who_asked_again(town: World) -> No
 def test_a_web_address_is_taken_for_its_company(town: World, typed: str) -> None:
     if not town.ledger("SELECT 1 FROM requests WHERE domain = 'web.example'"):
         posted(town, "jane@web.example")
-    assert "jane@web.example" in town.slack.text_of(answer_to(town, SAM, typed))
+    assert f"jane@web.example {blocks.JUST_ASKED}" in town.slack.text_of(answer_to(town, SAM, typed))
 
 
 def test_rooms_finds_access_that_was_given_in_conveyor(town: World) -> None:
     town.conveyor.approve_here(town.conveyor.ask("old@before.example", status="approved"))
     said = town.slack.text_of(answer_to(town, SAM, "old@before.example"))
-    unknown, standing = blocks.NO_REQUEST, blocks.STANDING.format(blocks.STANDINGS["gated"])
-    assert said == f"{unknown.format('old@before.example')}\n{standing}"
-    of_company = town.slack.text_of(answer_to(town, SAM, "before.example"))
-    assert of_company == unknown.format("before.example")
+    assert said == f"{blocks.UNSIGNED} old@before.example {blocks.NOT_SIGNED}."
+    said = town.slack.text_of(answer_to(town, SAM, "before.example"))
+    assert said.startswith(f"{blocks.HAS} before.example {blocks.HAS_ACCESS}.")
 
 
 def test_rooms_without_words_lists_waiting_requests_oldest_first(world: World) -> None:
     world.start()
     for number in (3, 1, 2):
         posted(world, f"p{number}@acme.com", requested_at=f"2026-01-0{number}T00:00:00Z")
-    answer = answer_to(world, SAM, "")
-    rows = [world.row(request_of(card)) for card in world.slack.cards()]
-    assert answer.text == blocks.waiting_answer(rows, 3, 0.0, str)["text"]
-    assert "3" in answer.text
-    said = world.slack.text_of(answer)
+    said = world.slack.text_of(answer_to(world, SAM, ""))
+    assert said.startswith(f"{blocks.WAITS} 3 ")
     assert said.index("p1@") < said.index("p2@") < said.index("p3@")
 
 
@@ -364,8 +357,7 @@ def test_rooms_without_words_lists_waiting_requests_oldest_first(world: World) -
 def test_words_that_are_not_understood_get_help(town: World, typed: str) -> None:
     said = town.slack.text_of(answer_to(town, SAM, typed))
     assert "/rooms acme.com" in said
-    help_ = blocks.rooms_help("/rooms", "" if typed == "help" else typed)
-    assert said == blocks_text(help_["blocks"])
+    assert said.startswith(blocks.rooms_help("/rooms")["text"][:9]) == (typed == "help")
 
 
 def test_a_long_answer_says_how_many_more_there_are(town: World) -> None:
@@ -373,7 +365,7 @@ def test_a_long_answer_says_how_many_more_there_are(town: World) -> None:
         town.conveyor.ask(f"p{number}@long.example", "x")
     eventually(lambda: town.ledger("SELECT count(*) FROM requests WHERE domain = 'long.example'") == [(7,)])
     said = town.slack.text_of(answer_to(town, SAM, "long.example"))
-    assert found(7, "long.example") in said
+    assert "5 or more requests" in said
     assert blocks.OLDER.format(2) in said
 
 
@@ -382,8 +374,8 @@ def test_while_conveyor_is_down_only_the_line_about_access_is_missing(town: Worl
     town.conveyor.fail("GET /exchange/authorizations", times=None, status=503)
     said = town.slack.text_of(answer_to(town, SAM, "down.example"))
     town.conveyor.clear_faults()
-    assert ended(State.APPROVED) in said
-    assert blocks.STANDING_UNKNOWN in said
+    assert blocks.LAST_KNOWN[State.APPROVED] in said
+    assert blocks.COULD_NOT_ASK in said
 
 
 def test_only_members_of_the_channel_are_answered(world: World) -> None:
@@ -391,12 +383,12 @@ def test_only_members_of_the_channel_are_answered(world: World) -> None:
     world.start()
     posted(world, "secret@acme.com")
     said = world.slack.text_of(answer_to(world, SAM, "acme.com"))
-    assert blocks.NOT_IN_CHANNEL in said
+    assert said == blocks.not_in_channel(world.slack.channel_id)
     assert "secret@" not in said
     world.slack.fail("conversations.members", times=None, status=500)
     world.stop()
     world.start()
-    assert blocks.MEMBERS_UNKNOWN in world.slack.text_of(answer_to(world, ANN, "acme.com"))
+    assert world.slack.text_of(answer_to(world, ANN, "acme.com")) == blocks.MEMBERS_UNKNOWN
 
 
 # Tell me
@@ -407,7 +399,7 @@ def sam_watches(world: World) -> Message:
     card = posted(world, "jane@acme.com")
     answer = answer_to(world, SAM, "acme.com")
     world.slack.click(SAM, answer.ts, "tell_me", via=answer)
-    world.told(SAM, blocks.watched(world.row(request_of(card)), new=True))
+    world.told(SAM, blocks.FOLLOWED)
     return card
 
 
@@ -421,29 +413,30 @@ def test_a_watcher_is_told_of_the_decision_also_after_a_restart(world: World) ->
     card = posted(world, "jane@acme.com")
     answer = answer_to(world, SAM, "acme.com")
     for new in (True, False):
+        world.slack.private.clear()
         world.slack.click(SAM, answer.ts, "tell_me", via=answer)
-        world.told(SAM, blocks.watched(world.row(request_of(card)), new=new))
+        world.told(SAM, blocks.watched(Row("", 1, State.PENDING, "jane@acme.com", "", "", "", 0.0), new=new))
     listed = answer_to(world, SAM, "watching")
     assert "jane@acme.com" in world.slack.text_of(listed)
     other = posted(world, "joe@acme.com")
     answer = answer_to(world, SAM, "joe@acme.com")
     world.slack.private.clear()
     world.slack.click(SAM, answer.ts, "tell_me", via=answer)
-    world.told(SAM, blocks.watched(world.row(request_of(other)), new=True))
+    world.told(SAM, blocks.FOLLOWED)
     listed = answer_to(world, SAM, "watching")
     stop = [block["block_id"] for block in listed.blocks if block["type"] == "actions"]
     world.slack.click(SAM, listed.ts, "stop_telling", via=listed, block_id=stop[1])
     world.told(SAM, blocks.UNWATCHED)
     assert world.stop() == 0
     world.start()
-    for each in (card, other):
-        world.slack.click(BOB, each.ts, "reject")
+    for decided in (card, other):
+        world.slack.click(BOB, decided.ts, "reject")
         world.slack.submit(BOB, values={"reason": "not now"})
-        world.shows(request_of(each), "rejected")
+        world.shows(request_of(decided), "rejected")
     told = eventually(lambda: told_directly(world))
     said = world.slack.text_of(told[0])
     assert "jane@acme.com" in said
-    assert ended(State.REJECTED) in said
+    assert said.startswith(blocks.OUTCOMES[State.REJECTED])
     assert "not now" in said
     assert card.ts.replace(".", "") in str(told[0].blocks)
     eventually(lambda: world.ledger("SELECT * FROM notes") == [])
@@ -477,9 +470,7 @@ def test_a_watcher_is_told_however_long_slack_fails(world: World) -> None:
     world.slack.click(ANN, card.ts, "approve")
     eventually(lambda: fault.used > 7)
     world.slack.clear_faults()
-    said = eventually(lambda: told_directly(world))[0].text
-    assert blocks.DECIDED[State.APPROVED][0] in said
-    assert "jane@acme.com" in said
+    assert eventually(lambda: told_directly(world))[0].text.startswith("Approved: jane@acme.com")
 
 
 def test_a_late_message_tells_the_outcome_although_the_request_was_repeated(world: World) -> None:
@@ -492,11 +483,11 @@ def test_a_late_message_tells_the_outcome_although_the_request_was_repeated(worl
     world.conveyor.ask_again(request_of(card))
     eventually(lambda: world.ledger("SELECT state FROM requests") == [("pending",)])
     told = eventually(lambda: told_directly(world))[0]
-    assert blocks.DECIDED[State.REJECTED][0] in told.text
-    assert "jane@acme.com" in told.text
+    assert told.text == "Rejected: jane@acme.com (acme.com)."
     said = world.slack.text_of(told)
-    assert f"not now.{blocks.ASKED_SINCE}" in said
-    assert blocks.WAITED.partition("{}")[0] not in said
+    assert "not now" in said
+    assert blocks.ASKED_SINCE in said
+    assert "waiting" not in said
 
 
 def test_a_watcher_who_stops_in_the_last_moment_is_not_told(world: World) -> None:
@@ -511,34 +502,3 @@ def test_a_watcher_who_stops_in_the_last_moment_is_not_told(world: World) -> Non
     eventually(lambda: world.ledger("SELECT 1 FROM notes") == [])
     posted(world, "joe@acme.com")
     assert told_directly(world) == []
-
-
-# Reminders
-
-
-@pytest.mark.long
-def test_a_waiting_card_gets_three_reminders(world: World) -> None:
-    world.start(REMIND_AFTER_HOURS=str(1.5 / 3600))
-    card = posted(world)
-    replies = eventually(lambda: len(found := world.slack.replies(card.ts)) == 3 and found, seconds=20)
-    assert {reply.text for reply in replies} == {blocks.note("reminder", "", "", "jane@acme.com")["text"]}
-    at = [float(reply.ts) for reply in replies]
-    assert all(later - earlier >= 1.4 for earlier, later in pairwise(at))
-    queue = "GET /exchange/authorization_request_queue"
-    polls = len(world.conveyor.calls(queue))
-    eventually(lambda: len(world.conveyor.calls(queue)) > polls + 12, seconds=20)
-    assert len(world.slack.replies(card.ts)) == 3
-
-
-@pytest.mark.long
-def test_after_a_kill_there_is_at_most_one_reminder_more(world: World) -> None:
-    reminding = {"REMIND_AFTER_HOURS": str(2 / 3600)}
-    world.slack.fail("chat.postMessage", delay_after=4, when=lambda request: bool(request.get("thread_ts")))
-    world.start(**reminding)
-    card = posted(world)
-    eventually(lambda: world.slack.replies(card.ts))
-    world.kill()
-    world.start(**reminding)
-    eventually(lambda: world.ledger("SELECT reminders FROM requests") == [(3,)], seconds=30)
-    eventually(lambda: world.ledger("SELECT * FROM notes") == [], seconds=20)
-    assert 3 <= len(world.slack.replies(card.ts)) <= 4

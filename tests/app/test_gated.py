@@ -10,7 +10,7 @@ from ledger.gated import FOLLOWED_SECONDS
 from ledger.states import State
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, SAM, Message
-from tests.support.steps import answer_to, approved, posted, request_of
+from tests.support.steps import answer_to, approved, posted, request_of, revoke
 from tests.support.world import World, eventually, state_of
 
 WAITING = f"{blocks.DECIDED[State.APPROVED][0]}{blocks.UNTIL_SIGNED}".lower()
@@ -88,7 +88,7 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
     assert state_of(card) == "approved"
     assert "<@U0ANN>" in town.slack.text_of(card)
     last = eventually(lambda: direct(town)[1:])[0]
-    assert blocks.SIGNED in last
+    assert blocks.NDA_SIGNED in last
     assert WAITING not in last.lower()
     assert town.ledger("SELECT * FROM watchers") == []
     trail = town.ledger(f"SELECT event FROM trail WHERE request_id = '{request_of(card)}' ORDER BY number")
@@ -100,9 +100,9 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
 def test_access_that_was_revoked_in_conveyor_is_not_waited_for(town: World) -> None:
     card = gated(town, "jane@taken.example")
     town.conveyor.revoke_here(grant_of(town, "jane@taken.example"))
-    town.shows(request_of(card), "revoked", blocks.NOT_REVOKED_HERE)
+    town.shows(request_of(card), "revoked", blocks.NOT_IN_SLACK)
     assert WAITING not in said(town, card)
-    assert blocks.SIGNS_FIRST.lower() not in said(town, card)
+    assert blocks.NDA_FIRST.lower() not in said(town, card)
 
 
 @pytest.mark.parametrize("grants", ["gated", "another status", "missing", "somebody else's", "down"])
@@ -196,13 +196,13 @@ def test_a_reviewer_may_revoke_meanwhile_and_watchers_hear_of_it(town: World) ->
     eventually(lambda: direct(town)[before:])
     # What Conveyor refuses is no news for them.
     town.conveyor.fail("PATCH /exchange/authorizations/*", status=422, body={"error": "no"})
-    town.slack.click(ANN, card.ts, "more", value="revoke")
+    revoke(town, ANN, card)
     eventually(
         lambda: [each for each in town.slack.replies(card.ts) if blocks.NOTES["revoke refused"] in each.text]
     )
     town.shows(request_of(card), "approved")
-    town.slack.click(ANN, card.ts, "more", value="revoke")
+    revoke(town, ANN, card)
     town.shows(request_of(card), "revoked", "<@U0ANN>")
     told = eventually(lambda: direct(town)[before + 1 :])
     assert [each for each in told if not each.startswith(blocks.DECIDED[State.REVOKED][0])] == []
-    assert blocks.SIGNS_FIRST.lower() not in said(town, card)
+    assert blocks.NDA_FIRST.lower() not in said(town, card)

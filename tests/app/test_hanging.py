@@ -35,7 +35,7 @@ def test_if_slack_opens_no_window_the_person_is_told(town: World, fault: dict[st
     answer = town.slack.click(BOB, card.ts, "reject")
     assert answer.status == 200
     assert answer.seconds < 2.5
-    town.told(BOB, blocks.NO_WINDOW)
+    town.told(BOB, blocks.no_window(town.row(request_of(card))))
     assert writes(town, request_of(card)) == []
 
 
@@ -66,7 +66,7 @@ def test_if_the_card_cannot_be_changed_yet_the_person_is_told(town: World) -> No
     }
     town.slack.fail("chat.update", None, **limits)
     assert town.slack.click(ANN, late.ts, "approve").status == 200
-    town.told(ANN, blocks.CARD_LATE)
+    town.told(ANN, blocks.SAVED)
     assert state_of(late) == "pending"
     town.slack.clear_faults()
     town.shows(request_of(late), "approved")

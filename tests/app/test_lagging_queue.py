@@ -7,10 +7,9 @@ from copy import deepcopy
 import pytest
 
 import blocks
-from ledger.states import State
 from sandbox.stand_in import Fault
 from sandbox.workspace import ANN, BOB, Message
-from tests.support.steps import change, clickable, drawn, ended, posted, request_of, writes
+from tests.support.steps import change, clickable, drawn, posted, request_of, writes
 from tests.support.world import World, eventually
 from worker.watch import READS_A_ROUND
 
@@ -82,7 +81,7 @@ def test_a_request_that_is_really_repeated_gets_a_card_whatever_lagged_before(to
         town.conveyor.ask_again(request_id)
         again = clickable(town, request_id, round=2)
     assert again.ts != card.ts
-    assert blocks.ASKED_AGAIN + ended(State.REJECTED) in town.slack.text_of(again)
+    assert blocks.REJECTED_BEFORE in town.slack.text_of(again)
     decided(town, again, "reject", round=2)
     assert len(town.cards(request_id)) == 2
     assert len(writes(town, request_id)) == 2

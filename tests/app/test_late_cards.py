@@ -7,7 +7,7 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, BOB
-from tests.support.steps import approved, drawn, posted
+from tests.support.steps import approved, drawn, posted, revoke
 from tests.support.world import World, eventually
 
 # Why chat.update fails, whatever Slack says about other calls.
@@ -25,7 +25,7 @@ CAUSES: dict[str, dict[str, Any]] = {
 def told(world: World, user_id: str) -> int:
     """Return how often this person was told that the card is late."""
     said = [world.slack.text_of(private) for private in world.slack.private if private.user == user_id]
-    return said.count(blocks.CARD_LATE)
+    return sum(words.startswith(blocks.SAVED) for words in said)
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -46,7 +46,7 @@ def test_a_reviewer_is_told_once_whatever_keeps_the_card_as_it_was(town: World, 
 def test_nobody_is_told_of_a_card_that_shows_the_decision(town: World) -> None:
     town.slack.private.clear()
     card = approved(town)
-    town.slack.click(BOB, card.ts, "more", value="revoke")
+    revoke(town, BOB, card)
     drawn(card, state="revoked")
     time.sleep(2.5)
     assert (told(town, ANN), told(town, BOB)) == (0, 0)
@@ -85,7 +85,7 @@ def test_a_revocation_is_followed_by_the_sentence_as_well(town: World) -> None:
     card = approved(town)
     town.slack.private.clear()
     town.slack.fail("chat.update", None, body={"ok": False, "error": "invalid_blocks"})
-    town.slack.click(BOB, card.ts, "more", value="revoke")
+    revoke(town, BOB, card)
     eventually(lambda: told(town, BOB), 10.0)
     town.slack.clear_faults()
     drawn(card, state="revoked")

@@ -24,8 +24,6 @@ from tests.support.steps import (
     approved,
     clickable,
     day,
-    ended,
-    found,
     offered,
     posted,
     request_of,
@@ -83,11 +81,6 @@ def test_every_request_gets_a_card(town: World, message: str | None, more: dict[
     assert len(town.cards(request_of(card))) == 1
 
 
-def test_a_long_message_says_how_much_more_there_is(town: World) -> None:
-    card = posted(town, message="x" * 20_000)
-    assert blocks.MORE_TO_READ.format(16_000) in town.slack.text_of(card)
-
-
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 100, 101, 2000])
 def test_any_number_of_groups_works(town: World, count: int) -> None:
     room = f"room-of-{count}"
@@ -96,7 +89,7 @@ def test_any_number_of_groups_works(town: World, count: int) -> None:
     card = posted(town, dataroom_id=room)
     shown = town.slack.text_of(card)
     if count == 0:
-        assert blocks.NO_GROUPS in shown
+        assert blocks.APPROVING_GIVES in shown
         assert not any(block["type"] == "input" for block in card.blocks)
     else:
         if count > 10:
@@ -104,8 +97,7 @@ def test_any_number_of_groups_works(town: World, count: int) -> None:
             assert ids[-1] in [option["value"] for option in answer.body["options"]]
         town.slack.click(ANN, card.ts, "approve", choose={"groups": [ids[-1]]})
         card = town.shows(request_of(card), "approved")
-        granted = blocks.GRANTED_GROUPS.format(" ".join(names[-1].split()))
-        assert granted in town.slack.text_of(card)
+        assert f"Group {count - 1} <b> & 😀" in town.slack.text_of(card)
         assert town.conveyor.decisions[-1].groups == [ids[-1]]
     for group_id in ids:
         town.conveyor.delete_group(group_id)
@@ -196,17 +188,9 @@ def test_approving_grants_the_chosen_groups_and_says_so(town: World) -> None:
         "nda_bypass": False,
     }
     shown = town.slack.text_of(card)
-    for words in (
-        "<@U0ANN>",
-        "Ann Abbot",
-        blocks.GRANTED_GROUPS.format("Penetration test"),
-        "jane@acme.com",
-        "acme.com",
-        "Hello",
-        blocks.OPEN_IN_CONVEYOR,
-    ):
+    for words in ("<@U0ANN>", "Penetration test", "jane@acme.com", "Hello", blocks.OPEN_IN_CONVEYOR):
         assert words in shown
-    for words in (blocks.DECIDED[State.APPROVED][0], "Ann Abbot", "jane@acme.com", "acme.com"):
+    for words in ("Ann Abbot", "jane@acme.com (acme.com)", "Penetration test"):
         assert words in card.text
     assert "approve" not in str(card.blocks[-1].get("elements", ""))
 
@@ -214,7 +198,7 @@ def test_approving_grants_the_chosen_groups_and_says_so(town: World) -> None:
 def test_without_chosen_groups_the_approval_gives_standard_access(town: World) -> None:
     card = posted(town)
     town.slack.click(ANN, card.ts, "approve")
-    card = town.shows(request_of(card), "approved", blocks.GRANTED)
+    card = town.shows(request_of(card), "approved", blocks.BASIC)
     assert town.conveyor.calls("POST /exchange/authorizations")[-1].request["access_group_ids"] == []
 
 
@@ -233,9 +217,9 @@ def test_a_group_that_is_gone_grants_nothing(town: World) -> None:
         }
     }
     assert town.slack.send_payload(payload).status == 200
-    town.told(ANN, blocks.groups_not_offered(["Gone soon"]))
+    assert "`Gone soon`" in town.told(ANN, blocks.NOTHING_GRANTED)
     assert writes(town, request_of(card)) == []
-    town.shows(request_of(card), "pending", blocks.NO_GROUPS)
+    town.shows(request_of(card), "pending", blocks.APPROVING_GIVES)
 
 
 @pytest.mark.parametrize("name", ["R&D <all>", "&lt;script&gt; & Söhne", "`Legal`"])
@@ -248,8 +232,8 @@ def test_a_group_that_is_gone_is_named_as_conveyor_named_it(town: World, name: s
     eventually(lambda: not town.ledger(f"SELECT 1 FROM access_groups WHERE dataroom_id = '{room}'"))
     town.slack.private.clear()
     town.slack.send_payload(payload)
-    said = town.told(ANN, blocks.groups_not_offered([name]))
-    assert f"`{escaped(name.replace('`', ''))}`" in said
+    shown = escaped(name.replace("`", ""))
+    assert f"`{shown}`" in town.told(ANN, blocks.NOTHING_GRANTED)
     assert writes(town, request_of(card)) == []
 
 
@@ -262,8 +246,7 @@ def test_a_group_of_another_room_is_named_by_the_ledger(town: World) -> None:
     (values,) = payload["state"]["values"].values()
     values["groups"]["selected_options"][0]["value"] = theirs
     town.slack.send_payload(payload)
-    said = town.told(ANN, blocks.groups_not_offered(["Theirs & theirs alone"]))
-    assert "`Theirs &amp; theirs alone`" in said
+    assert "`Theirs &amp; theirs alone`" in town.told(ANN, blocks.NOTHING_GRANTED)
 
 
 def test_a_group_of_another_room_grants_nothing(town: World) -> None:
@@ -274,7 +257,7 @@ def test_a_group_of_another_room_grants_nothing(town: World) -> None:
     (values,) = payload["state"]["values"].values()
     values["groups"]["selected_options"][0]["value"] = theirs
     town.slack.send_payload(payload)
-    town.told(ANN, blocks.groups_not_offered(["Theirs"]))
+    town.told(ANN, blocks.NOTHING_GRANTED)
     assert writes(town, request_of(card)) == []
 
 
@@ -287,8 +270,8 @@ def test_a_group_that_conveyor_refuses_gives_the_decision_back(world: World) -> 
     reply = eventually(lambda: world.slack.replies(card.ts))[0]
     assert "<@U0ANN>" in reply.text
     assert blocks.NOTES["refused"] in reply.text
-    said = world.slack.text_of(reply).partition(blocks.CONVEYOR_SAID.format(""))[2]
-    assert group in said
+    assert blocks.CONVEYOR_SAID in world.slack.text_of(reply)
+    assert group in world.slack.text_of(reply)
     world.shows(request_of(card), "pending")
     assert writes(world, request_of(card)) == [("POST", False)]
 
@@ -307,7 +290,6 @@ def test_rejecting_asks_for_a_reason_and_shows_it_whole(town: World) -> None:
         assert view.errors == {"reason": blocks.REASON_MISSING}
     town.slack.submit(BOB, values={"reason": "x" * 2001}, enforce=False)
     assert view.errors == {"reason": blocks.REASON_TOO_LONG}
-    assert "2,000" in blocks.REASON_TOO_LONG
     assert writes(town, request_of(card)) == []
     reason = ("A competitor & <friends>. " * 80).strip()[:2000]
     town.slack.submit(BOB, values={"reason": reason})
@@ -316,9 +298,9 @@ def test_rejecting_asks_for_a_reason_and_shows_it_whole(town: World) -> None:
     assert reason in town.slack.text_of(card)
     call = town.conveyor.calls("PATCH /exchange/authorization_requests/*")[-1]
     assert call.request == {"status": "ignored", "reviewer_email": town.slack.users[BOB].email}
-    rejected = blocks.DECIDED[State.REJECTED][0]
-    for words in (rejected, "Bob Brown", "joe@rival.example", "A competitor &amp; &lt;friends&gt;."):
-        assert words in card.text
+    assert town.slack.users[BOB].real_name in card.text
+    assert "joe@rival.example (rival.example)" in card.text
+    assert f"{blocks.WHY} A competitor &amp; &lt;friends&gt;." in card.text
 
 
 def test_a_past_decision_is_found_by_searching(town: World) -> None:
@@ -326,9 +308,13 @@ def test_a_past_decision_is_found_by_searching(town: World) -> None:
     town.slack.click(BOB, card.ts, "reject")
     town.slack.submit(BOB, values={"reason": "contract expired"})
     town.shows(request_of(card), "rejected")
-    rejected = blocks.DECIDED[State.REJECTED][0].lower()
-    email = "zoe@needle.example"
-    for words in (email, "needle.example", f"{rejected} {email}", "contract expired"):
+    outcome = blocks.DECIDED[State.REJECTED][0]
+    for words in (
+        "zoe@needle.example",
+        "needle.example",
+        f"{outcome} zoe@needle.example",
+        "contract expired",
+    ):
         assert [found.ts for found in town.slack.search(words)] == [card.ts]
     assert card.ts in [found.ts for found in town.slack.search(town.slack.users[BOB].real_name)]
 
@@ -347,8 +333,8 @@ def test_a_reason_can_be_made_optional(world: World) -> None:
         card = posted(world)
         world.slack.click(BOB, card.ts, "reject")
         world.slack.submit(BOB, values={"reason": blank})
-        shown = world.shows(request_of(card), "rejected").blocks
-        assert not any(str(block.get("block_id")).startswith(f"{blocks.REASON}-") for block in shown)
+        shown = world.slack.text_of(world.shows(request_of(card), "rejected"))
+        assert blocks.WHY not in shown
     assert world.ledger("SELECT DISTINCT reason FROM requests") == [("",)]
 
 
@@ -360,7 +346,6 @@ def test_a_slow_decision_is_shown_in_progress_then_decided(town: World) -> None:
     town.conveyor.fail("POST /exchange/authorizations", delay=2.5)
     town.slack.click(ANN, card.ts, "approve")
     card = town.shows(request_of(card), "approving", "<@U0ANN>", seconds=2)
-    assert blocks.DECIDED[State.APPROVED][0] not in town.slack.text_of(card)
     assert not any(block["type"] == "actions" for block in card.blocks)
     town.shows(request_of(card), "approved", seconds=4.5)
 
@@ -388,10 +373,8 @@ def test_a_refusal_gives_back_with_conveyors_words(town: World) -> None:
         town.slack.click(ANN, card.ts, "approve")
         eventually(lambda: town.slack.replies(card.ts))
     replies = eventually(lambda: len(found := town.slack.replies(card.ts)) == 2 and found)
-    # HTML is never shown.
-    assert replies[0].text == blocks.note("refused", ANN, "", "jane@acme.com")["text"]
-    assert blocks.CONVEYOR_SAID.format("") not in town.slack.text_of(replies[0])
-    said = town.slack.text_of(replies[1]).partition(blocks.CONVEYOR_SAID.format(""))[2]
+    assert blocks.CONVEYOR_SAID not in town.slack.text_of(replies[0])  # HTML is never shown
+    said = town.slack.text_of(replies[1]).partition(f"{blocks.CONVEYOR_SAID} ")[2]
     assert said.startswith("Limit *reached* x")
     assert len(said) == 300
     town.shows(request_of(card), "pending")
@@ -435,7 +418,7 @@ def test_a_card_says_that_it_waits_for_conveyor(town: World) -> None:
     card = posted(town)
     town.conveyor.fail("*", times=None, status=503)
     town.slack.click(ANN, card.ts, "approve")
-    town.shows(request_of(card), "approving", blocks.TROUBLE["unavailable"])
+    town.shows(request_of(card), "approving", blocks.PROBLEMS["unavailable"])
     query = f"SELECT sent_at FROM requests WHERE id = '{request_of(card)}'"
     assert town.ledger(query) == [(None,)]  # nothing was sent, so the decision can be given back
     town.conveyor.clear_faults()
@@ -446,7 +429,7 @@ def test_a_bad_key_is_called_a_bad_key(town: World) -> None:
     card = posted(town)
     town.conveyor.key_revoked = True
     town.slack.click(ANN, card.ts, "approve")
-    town.shows(request_of(card), "approving", blocks.TROUBLE["key"])
+    town.shows(request_of(card), "approving", blocks.PROBLEMS["key"])
     assert blocks.NOTES["key"] in eventually(lambda: town.slack.replies(card.ts))[0].text
     _, found = eventually(lambda: (answer := town.readiness())[0] == 503 and answer)
     assert any("CONVEYOR_KEY" in reason for reason in found["reasons"])
@@ -486,8 +469,8 @@ def test_an_unexpected_error_shows_a_reference_and_stops_nobody_else(town: World
     odd = "email = x'ff', show_at = 0, revision = revision + 1"
     town.ledger(f"UPDATE requests SET {odd} WHERE id = '{request_of(card)}'")
     town.slack.click(ANN, card.ts, "more", value="revoke")
-    (reference,) = eventually(lambda: re.findall(r"reference=(\w{8})\b", town.log()))
-    town.told(ANN, blocks.unexpected(reference))
+    said = town.told(ANN, blocks.WENT_WRONG)
+    (reference,) = re.findall(r"`(\w{8})`", said)
     (line,) = [line for line in town.log().splitlines() if f"reference={reference}" in line]
     assert "level=ERROR" in line
     assert "TypeError" in line
@@ -510,7 +493,7 @@ def test_a_card_shows_what_was_done_in_conveyor(town: World) -> None:
         ("ignored", State.IGNORED_ELSEWHERE),
         ("gone", State.GONE),
     ):
-        card = town.shows(cards[name], state, blocks.DECIDED[state][0])
+        card = town.shows(cards[name], state)
         assert not any(block["type"] == "actions" for block in card.blocks)
         assert f"{name}@acme.com" in town.slack.text_of(card)
 
@@ -529,7 +512,7 @@ def test_the_same_request_asked_again_gets_a_new_round(town: World) -> None:
     assert again.ts != card.ts
     shown = json.dumps(again.blocks)
     assert any(f'"timestamp": {asked_at + late}' in shown for late in range(3)), "when it was asked again"
-    assert blocks.ASKED_AGAIN + ended(State.REJECTED) in town.slack.text_of(again)
+    assert blocks.REJECTED_BEFORE in town.slack.text_of(again)
     assert "<@U0BOB>" in town.slack.text_of(again)
     assert "too early" in town.slack.text_of(town.shows(request_id, "rejected", round=1))
     town.slack.click(ANN, again.ts, "approve")
@@ -575,8 +558,7 @@ def test_a_late_click_says_who_decided(town: World) -> None:
     town.shows(request_of(card), "approved")
     edits = card.edited
     assert town.slack.send_payload(stale).status == 200
-    said = town.told(BOB, blocks.already_decided(town.row(request_of(card)), BOB))
-    assert "<@U0ANN>" in said
+    town.told(BOB, blocks.already_decided(town.row(request_of(card)), BOB))
     eventually(lambda: card.edited > edits, what="the card is drawn again")
     assert writes(town, request_of(card)) == [("POST", True)]
 
@@ -604,28 +586,26 @@ def test_a_click_on_an_old_card_points_to_the_current_one(town: World) -> None:
     town.conveyor.ask_again(request_id)
     again = clickable(town, request_id, round=2)
     town.slack.send_payload(old)
-    before, after = blocks.old_card("\0").split("\0")
-    said = town.told(ANN, before, after)
-    assert again.ts.replace(".", "") in said
+    assert again.ts.replace(".", "") in town.told(ANN, blocks.OPEN_CURRENT)
     assert writes(town, request_id) == [("PATCH", True)]
 
 
 # 7. Who may decide
 
 
-OTHERS = [
-    (SAM, blocks.NOT_A_REVIEWER),
-    (GUS, blocks.NOT_A_MEMBER),
-    (GIL, blocks.NOT_A_MEMBER),
-    (EVE, blocks.NOT_A_MEMBER),
-    (ROBOT, blocks.NOT_A_MEMBER),
-    (DAN, blocks.NOT_A_MEMBER),
-    (NOEL, blocks.NO_ADDRESS),
-    (UNA, blocks.NO_ADDRESS),
-]
-
-
-@pytest.mark.parametrize(("who", "words"), OTHERS)
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        (SAM, blocks.NOT_A_REVIEWER),
+        (GUS, blocks.NOT_A_MEMBER),
+        (GIL, blocks.NOT_A_MEMBER),
+        (EVE, blocks.NOT_A_MEMBER),
+        (ROBOT, blocks.NOT_A_MEMBER),
+        (DAN, blocks.NOT_A_MEMBER),
+        (NOEL, blocks.NO_ADDRESS),
+        (UNA, blocks.NO_ADDRESS),
+    ],
+)
 def test_people_who_may_not_decide_are_told_privately(town: World, who: str, words: str) -> None:
     card = posted(town)
     for button in ("approve", "reject"):
@@ -637,8 +617,8 @@ def test_people_who_may_not_decide_are_told_privately(town: World, who: str, wor
     assert state_of(card) == "pending"
 
 
-@pytest.mark.parametrize(("who", "words"), OTHERS)
-def test_a_modal_that_a_reviewer_opened_does_not_let_others_decide(town: World, who: str, words: str) -> None:
+@pytest.mark.parametrize("who", [SAM, GUS, GIL, EVE, ROBOT, DAN, NOEL, UNA])
+def test_a_modal_that_a_reviewer_opened_does_not_let_others_decide(town: World, who: str) -> None:
     card = posted(town)
     town.slack.click(ANN, card.ts, "reject")
     view = town.slack.open_view(ANN)
@@ -647,7 +627,7 @@ def test_a_modal_that_a_reviewer_opened_does_not_let_others_decide(town: World, 
     payload["user"] = {"id": who, "name": "x", "team_id": "T0SANDBOX"}
     answer = town.slack.send_payload(payload)
     assert answer.body["response_action"] == "update"
-    assert answer.body["view"] == blocks.sentence_modal(words)
+    assert "submit" not in answer.body["view"]  # a sentence, and nothing to send
     assert writes(town, request_of(card)) == []
     town.slack.close(ANN)
 
@@ -758,9 +738,9 @@ def test_an_approval_with_every_option(town: World) -> None:
         "nda_bypass": True,
         "expires_at": day(90),
     }
-    assert blocks.GRANTED_GROUPS.format("Audit report, Source code") + blocks.NO_NDA in shown
-    assert blocks.ENDS_ASKED.format(written(90)) in shown
-    assert blocks.reason_on_card(card.blocks) == "Deal 42 & more"
+    for phrase in ("Audit report", "Source code", blocks.NDA_SKIPPED, blocks.ENDS_ASKED.format(written(90))):
+        assert phrase in shown
+    assert blocks.NOTE in shown
     assert "Deal 42 & more" in shown
     assert [found.ts for found in town.slack.search("deal 42")] == [card.ts]
 
@@ -773,20 +753,17 @@ def test_rooms_tells_a_sales_rep_where_each_request_stands(town: World) -> None:
     town.shows(request_of(rejected), "rejected")
     waiting = posted(town, "cat@story.example")
     said = town.slack.text_of(answer_to(town, SAM, "Story.example"))
-    assert found(3, "Story.example") in said
-    assert "ann@story.example" in said
-    assert ended(State.APPROVED) in said
-    assert blocks.STANDING.format(blocks.STANDINGS["gated"]) in said
-    assert ended(State.REJECTED) in said
+    assert f"ann@story.example {blocks.NOT_SIGNED}." in said
+    assert f"bob@story.example {blocks.NO_ACCESS}." in said
     assert "wrong company" in said
-    assert "<@U0BOB> (Bob Brown)" in said
-    assert blocks.WAITED.format(blocks.A_MOMENT) in said
+    assert "<@U0BOB>" in said
+    assert f"cat@story.example {blocks.JUST_ASKED}." in said
     answer = answer_to(town, SAM, "<mailto:ann@story.example|ann@story.example>")
-    assert found(1, "ann@story.example") in town.slack.text_of(answer)
+    assert "ann@story.example" in town.slack.text_of(answer)
     assert card.ts.replace(".", "") in str(answer.blocks)
     grant = next(g for g in town.conveyor.authorizations.values() if g["email"] == "ann@story.example")
     town.conveyor.sign_nda(grant["id"])
-    active = blocks.STANDING.format(blocks.STANDINGS["authorized"])
-    assert active in town.slack.text_of(answer_to(town, SAM, "ann@story.example", "/zimmer"))
+    said = town.slack.text_of(answer_to(town, SAM, "ann@story.example", "/zimmer"))
+    assert said.startswith(f"{blocks.HAS} ann@story.example {blocks.HAS_ACCESS}.")
     assert "cat@story.example" in town.slack.text_of(answer_to(town, ANN, "story.example"))
     assert town.slack.text_of(waiting)

@@ -8,7 +8,7 @@ import requests
 
 from sandbox.workspace import ANN, BOB
 from tests.support.launcher import BRISK
-from tests.support.steps import clickable, posted, request_of
+from tests.support.steps import clickable, posted, request_of, revoke
 from tests.support.world import World, eventually, state_of
 
 WAITS = BRISK | {"worker.refresh.REFRESH_SECONDS": 0.5, "worker.show.LONGEST_OUTAGE_PAUSE": 1.0}
@@ -258,7 +258,7 @@ def test_the_cards_of_a_private_channel_stay_current_when_it_is_shared(
     slack.submit(BOB, values={"reason": "no"})
     world.shows(ids[1], "rejected")
     eventually(lambda: world.ledger("SELECT DISTINCT channel FROM requests") == [(shared_as,)])
-    slack.click(ANN, cards[0].ts, "more", value="revoke")
+    revoke(world, ANN, cards[0])
     world.shows(ids[0], "revoked", "<@U0ANN>")
     swept = len(slack.calls(HISTORY))
     eventually(lambda: len(slack.calls(HISTORY)) > swept + 1)

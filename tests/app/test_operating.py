@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 
 import blocks
 from sandbox.workspace import ANN, BOB, SAM
-from tests.support.steps import clickable, posted, request_of, run
+from tests.support.steps import clickable, posted, request_of, revoke, run
 from tests.support.world import COMMAND, ROOT, World, eventually
 
 SECRET = "whsec_" + "bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHM="
@@ -210,7 +210,7 @@ def test_what_was_before_the_first_start_is_named_as_such(world: World) -> None:
     assert sorted(trail) == sorted([(waiting, "before the first start"), (approved, ""), (rejected, "")])
     world.slack.click(ANN, clickable(world, waiting).ts, "approve")
     card = world.shows(waiting, "approved")
-    world.slack.click(ANN, card.ts, "more", value="revoke")
+    revoke(world, ANN, card)
     world.shows(waiting, "revoked")
     grant = next(g for g in world.conveyor.authorizations.values() if g["email"] == "wendy@waiting.example")
     grant["status"] = "authorized"

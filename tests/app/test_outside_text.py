@@ -10,7 +10,6 @@ import pytest
 import blocks
 from operations.logs import OneLine
 from sandbox.workspace import ANN, BOB, SAM
-from tests.support.steps import not_offered
 from tests.support.world import World, eventually
 from workspace import block_kit as elements
 
@@ -106,7 +105,7 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
     # Conveyor refuses this, and its words are quoted.
     evil.slack.click(ANN, card.ts, "approve", choose={"groups": ["evil"]})
     reply = eventually(lambda: evil.slack.replies(card.ts))[0]
-    assert blocks.CONVEYOR_SAID.format("") in evil.slack.text_of(reply)
+    assert blocks.CONVEYOR_SAID in evil.slack.text_of(reply)
     evil.shows(request_id, "pending")
 
     strange = evil.slack.click_payload(SAM, card.ts, "approve")  # Sam may not decide
@@ -116,7 +115,7 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
     option = {"text": {"type": "plain_text", "text": EVIL + FORGED}, "value": EVIL + FORGED}
     strange["state"]["values"] = {"x": {"groups": {"selected_options": [option]}}}
     evil.slack.send_payload(strange)
-    evil.told(ANN, *not_offered())
+    evil.told(ANN, blocks.NOTHING_GRANTED)
 
     eventually(lambda: evil.ledger("SELECT 1 FROM requests WHERE show_at IS NULL"))
     evil.slack.click(ANN, card.ts, "approve", choose={"groups": ["evil"]})

@@ -9,7 +9,7 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, EVE, GUS, SAM, TEAM, Message, Person
-from tests.support.steps import answer_to, found, posted, request_of, run, writes
+from tests.support.steps import answer_to, posted, request_of, run, writes
 from tests.support.world import World, eventually
 
 ORG, OTHER_ORG, SISTER = "E0HARBOR", "E0RIVAL", "T0SISTER"
@@ -181,7 +181,7 @@ def test_whoever_is_in_the_channel_under_another_id_is_answered_and_told(town: W
     card = posted(town, f"jane@{asks_as.lower()}.example")
     town.slack.private.clear()
     answer = answer_to(town, asks_as, f"{asks_as.lower()}.example")
-    assert found(1, f"{asks_as.lower()}.example") in town.slack.text_of(answer)
+    assert f"@{asks_as.lower()}.example" in town.slack.text_of(answer)
     town.slack.click(asks_as, answer.ts, "tell_me", via=answer)
     town.told(asks_as, blocks.watched(town.row(request_of(card)), new=True))
     clicked(town, ANN, card)
@@ -192,7 +192,9 @@ def test_whoever_is_in_the_channel_under_another_id_is_answered_and_told(town: W
 def test_whoever_is_in_the_channel_under_no_id_is_not_answered(town: World) -> None:
     stranger = make("U0CAL", enterprise_user=in_org("W0KAY", TEAM, org=OTHER_ORG))
     town.slack.users[stranger.id] = stranger
-    assert blocks.NOT_IN_CHANNEL in town.slack.text_of(answer_to(town, stranger.id, "acme.com"))
+    assert blocks.not_in_channel(town.slack.channel_id) in town.slack.text_of(
+        answer_to(town, stranger.id, "acme.com")
+    )
 
 
 # An installation for the whole organization, and missing scopes

@@ -5,7 +5,7 @@ import pytest
 import blocks
 from sandbox.limits import blocks_text
 from sandbox.workspace import SAM
-from tests.support.steps import answer_to, found, posted
+from tests.support.steps import answer_to, posted
 from tests.support.world import World
 
 FIRM, EVA = "globex.example", "eva@globex.example"
@@ -64,15 +64,17 @@ def test_what_is_around_an_address_is_left_out(town: World, typed: str, who: str
     if not town.ledger(f"SELECT 1 FROM requests WHERE email = '{EVA}'"):
         posted(town, EVA)
     answer = said(town, typed)
-    assert answer.startswith(found(1, who))
-    assert f"\n{EVA}" in answer
+    assert answer.startswith(f"{blocks.WAITS} ")
+    assert who in answer.partition("\n")[0]
+    assert EVA in answer
 
 
 @pytest.mark.parametrize("around", ["“{}”", "'{}'?", "<mailto:{}>", "Nobody <{}>", "\u200b{}."])
 def test_somebody_without_a_request_is_asked_about_as_meant(town: World, around: str) -> None:
     town.conveyor.exchanges.clear()
     answer = said(town, around.format("nobody@initech.example"))
-    assert answer.startswith(blocks.NO_REQUEST.format("nobody@initech.example"))
+    assert answer.startswith(f"{blocks.HAS_NOT} nobody@initech.example {blocks.NO_ACCESS}.")
+    assert answer.endswith(blocks.NO_REQUEST)
     assert set(asked_of(town)) == {"nobody@initech.example"}
 
 
@@ -117,14 +119,13 @@ NOT_UNDERSTOOD = [
 def test_what_may_mean_something_else_is_not_understood(town: World, typed: str) -> None:
     town.conveyor.exchanges.clear()
     answer = said(town, typed)
-    assert answer.startswith(blocks.NOT_UNDERSTOOD.partition("{}")[0])
-    assert blocks.NO_REQUEST.partition("{}")[0] not in answer
+    assert answer.startswith(NOT_UNDERSTOOD_OR_UNKNOWN)
     assert asked_of(town) == []
 
 
 @pytest.mark.parametrize("typed", ["“watching”", "Watching.", "`watching`"])
 def test_the_words_of_the_command_are_understood_in_quotes_too(town: World, typed: str) -> None:
-    assert said(town, typed) == blocks.watching_answer([], 0, str)["text"]
+    assert said(town, typed) == blocks.NOT_FOLLOWING
 
 
 @pytest.mark.parametrize("typed", ["Help!", "“help”", "\u200bhelp"])
@@ -134,10 +135,8 @@ def test_help_is_given_to_whoever_asks_for_it(town: World, typed: str) -> None:
 
 @pytest.mark.parametrize("typed", ["\u200b", "\ufe0f", " \u00ad "])
 def test_what_cannot_be_seen_is_nothing(town: World, typed: str) -> None:
-    answer = answer_to(town, SAM, typed).text
-    waiting = town.ledger("SELECT count(*) FROM requests WHERE state = 'pending'")[0][0]
-    rows = [town.row(str(found)) for (found,) in town.ledger("SELECT id FROM requests")]
-    assert answer == blocks.waiting_answer(rows, int(str(waiting)), 0.0, str)["text"]
+    answer = said(town, typed)
+    assert answer == said(town, "")
 
 
 # Letters
@@ -150,20 +149,22 @@ def test_a_domain_is_shown_in_its_letters_and_as_the_card_shows_it(town: World, 
             posted(town, "lea@bücher.example")
         )
     answer = said(town, typed)
-    assert answer.startswith(found(1, "bücher.example (xn--bcher-kva.example)"))
-    assert "\nlea@bücher.example" in answer
+    assert "bücher.example (xn--bcher-kva.example)" in answer.partition("\n")[0]
+    assert "lea@bücher.example" in answer
 
 
 def test_a_domain_that_nobody_can_read_is_shown_as_it_was_typed(town: World) -> None:
     for name in ("xn--zzzz--.example", INVISIBLE, "xn--.example", f"xn--{'a' * 80}.example"):
-        assert said(town, name) == blocks.NO_REQUEST.format(name)
+        assert f" {name} " in said(town, name)
 
 
 @pytest.mark.parametrize(("kept", "typed"), [("mühle.example", NFD), (NFD, "mühle.example"), (NFD, NFD)])
 def test_accents_are_the_same_joined_or_apart(town: World, kept: str, typed: str) -> None:
     name = f"u{len(kept)}{len(typed)}"
     posted(town, f"{name}@{kept}")
-    assert f"\n{name}@{kept}" in said(town, f"{name}@{typed}")
+    answer = said(town, f"{name}@{typed}")
+    assert f"{name}@{kept}" in answer
+    assert answer.startswith(blocks.WAITS)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_a_letter_that_looks_like_another_is_none(town: World, known: str, alike
     posted(town, known)
     for typed in (alike, alike.partition("@")[2]):
         answer = said(town, f"“{typed}”")
-        assert answer.startswith(blocks.NO_REQUEST.partition("{}")[0])
+        assert answer.endswith(blocks.NO_REQUEST)
         assert "(xn--" in answer
         assert known not in answer
 
@@ -183,11 +184,11 @@ def test_whoever_hides_a_character_in_an_address_is_somebody_else(town: World) -
     posted(town, "cfo\u200b@vandelay.example")
     for typed in ("cfo\u200b@vandelay.example", "cfo\\u200b@vandelay.example"):
         answer = said(town, typed)
-        assert "\ncfo\\u200b@vandelay.example" in answer
-        assert "\ncfo@vandelay.example" not in answer
-    assert "\ncfo@vandelay.example" in said(town, "cfo@vandelay.example\u200b")
+        assert "cfo\\u200b@vandelay.example" in answer
+        assert "cfo@vandelay.example" not in answer
+    assert "cfo@vandelay.example" in said(town, "cfo@vandelay.example\u200b")
 
 
 def test_access_is_found_in_whatever_letters_conveyor_keeps_the_address(town: World) -> None:
     town.conveyor.approve_here(town.conveyor.ask("kim@stark.example", status="approved"))
-    assert blocks.STANDINGS["gated"] in said(town, "Kim@Stark.example")
+    assert said(town, "Kim@Stark.example").startswith(blocks.UNSIGNED)

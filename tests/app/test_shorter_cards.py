@@ -8,7 +8,7 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, BOB, Message
-from tests.support.steps import change, clickable, drawn, posted, request_of
+from tests.support.steps import change, clickable, drawn, posted, request_of, revoke
 from tests.support.world import World, eventually
 
 ERRORS = ("msg_blocks_too_long", "msg_too_long", "invalid_blocks")
@@ -67,7 +67,7 @@ def test_a_whole_card_that_cannot_be_updated_becomes_shorter_until_its_content_c
     in_short(world, request_of(card), "approved")
     assert eventually(lambda: notes(world))
     world.slack.clear_faults()
-    world.slack.click(ANN, card.ts, "more", value="revoke")
+    revoke(world, ANN, card)
     drawn(card, state="revoked")
     assert "secret-of-acme" in world.slack.text_of(card)
     assert notes(world) == []

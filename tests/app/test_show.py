@@ -168,4 +168,4 @@ def test_reminders_come_last(scene: Scene) -> None:
     joe = scene.ledger.decisions.find("r2")
     assert joe
     assert texts[2] == blocks.card(joe)["text"]
-    assert texts[3:] == [blocks.note("reminder", "", "", "jane@acme.com")["text"]]
+    assert [text.startswith(blocks.STILL_WAITING) for text in texts[3:]] == [True]

@@ -9,7 +9,7 @@ import pytest
 
 import blocks
 from sandbox.workspace import ANN, BOB, SAM, Channel, Private
-from tests.support.steps import answer_to, approved, posted, request_of
+from tests.support.steps import answer_to, approved, posted, request_of, revoke
 from tests.support.world import World, eventually
 
 GRANTS, COMPANIES = "GET /exchange/authorizations", "GET /exchange/connections"
@@ -111,7 +111,7 @@ def test_whoever_waits_is_said_to_wait_and_reviewers_are_named(town: World) -> N
 
 def test_access_that_was_revoked_is_said_to_be_none(town: World) -> None:
     card = approved(town, "gone@six.example")
-    town.slack.click(BOB, card.ts, "more", value="revoke")
+    revoke(town, BOB, card)
     eventually(lambda: town.ledger("SELECT 1 FROM requests WHERE state = 'revoked'"))
     line = leads(town, "gone@six.example")
     assert line.startswith(f"{blocks.HAS_NOT} gone@six.example {blocks.NO_ACCESS}.")

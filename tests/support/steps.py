@@ -55,25 +55,23 @@ def approved(world: World, email: str = "jane@acme.com", **more: Any) -> Message
     return world.shows(request_of(card), "approved")
 
 
+def revoke(world: World, who: str, card: Message, reason: str = "Not a customer anymore") -> None:
+    """Let somebody revoke the access on this card, with a reason."""
+    world.slack.click(who, card.ts, "more", value="revoke")
+    world.slack.submit(who, values={"reason": reason})
+
+
 def ended(state: State) -> str:
     """Return how the end of a request in this state is named in the middle of a sentence."""
-    word = blocks.DECIDED[state][0]
+    word: str = blocks.DECIDED[state][0]
     return word[0].lower() + word[1:]
 
 
 def asked_before(email: str, state: State) -> str:
-    """Return how a card names an earlier request of this address, which ended so."""
-    return blocks.ASKED_BEFORE.format(email) + ended(state)
-
-
-def found(number: int, who: str) -> str:
-    """Return the heading of the answer about so many requests."""
-    return blocks.FOUND.format(blocks.how_many(number), who)
-
-
-def not_offered() -> list[str]:
-    """Return the parts of the sentence that groups cannot be granted, without the names of the groups."""
-    return blocks.groups_not_offered(["name"]).split("`name`")
+    """Return how a card names an earlier request of another person of the company, which ended so."""
+    return (
+        f"{email} {blocks.RISKY[state][1] if state in blocks.RISKY else blocks.ASKED_BEFORE + ended(state)}"
+    )
 
 
 def is_refusal(answer: Answer) -> bool:

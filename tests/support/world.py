@@ -76,11 +76,6 @@ def free_port() -> int:
             return port
 
 
-def state_of(card: Message) -> str:
-    """Return the state that a card shows, by its metadata: unlike its words, it tells all states apart."""
-    return str((card.metadata or {})["event_payload"]["state"])
-
-
 def kill(process: subprocess.Popen[bytes] | Forked) -> None:
     """Kill the app's main process and its worker at once, and wait until they are gone."""
 

@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from slack_sdk import WebClient
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 
+from blocks import APPROVE, DECIDED, DOING, REASON, REJECT
+from ledger.states import State
 from sandbox.slack import SlackStandIn
 from tests.support.world import ROOT, eventually, free_port
 
@@ -132,17 +134,42 @@ def pane(window: Page, name: str) -> None:
     window.locator("#tabs").get_by_role("button", name=name).click()
 
 
-def press(window: Page, email: str, button: str) -> None:
-    """Click "Approve access" or "Reject access" on a customer's card."""
-    card(window, email).get_by_role("button", name=f"{button} access").click()
+def private(window: Page, words: str) -> Locator:
+    """Return what this person alone is told, if it contains these words."""
+    return window.locator("#messages article.private").filter(has_text=words)
+
+
+def named(place: Page | Locator, action_id: str) -> Locator:
+    """Return the button or input with this action id: unlike its label, that is no word that may change."""
+    return place.locator(f'[data-name="{action_id}"]')
+
+
+def press(window: Page, email: str, action_id: str) -> None:
+    """Click a button on a customer's card."""
+    named(card(window, email), action_id).click()
+
+
+def submit(window: Page) -> Locator:
+    """Return the button that submits the modal."""
+    return window.locator("#modal [type=submit]")
+
+
+def expect_state(shown: Locator, state: State, *phrases: str) -> None:
+    """Wait until this card shows that it is in this state, and these phrases."""
+    if state == State.PENDING:
+        expect(named(shown, APPROVE)).to_be_visible()
+    else:
+        expect(shown).to_contain_text(DOING.get(state) or DECIDED[state][0])
+    for phrase in phrases:
+        expect(shown).to_contain_text(phrase)
 
 
 def reject(window: Page, email: str, reason: str) -> None:
     """Reject a customer's request for this reason."""
-    press(window, email, "Reject")
-    window.get_by_label("Why?").fill(reason)
-    window.get_by_role("dialog").get_by_role("button", name="Reject").click()
-    expect(card(window, email)).to_contain_text("Rejected by")
+    press(window, email, REJECT)
+    named(window.locator("#modal"), REASON).fill(reason)
+    submit(window).click()
+    expect_state(card(window, email), State.REJECTED)
 
 
 @contextmanager

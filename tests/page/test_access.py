@@ -4,8 +4,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+import blocks
 from sandbox.workspace import ANN, BOB
-from tests.page.browser import Sandbox, Windows, card, pane
+from tests.page.browser import Sandbox, Windows, card, named, pane, press, submit
 from tests.requirements import needs
 
 pytestmark = needs("chromium")
@@ -34,17 +35,17 @@ def test_axe_finds_no_problem(sandbox: Sandbox, windows: Windows, width: int, sc
         pane(window, "Slack")
     window.locator("#composer input").fill("/rooms acme.example")
     window.keyboard.press("Enter")
-    expect(card(window, "Tell me when it is decided").first).to_be_visible()
+    expect(named(window.locator("#messages"), blocks.TELL_ME).first).to_be_visible()
     window.get_by_role("searchbox").fill("acme")
     expect(window.locator("#found")).to_be_visible()
     assert barriers(window) == []
     window.keyboard.press("Escape")
-    for button in ("Reject access", "Approve with options"):
-        card(window, "jane.doe@acme.example").get_by_role("button", name=button).click()
+    for button in (blocks.REJECT, blocks.OPTIONS_BUTTON):
+        press(window, "jane.doe@acme.example", button)
         dialog = window.get_by_role("dialog")
         expect(dialog).to_be_visible()
-        if button.startswith("Reject"):
-            dialog.get_by_role("button", name="Reject").click()
+        if button == blocks.REJECT:
+            submit(window).click()
             expect(dialog).to_contain_text("Please complete this required field.")
         assert barriers(window) == [], button
         window.keyboard.press("Escape")

@@ -15,8 +15,22 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Route, expect
 
+import blocks
+from blocks import APPROVE, REJECT
+from ledger.states import State
 from sandbox.workspace import ANN, BOB, EVE, GUS
-from tests.page.browser import Sandbox, Windows, card, pane, press, reject
+from tests.page.browser import (
+    Sandbox,
+    Windows,
+    card,
+    expect_state,
+    named,
+    pane,
+    press,
+    private,
+    reject,
+    submit,
+)
 from tests.requirements import needs
 from tests.support.world import ROOT, eventually
 
@@ -32,10 +46,9 @@ def test_approving_with_groups(sandbox: Sandbox, windows: Windows) -> None:
     window.get_by_label("Message", exact=True).fill("May I?")
     window.get_by_role("button", name="Request access").click()
     card(window, "groups@acme.example").get_by_label("Penetration test").check()
-    press(window, "groups@acme.example", "Approve")
+    press(window, "groups@acme.example", APPROVE)
     shown = card(window, "groups@acme.example")
-    expect(shown).to_contain_text("Approved by @ann")
-    expect(shown).to_contain_text("Granted: standard access and Penetration test.")
+    expect_state(shown, State.APPROVED, "@ann", blocks.GRANTED_GROUPS.format("Penetration test"))
     pane(window, "Conveyor")
     grant = window.locator("#grants li").filter(has_text="groups@acme.example")
     expect(grant).to_contain_text("basic access, Penetration test")
@@ -44,20 +57,20 @@ def test_approving_with_groups(sandbox: Sandbox, windows: Windows) -> None:
 def test_a_rejection_needs_a_reason(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("reason@acme.example")
     window = windows.open(ANN)
-    press(window, "reason@acme.example", "Reject")
+    press(window, "reason@acme.example", REJECT)
     dialog = window.get_by_role("dialog")
-    submit = dialog.get_by_role("button", name="Reject")
-    submit.click()
+    why = named(dialog, blocks.REASON)
+    submit(window).click()
     expect(dialog).to_contain_text("Please complete this required field.")
-    dialog.get_by_label("Why?").fill("   ")
-    submit.click()
-    expect(dialog).to_contain_text("Please say why")
-    expect(dialog.get_by_label("Why?")).to_be_focused()
-    expect(dialog.get_by_label("Why?")).to_have_value("   ")
-    dialog.get_by_label("Why?").fill("They are a competitor.")
-    submit.click()
+    why.fill("   ")
+    submit(window).click()
+    expect(dialog).to_contain_text(blocks.REASON_MISSING)
+    expect(why).to_be_focused()
+    expect(why).to_have_value("   ")
+    why.fill("They are a competitor.")
+    submit(window).click()
     expect(dialog).to_be_hidden()
-    expect(card(window, "reason@acme.example")).to_contain_text("Rejected by @ann")
+    expect_state(card(window, "reason@acme.example"), State.REJECTED, "@ann")
     expect(card(window, "reason@acme.example").locator("blockquote")).to_have_text(
         ["They are a competitor.", "Hello"]  # the reason, then what the customer wrote
     )
@@ -66,22 +79,22 @@ def test_a_rejection_needs_a_reason(sandbox: Sandbox, windows: Windows) -> None:
 def test_two_reviewers_race(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("race@acme.example")
     ann, bob = windows.open(ANN), windows.open(BOB)
-    press(bob, "race@acme.example", "Reject")
-    bob.get_by_label("Why?").fill("No.")
-    approve = card(ann, "race@acme.example").get_by_role("button", name="Approve access")
-    submit = bob.get_by_role("dialog").get_by_role("button", name="Reject")
+    press(bob, "race@acme.example", REJECT)
+    named(bob.get_by_role("dialog"), blocks.REASON).fill("No.")
+    approve = named(card(ann, "race@acme.example"), APPROVE)
     soon = "(button, at) => { setTimeout(() => button.click(), at - Date.now()) }"
     at = time.time() * 1000 + 500
-    for button in (approve, submit):
+    for button in (approve, submit(bob)):
         button.evaluate(soon, at)
+    approved, rejected = (blocks.DECIDED[state][0] for state in (State.APPROVED, State.REJECTED))
     for window in (ann, bob):
-        expect(card(window, "race@acme.example")).to_contain_text(re.compile("(Approved|Rejected) by"))
-    if "Approved by" in card(ann, "race@acme.example").inner_text():
-        expect(bob.get_by_role("dialog")).to_contain_text("You were not first: @ann")
+        expect(card(window, "race@acme.example")).to_contain_text(re.compile(f"({approved}|{rejected})"))
+    if approved in card(ann, "race@acme.example").inner_text():
+        expect(bob.get_by_role("dialog")).to_contain_text("@ann")
         bob.keyboard.press("Escape")
         expect(bob.get_by_role("dialog")).to_be_hidden()
     else:
-        expect(card(ann, "You were not first: @bob")).to_contain_text("Only visible to you")
+        expect(private(ann, "@bob")).to_contain_text("Only visible to you")
     outcome = card(ann, "race@acme.example").inner_text()
     expect(card(bob, "race@acme.example")).to_have_text(outcome, use_inner_text=True)
 
@@ -91,14 +104,14 @@ def test_others_are_told_privately_that_they_may_not(sandbox: Sandbox, windows: 
     email = f"{person.lower()}@acme.example"
     sandbox.ask(email)
     guest, ann = windows.open(person), windows.open(ANN)
-    press(guest, email, "Approve")
-    private = card(guest, "Only full members").last
+    press(guest, email, APPROVE)
+    private = card(guest, blocks.NOT_A_MEMBER).last
     expect(private).to_contain_text("Only visible to you")
-    expect(guest.locator("#live")).to_contain_text("Only full members")
-    expect(card(ann, email)).to_contain_text("asks for access")
-    expect(card(ann, "Only full members")).to_have_count(0)
+    expect(guest.locator("#live")).to_contain_text(blocks.NOT_A_MEMBER)
+    expect_state(card(ann, email), State.PENDING)
+    expect(card(ann, blocks.NOT_A_MEMBER)).to_have_count(0)
     private.get_by_role("button", name="Dismiss message").click()
-    expect(card(guest, "Only full members")).to_have_count(0)
+    expect(card(guest, blocks.NOT_A_MEMBER)).to_have_count(0)
 
 
 def test_a_hostile_message_has_no_effect(sandbox: Sandbox, windows: Windows) -> None:
@@ -107,7 +120,7 @@ def test_a_hostile_message_has_no_effect(sandbox: Sandbox, windows: Windows) -> 
     shown = card(window, "mallory@evil.example")
     for words in ("<!channel> <@U0ANN>", "<https://evil.example|your bank>", "<script>alert(2)</script>"):
         expect(shown).to_contain_text(words)
-    expect(shown.get_by_role("link")).to_have_text(["Open in Conveyor"])
+    expect(shown.get_by_role("link")).to_have_text([blocks.OPEN_IN_CONVEYOR])
     expect(shown.locator("blockquote")).to_have_count(1)
     expect(shown.locator(".mention, blockquote *")).to_have_count(0)
     reject(window, "mallory@evil.example", "<!here> <b>*no*</b> <https://evil.example|x>")
@@ -115,7 +128,7 @@ def test_a_hostile_message_has_no_effect(sandbox: Sandbox, windows: Windows) -> 
     expect(reason).to_have_text("<!here> <b>*no*</b> <https://evil.example|x>")
     expect(shown.locator("blockquote")).to_have_count(2)
     expect(shown.locator("blockquote *")).to_have_count(0)
-    expect(shown.get_by_role("link")).to_have_text(["Open in Conveyor", "E-mail the customer"])
+    expect(shown.get_by_role("link")).to_have_text([blocks.OPEN_IN_CONVEYOR, blocks.MAIL_THE_CUSTOMER])
     window.get_by_role("searchbox").fill("mallory@evil.example")
     expect(window.locator("#found a")).to_contain_text("<!here> <b>no</b> <https://evil.example|x>")
     expect(window.locator("#found a :not(span, time)")).to_have_count(0)
@@ -125,7 +138,7 @@ def test_a_long_message_says_where_the_rest_is(sandbox: Sandbox, windows: Window
     window = windows.open(ANN)
     window.get_by_role("button", name="20,000 characters").click()
     shown = card(window, "verbose@longwinded.example")
-    expect(shown).to_contain_text("more characters: read them in Conveyor")
+    expect(shown).to_contain_text(blocks.MORE_TO_READ.format(16_000))
 
 
 def test_a_request_that_is_handled_in_conveyor(sandbox: Sandbox, windows: Windows) -> None:
@@ -133,8 +146,8 @@ def test_a_request_that_is_handled_in_conveyor(sandbox: Sandbox, windows: Window
     sandbox.ask("ignored@acme.example")
     window = windows.open(ANN)
     for email in ("approved@acme.example", "ignored@acme.example"):
-        expect(card(window, email)).to_contain_text("asks for access")
-    card(window, "approved@acme.example").get_by_role("link", name="Open in Conveyor").click()
+        expect_state(card(window, email), State.PENDING)
+    card(window, "approved@acme.example").get_by_role("link", name=blocks.OPEN_IN_CONVEYOR).click()
     expect(window.locator("#requests li:focus")).to_contain_text("approved@acme.example")
     window.get_by_role("button", name="Approve in Conveyor: approved@acme.example").click()
     window.get_by_role("button", name="Ignore in Conveyor: ignored@acme.example").click()
@@ -153,7 +166,7 @@ def test_more_than_ten_groups_are_found_by_typing(sandbox: Sandbox, windows: Win
         expect(window.get_by_role("listbox").get_by_role("option")).to_have_text([name])
         box.press("Enter")
         expect(card(window, "many@acme.example").get_by_label("Chosen")).to_contain_text(name)
-    press(window, "many@acme.example", "Approve")
+    press(window, "many@acme.example", APPROVE)
     expect(card(window, "many@acme.example")).to_contain_text("Europe: roadmap, SOC 2 report")
     for number in range(12):
         name = window.locator("#groups input").first.input_value()
@@ -166,13 +179,13 @@ def test_a_click_sends_what_the_window_shows(sandbox: Sandbox, windows: Windows)
     sandbox.ask("shown@acme.example")
     window = windows.open(ANN)
     card(window, "shown@acme.example").get_by_label("SOC 2 report").check()
-    press(window, "shown@acme.example", "Reject")
+    press(window, "shown@acme.example", REJECT)
     expect(window.get_by_role("dialog")).to_be_visible()
     window.keyboard.press("Escape")
     window.reload()
     expect(card(window, "shown@acme.example").get_by_label("SOC 2 report")).not_to_be_checked()
-    press(window, "shown@acme.example", "Approve")
-    expect(card(window, "shown@acme.example")).to_contain_text("Granted: standard access.")
+    press(window, "shown@acme.example", APPROVE)
+    expect_state(card(window, "shown@acme.example"), State.APPROVED, blocks.GRANTED)
 
 
 def test_search_finds_address_reviewer_and_reason(sandbox: Sandbox, windows: Windows) -> None:
@@ -184,7 +197,8 @@ def test_search_finds_address_reviewer_and_reason(sandbox: Sandbox, windows: Win
     for query in ("finder@lookup", "bob brown lookup.example", "hovercraft eels", "AT&T"):
         search.fill(query)
         expect(sales.locator("#found")).to_contain_text(f"1 message with “{query}”")
-        expect(sales.locator("#found a")).to_contain_text("Rejected by Bob Brown: finder@lookup.example")
+        for words in (blocks.DECIDED[State.REJECTED][0], "Bob Brown", "finder@lookup.example"):
+            expect(sales.locator("#found a")).to_contain_text(words)
     sales.locator("#found a").click()
     expect(sales.locator("article:focus")).to_contain_text("finder@lookup.example")
     search.fill("nothing like that")
@@ -195,25 +209,25 @@ def test_a_rejection_by_keyboard_alone(sandbox: Sandbox, windows: Windows) -> No
     sandbox.ask("keys@acme.example")
     window = windows.open(BOB)
     expect(card(window, "keys@acme.example")).to_be_visible()
-    focused = "document.activeElement.ariaLabel || document.activeElement.textContent"
+    reject_button = named(card(window, "keys@acme.example"), REJECT)
     for _ in range(300):
         window.keyboard.press("Tab")
-        if window.evaluate(focused) == "Reject access for keys@acme.example":
+        if reject_button.evaluate("button => button === document.activeElement"):
             break
     window.keyboard.press("Enter")
-    expect(window.get_by_label("Why?")).to_be_focused()
+    expect(named(window.locator("#modal"), blocks.REASON)).to_be_focused()
     window.keyboard.type("by keyboard")
     window.keyboard.press("Escape")
     expect(window.get_by_role("dialog")).to_be_hidden()
-    assert window.evaluate(focused) == "Reject access for keys@acme.example"
+    expect(reject_button).to_be_focused()
     window.keyboard.press("Enter")
-    expect(window.get_by_label("Why?")).to_be_focused()
+    expect(named(window.locator("#modal"), blocks.REASON)).to_be_focused()
     window.keyboard.type("by keyboard alone")
     for _ in range(2):
         window.keyboard.press("Tab")
-    assert window.evaluate(focused) == "Reject"
+    expect(submit(window)).to_be_focused()
     window.keyboard.press("Enter")
-    expect(card(window, "keys@acme.example")).to_contain_text("Rejected by @bob")
+    expect_state(card(window, "keys@acme.example"), State.REJECTED, "@bob")
     expect(window.locator("article:focus")).to_contain_text("by keyboard alone")
 
 
@@ -323,8 +337,8 @@ def test_the_switcher_changes_who_acts(sandbox: Sandbox, windows: Windows) -> No
     window.get_by_label("Acting as").select_option("Gus Guest (guest)")
     expect(window).to_have_url(re.compile("as=U0GUS"))
     sandbox.ask("switch@acme.example")
-    press(window, "switch@acme.example", "Approve")
-    expect(card(window, "Only full members")).to_be_visible()
+    press(window, "switch@acme.example", APPROVE)
+    expect(card(window, blocks.NOT_A_MEMBER)).to_be_visible()
 
 
 def test_other_websites_cannot_use_the_sandbox(sandbox: Sandbox) -> None:
@@ -361,7 +375,7 @@ def test_an_edit_of_the_words_shows_on_the_next_card(browser: Browser, copy: Pat
         (copy / "blocks.py").write_text(words.replace("asks for access", "knocks at the door"))
         eventually(lambda: "blocks.py changed. Restarting the app…" in sandbox.log())
         sandbox.ask("edited@acme.example")
-        expect(card(window, "knocks at the door").filter(has_text="edited@acme.example")).to_be_visible()
+        expect(card(window, "Knock knock").filter(has_text="edited@acme.example")).to_be_visible()
 
 
 def test_real_settings_are_not_used(copy: Path, tmp_path: Path) -> None:

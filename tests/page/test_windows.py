@@ -9,9 +9,10 @@ import requests
 from playwright.sync_api import Locator, Page, expect
 from slack_sdk.errors import SlackApiError
 
-from blocks import REASON_CHARS
+from blocks import APPROVE, OPTIONS_BUTTON, REASON, REASON_CHARS, REJECT
+from ledger.states import State
 from sandbox.workspace import ANN, BOB, GUS, SAM
-from tests.page.browser import Sandbox, Windows, card, pane, press
+from tests.page.browser import Sandbox, Windows, card, expect_state, named, pane, press, private, submit
 from tests.requirements import needs
 from tests.support.leaks import secrets_in
 
@@ -53,10 +54,10 @@ def on_screen(window: Page, element: Locator) -> bool:
 def test_a_modal_belongs_to_the_window_that_was_clicked(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("modal@acme.example")
     window, other = windows.open(ANN), windows.open(ANN)
-    press(window, "modal@acme.example", "Reject")
-    expect(window.get_by_label("Why?")).to_be_focused()
-    press(other, "modal@acme.example", "Approve")
-    expect(card(other, "modal@acme.example")).to_contain_text("Approved by")
+    press(window, "modal@acme.example", REJECT)
+    expect(named(window.locator("#modal"), REASON)).to_be_focused()
+    press(other, "modal@acme.example", APPROVE)
+    expect_state(card(other, "modal@acme.example"), State.APPROVED)
     expect(other.get_by_role("dialog")).to_have_count(0)
     expect(window.get_by_role("dialog")).to_be_visible()
     window.reload()
@@ -127,9 +128,9 @@ def test_two_quick_clicks_are_one(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN)
     clicks: list[str] = []
     window.on("request", lambda request: clicks.append(request.url) if "/act/" in request.url else None)
-    approve = card(window, "double@acme.example").get_by_role("button", name="Approve access")
+    approve = named(card(window, "double@acme.example"), APPROVE)
     approve.evaluate("button => { button.click(); button.click() }")
-    expect(card(window, "double@acme.example")).to_contain_text("Approved by")
+    expect_state(card(window, "double@acme.example"), State.APPROVED)
     assert clicks == [f"{sandbox.url}/act/click"]
 
 
@@ -140,10 +141,10 @@ def test_a_late_window_sends_the_click_on_what_it_shows(sandbox: Sandbox, window
     old = sandbox.first_event(BOB)
     late.route("**/events*", lambda route: route.fulfill(body=old, content_type="text/event-stream"))
     late.reload()
-    press(ann, "late@acme.example", "Approve")
-    expect(card(ann, "late@acme.example")).to_contain_text("Approved by")
-    press(late, "late@acme.example", "Approve")
-    expect(card(bob, "You were not first: @ann")).to_contain_text("Only visible to you")
+    press(ann, "late@acme.example", APPROVE)
+    expect_state(card(ann, "late@acme.example"), State.APPROVED)
+    press(late, "late@acme.example", APPROVE)
+    expect(private(bob, "@ann")).to_contain_text("Only visible to you")
 
 
 def test_many_windows_get_news_while_they_are_in_sight(sandbox: Sandbox, windows: Windows) -> None:
@@ -219,8 +220,8 @@ def test_news_does_not_move_the_focus(sandbox: Sandbox, windows: Windows) -> Non
 def test_the_wire_names_refusals_and_shows_no_secret(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("wire@acme.example")
     window = windows.open(ANN)
-    press(window, "wire@acme.example", "Approve")
-    expect(card(window, "wire@acme.example")).to_contain_text("Approved by")
+    press(window, "wire@acme.example", APPROVE)
+    expect_state(card(window, "wire@acme.example"), State.APPROVED)
     with pytest.raises(SlackApiError, match="channel_not_found"):
         sandbox.slack().chat_postMessage(channel="C1", text="x")
     pane(window, "HTTP traffic")
@@ -247,14 +248,14 @@ def test_the_wire_names_refusals_and_shows_no_secret(sandbox: Sandbox, windows: 
 def test_lengths_are_checked_before_anything_is_sent(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("length@acme.example")
     window = windows.open(ANN)
-    press(window, "length@acme.example", "Reject")
-    why = window.get_by_label("Why?")
+    press(window, "length@acme.example", REJECT)
+    why = named(window.locator("#modal"), REASON)
     why.fill("x" * (REASON_CHARS - 10))
     expect(window.get_by_role("dialog").locator(".left")).to_have_text("10")
     why.fill("x" * (REASON_CHARS + 1))
     sends: list[str] = []
     window.on("request", lambda request: sends.append(request.url) if "/act/" in request.url else None)
-    window.get_by_role("dialog").get_by_role("button", name="Reject").click()
+    submit(window).click()
     expect(window.get_by_role("dialog")).to_contain_text(f"Please keep it to {REASON_CHARS} characters.")
     assert sends == []
 
@@ -262,11 +263,12 @@ def test_lengths_are_checked_before_anything_is_sent(sandbox: Sandbox, windows: 
 def test_on_a_phone_the_buttons_of_a_long_modal_are_in_sight(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("tall@acme.example")
     window = windows.open(ANN, viewport={"width": 390, "height": 700})
-    card(window, "tall@acme.example").get_by_role("button", name="Approve with options").click()
-    dialog = window.get_by_role("dialog")
-    for name in ("Cancel", "Approve"):
-        expect(dialog.get_by_role("button", name=name, exact=True)).to_be_visible()
-        assert on_screen(window, dialog.get_by_role("button", name=name, exact=True))
+    press(window, "tall@acme.example", OPTIONS_BUTTON)
+    buttons = window.locator("#modal footer button")
+    expect(buttons).to_have_count(2)  # the one that closes the modal and the one that submits it
+    for button in buttons.all():
+        expect(button).to_be_visible()
+        assert on_screen(window, button)
 
 
 def test_options_found_by_typing_on_the_lowest_card_are_in_sight(sandbox: Sandbox, windows: Windows) -> None:

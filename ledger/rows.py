@@ -127,8 +127,7 @@ class Row:
     @property
     def subject(self) -> str:
         """A digest of the address and the Trust Center on the card, which a click on it is bound to."""
-        about = json.dumps([addresses.folded(self.email), self.dataroom_id])
-        return sha256(about.encode()).hexdigest()[:16]
+        return sha256(json.dumps([addresses.folded(self.email), self.dataroom_id]).encode()).hexdigest()[:16]
 
     @property
     def decision(self) -> Decision | None:
@@ -153,9 +152,8 @@ class Row:
     @property
     def past(self) -> Past:
         """How this round ended, once it has."""
-        is_revoked = self.state == State.REVOKED
-        at = self.revoked_at if is_revoked else self.settled_at
-        reason = self.revoke_reason if is_revoked else self.reason
+        at = self.revoked_at if self.state == State.REVOKED else self.settled_at
+        reason = self.revoke_reason if self.state == State.REVOKED else self.reason
         return Past(self.email, self.state, at or 0.0, self.decider, reason, self.groups)
 
 

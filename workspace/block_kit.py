@@ -154,8 +154,8 @@ def link(url: str, text: str) -> Block:
 
 
 def mrkdwn_link(url: str, text: str) -> str:
-    """Return a link for a text in mrkdwn. What would end the link early is percent-encoded in its address."""
-    safe = re.sub(r"[<>|\s]", lambda odd: quote_url(odd[0]), url)
+    """Return a link for a text in mrkdwn. In its address, what could end the link is percent-encoded."""
+    safe = re.sub(r"[^!-~]|[<>|]", lambda odd: quote_url(odd[0]), url)
     return f"<{escaped(safe)}|{text}>"
 
 

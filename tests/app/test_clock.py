@@ -81,7 +81,7 @@ def test_nobody_has_been_waiting_for_less_than_no_time(world: World, seconds: fl
     world.move_clock(seconds)
     other = posted(world, "other@acme.com")
     said = world.slack.text_of(answer_to(world, SAM, ""))
-    assert said.count(blocks.JUST_CAME) == 2
+    assert said.count(blocks.JUST_ASKED) == 2
     world.slack.click(ANN, other.ts, "approve")
     world.shows(request_of(other), "approved")
     (at,) = world.ledger(f"SELECT settled_at FROM requests WHERE id = '{request_of(other)}'")[0]

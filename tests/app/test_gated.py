@@ -13,7 +13,7 @@ from sandbox.workspace import ANN, SAM, Message
 from tests.support.steps import answer_to, approved, posted, request_of, revoke
 from tests.support.world import World, eventually, state_of
 
-WAITING = f"{blocks.DECIDED[State.APPROVED][0]}{blocks.UNTIL_SIGNED}".lower()
+WAITING = blocks.UNTIL_SIGNED.lower()
 QUEUE, GRANTS = "GET /exchange/authorization_request_queue", "GET /exchange/authorizations"
 
 
@@ -78,11 +78,11 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
     assert WAITING in town.slack.text_of(card).lower()
     assert WAITING in eventually(lambda: direct(town))[0].lower()
     assert "jane@follow.example" in town.slack.text_of(answer_to(town, SAM, "watching"))
-    assert WAITING in town.slack.text_of(answer_to(town, SAM, "jane@follow.example")).lower()
+    assert blocks.NOT_SIGNED in town.slack.text_of(answer_to(town, SAM, "jane@follow.example"))
 
     town.conveyor.sign_nda(grant_of(town, "jane@follow.example"))
     # Conveyor itself is asked, so the answer is ahead of the card.
-    assert WAITING not in town.slack.text_of(answer_to(town, SAM, "jane@follow.example")).lower()
+    assert blocks.NOT_SIGNED not in town.slack.text_of(answer_to(town, SAM, "jane@follow.example"))
     town.shows(request_of(card), "approved", blocks.NDA_SIGNED, "<@U0ANN>")
     assert WAITING not in said(town, card)
     assert state_of(card) == "approved"

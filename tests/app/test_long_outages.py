@@ -180,7 +180,7 @@ def test_a_part_of_the_queue_that_cannot_be_read_is_no_outage(scene: Scene) -> N
     assert state_of(scene.slack.cards()[-1]) == "ignored elsewhere"
     scene.run(600)
     assert scene.outages() == []  # the others arrive, and /readyz names what cannot be read
-    assert "1 entries that cannot be read" in scene.ledger.polls.status().problem
+    assert "could not be read: 1" in scene.ledger.polls.status().problem
 
 
 def test_an_outage_is_posted_once_when_the_answer_to_the_post_is_lost(scene: Scene) -> None:

@@ -120,7 +120,7 @@ def test_reconciling_keeps_lookalikes_apart(town: World, known: str, alike: str)
     grant = town.conveyor.approve_here(asked)
     status, said = run(town, "audit", "reconcile")
     assert status == 1
-    assert f"{alike} has access in Conveyor ({grant}), but this ledger does not know of an approval." in said
+    assert f"{alike} has access in Conveyor ({grant}), but this ledger has no approval of it." in said
     # The access that one of them lost is still missed, although the other one has access.
     mine = next(item for item in town.conveyor.authorizations.values() if item["email"] == known)
     town.conveyor.revoke_here(mine["id"])

@@ -28,8 +28,11 @@ def nginx(town: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ngi
 
 
 def test_a_signed_click_gets_through_and_its_words_are_nowhere_in_nginx(nginx: Nginx, town: World) -> None:
-    card = posted(town, message="Confidential " + "é" * 3900)
+    card = posted(town, message="Confidential " + "é" * 300)
     payload = town.slack.click_payload(ANN, card.ts, "approve")
+    payload["message"]["reactions"] = [
+        {"name": "eyes", "users": [f"U{number:010}" for number in range(1000)]}
+    ]
     body = urlencode({"payload": json.dumps(payload)}).encode()
     assert len(body) > 16_384, "more than nginx keeps in memory by itself"
     assert nginx.post("/slack/events", body, town.slack.sign(body)).status_code == 200

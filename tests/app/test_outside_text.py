@@ -17,6 +17,9 @@ EVIL = (
     "<!channel> <!here|x> <@U0BOB> <#C0REQUESTS> <https://evil.example/|your bank> https://evil.example/ "
     "*bold* _it_ ~no~ `code` :tada: & &lt;!channel&gt; \u202e\u2066\u061c\x1b[31m\x07"
 )
+# Markup that the app makes itself: its links, whose addresses end nothing early, and mentions of two people.
+LINKS = r"<(?:https://conveyor\.example/|mailto:joe@rival\.example\?)[!-;=?-{}~]*\|[^|<>]*>"
+OTHERS = r"<(?!@U0ANN>|@U0BOB>|!date\^)"
 FORGED = "\n2026-01-01 00:00:00,000 level=ERROR at=app forged=yes\r\u2028level=ERROR forged=yes\x85forged=yes"
 PLAIN = {
     "rich_text",
@@ -77,17 +80,18 @@ def check_sent(request: dict[str, Any], ours: set[str]) -> None:
         if part.get("type") == "plain_text" and "evil" in part["text"]:
             assert part["emoji"] is False
     if request.get("text"):
-        assert not re.search(r"<(?!@U0ANN>|@U0BOB>|!date\^)", request["text"]), request["text"]
+        assert not re.search(OTHERS, request["text"]), request["text"]
         if not blocks:  # then Slack shows this text
             check_markup(request["text"])
 
 
 def check_markup(text: str) -> None:
     """Check that outsiders' words are only in code, and that all mentions are the app's own."""
+    text = re.sub(LINKS, "", text)
     outside = re.sub(r"`[^`]*`", "", text)
     assert "evil" not in outside, text
     assert "bold" not in outside, text
-    assert not re.search(r"<(?!@U0ANN>|@U0BOB>|!date\^)", text), text
+    assert not re.search(OTHERS, text), text
 
 
 def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:

@@ -10,7 +10,16 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy.engine import make_url
 
-from settings import ANY_REVIEWER, JUST, NOT_A_HANDLE, REQUIRED, TYPE_IT, SettingsError, load
+from settings import (
+    ANY_REVIEWER,
+    ANYBODY_TO_REMIND,
+    JUST,
+    NOT_A_HANDLE,
+    REQUIRED,
+    TYPE_IT,
+    SettingsError,
+    load,
+)
 from tests.support.world import COMMAND, GOOD, ROOT
 from working_hours import EXAMPLE, parse
 
@@ -194,9 +203,7 @@ def test_an_invalid_reviewer_is_explained_with_what_to_write_instead(value: str,
 
 def test_a_domain_cannot_be_reminded() -> None:
     (problem,) = problems(REMIND="@corp.example")
-    assert problem == (
-        "REMIND has “@corp.example”: write an email address, a Slack user id (U…) or a user-group id (S…)."
-    )
+    assert problem == (f"REMIND contains “@corp.example”. {ANYBODY_TO_REMIND}")
     assert "domain" not in problems(REMIND="@here")[0]
 
 

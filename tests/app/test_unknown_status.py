@@ -63,7 +63,7 @@ def test_a_request_with_an_unknown_status_is_decided_like_any_other(world: World
     if choice == "reject":
         view = next(iter(world.slack.views.values()))
         world.slack.submit(ANN, view.id, {"reason": "no"})
-    world.shows(request_of(card), "approved" if choice == "approve" else "Rejected by")
+    world.shows(request_of(card), "approved" if choice == "approve" else "rejected")
     assert [effective for _, effective in writes(world, request_of(card))] == [True]
 
 

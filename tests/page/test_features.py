@@ -7,6 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 import blocks
+from ledger.states import State
 from sandbox.workspace import ANN, BOB, SAM
 from tests.page.browser import (
     Sandbox,
@@ -16,21 +17,13 @@ from tests.page.browser import (
     named,
     pane,
     press,
-    private,
     reject,
     submit,
 )
 from tests.requirements import needs
-from tests.support.steps import asked_before, ended, found
+from tests.support.steps import asked_before
 
 pytestmark = needs("chromium")
-
-
-def promised(email: str) -> str:
-    """Return the start of what somebody is told who asked to be told of this customer's request."""
-    return (
-        blocks.watched(Row("", 1, State.PENDING, email, "", "", "", 0.0), new=True).partition("`")[0].strip()
-    )
 
 
 def type_command(window: Page, text: str) -> None:
@@ -51,24 +44,26 @@ def test_approve_with_every_option_and_revoke(sandbox: Sandbox, windows: Windows
     named(modal, blocks.DAY).fill("2020-01-01")
     submit(window).click()
     expect(modal).to_contain_text(blocks.DAY_PAST)
-    named(modal, blocks.DAY).fill("2099-12-31")
+    named(modal, blocks.DAY).fill("2030-12-31")
     named(modal, blocks.REASON).fill("Big deal")
     submit(window).click()
-    expect(request).to_contain_text(blocks.NO_NDA + blocks.ENDS_ASKED.format("December 31, 2099"))
+    expect(request).to_contain_text(f"{blocks.NDA_SKIPPED} {blocks.ENDS_ASKED.format('December 31, 2030')}")
     expect(request).to_contain_text("Big deal")
-    letter = request.get_by_role("link", name=blocks.MAIL_THE_CUSTOMER)
+    letter = request.get_by_role("link", name=blocks.MAIL)
     expect(letter).to_have_attribute("href", re.compile(r"^mailto:opt@options\.example\?subject="))
 
     other = windows.open(BOB)
     request = card(other, "opt@options.example")
     request.get_by_role("button", name="More actions").click()
     other.get_by_role("menuitem").click()
-    expect(other.locator("#confirm")).to_contain_text(blocks.REVOKE_MEANS.format("opt@options.example"))
-    other.locator("#confirm button:not(.danger)").click()
+    expect(other.locator("#modal")).to_contain_text("opt@options.example")
+    other.keyboard.press("Escape")
     expect_state(request, State.APPROVED)
     request.get_by_role("button", name="More actions").click()
     other.get_by_role("menuitem").click()
-    other.locator("#confirm button.danger").click()
+    named(other.locator("#modal"), blocks.REASON).fill("Contract ended")
+    submit(other).click()
+    expect(request).to_contain_text("Contract ended")
     expect_state(request, State.REVOKED, "@bob")
     expect_state(card(window, "opt@options.example"), State.REVOKED, "@bob")
 
@@ -78,7 +73,7 @@ def test_the_card_follows_when_the_customer_signs_the_nda(sandbox: Sandbox, wind
     window = windows.open(ANN)
     request = card(window, "signs@nda.example")
     press(window, "signs@nda.example", blocks.APPROVE)
-    expect_state(request, State.APPROVED, "🟡", blocks.UNTIL_SIGNED, blocks.SIGN_BY)
+    expect_state(request, State.APPROVED, "🟡", blocks.UNTIL_SIGNED, blocks.IF_THEY_SIGN.strip())
     pane(window, "Conveyor")
     grant = window.locator("#grants li").filter(has_text="signs@nda.example")
     expect(grant).to_contain_text("NDA to sign")
@@ -95,14 +90,14 @@ def test_a_sales_rep_asks_and_is_told(sandbox: Sandbox, windows: Windows) -> Non
     expect(card(window, "tell@story.example")).to_be_visible()
     type_command(window, "/rooms story.example")
     answer = card(window, f"from story.example {blocks.JUST_CAME}")
-    notify = answer.get_by_role("button", name="Notify me about tell@story.example")
+    notify = named(answer, blocks.TELL_ME)
     notify.click()
-    told = card(window, "I'll message you when")
+    told = card(window, blocks.FOLLOWED.partition("`")[2].rpartition("`")[2].strip())
     expect(told).to_be_visible()
     type_command(window, "/rooms watching")
-    watching = card(window, "You're following 1 request.")
-    expect(watching).to_contain_text("tell@story.example")
-    watching.get_by_role("button", name="Stop following tell@story.example").click()
+    stop = named(window.locator("#messages"), blocks.STOP_TELLING)
+    expect(stop).to_have_count(1)
+    stop.click()
     expect(card(window, blocks.UNWATCHED)).to_be_visible()
     type_command(window, "/rooms watching")
     expect(card(window, blocks.NOT_FOLLOWING)).to_be_visible()
@@ -116,7 +111,7 @@ def test_a_sales_rep_asks_and_is_told(sandbox: Sandbox, windows: Windows) -> Non
     expect(direct).to_have_count(1)
     expect(direct).to_contain_text(re.compile(r"🚫 tell@story\.example .* by @bob"))
     direct.get_by_role("link", name="See card").click()
-    expect(window.locator("article:focus")).to_contain_text("Rejected by @bob")
+    expect(window.locator("article:focus")).to_contain_text("@bob")
 
 
 def test_the_command_helps(windows: Windows) -> None:
@@ -162,7 +157,7 @@ def test_a_card_shows_past_requests(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("someone@gmail.com")
     personal = card(window, "someone@gmail.com")
     expect(personal).to_contain_text(blocks.PERSONAL.format("gmail.com"))
-    expect(personal).not_to_contain_text(blocks.ASKED_BEFORE.partition("{}")[2].strip())
+    expect(personal).not_to_contain_text(blocks.ASKED_BEFORE.strip())
 
 
 def test_a_waiting_card_gets_a_reminder_in_its_thread(browser: Browser, tmp_path: Path) -> None:

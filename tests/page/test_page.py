@@ -48,7 +48,7 @@ def test_approving_with_groups(sandbox: Sandbox, windows: Windows) -> None:
     card(window, "groups@acme.example").get_by_label("Penetration test").check()
     press(window, "groups@acme.example", APPROVE)
     shown = card(window, "groups@acme.example")
-    expect_state(shown, State.APPROVED, "@ann", blocks.GRANTED_GROUPS.format("Penetration test"))
+    expect_state(shown, State.APPROVED, "@ann", "Penetration test")
     pane(window, "Conveyor")
     grant = window.locator("#grants li").filter(has_text="groups@acme.example")
     expect(grant).to_contain_text("basic access, Penetration test")
@@ -128,7 +128,7 @@ def test_a_hostile_message_has_no_effect(sandbox: Sandbox, windows: Windows) -> 
     expect(reason).to_have_text("<!here> <b>*no*</b> <https://evil.example|x>")
     expect(shown.locator("blockquote")).to_have_count(2)
     expect(shown.locator("blockquote *")).to_have_count(0)
-    expect(shown.get_by_role("link")).to_have_text([blocks.OPEN_IN_CONVEYOR, blocks.MAIL_THE_CUSTOMER])
+    expect(shown.get_by_role("link")).to_have_text([blocks.OPEN_IN_CONVEYOR, blocks.MAIL])
     window.get_by_role("searchbox").fill("mallory@evil.example")
     expect(window.locator("#found a")).to_contain_text("<!here> <b>no</b> <https://evil.example|x>")
     expect(window.locator("#found a :not(span, time)")).to_have_count(0)
@@ -138,7 +138,7 @@ def test_a_long_message_says_where_the_rest_is(sandbox: Sandbox, windows: Window
     window = windows.open(ANN)
     window.get_by_role("button", name="20,000 characters").click()
     shown = card(window, "verbose@longwinded.example")
-    expect(shown).to_contain_text(blocks.MORE_TO_READ.format(16_000))
+    expect(shown.get_by_role("button", name=blocks.SHOW_MESSAGE)).to_be_visible()
 
 
 def test_a_request_that_is_handled_in_conveyor(sandbox: Sandbox, windows: Windows) -> None:
@@ -151,8 +151,8 @@ def test_a_request_that_is_handled_in_conveyor(sandbox: Sandbox, windows: Window
     expect(window.locator("#requests li:focus")).to_contain_text("approved@acme.example")
     window.get_by_role("button", name="Approve in Conveyor: approved@acme.example").click()
     window.get_by_role("button", name="Ignore in Conveyor: ignored@acme.example").click()
-    expect(card(window, "approved@acme.example")).to_contain_text("Approved in Conveyor")
-    expect(card(window, "ignored@acme.example")).to_contain_text("Ignored in Conveyor")
+    expect(card(window, "approved@acme.example")).to_contain_text(blocks.DECIDED[State.APPROVED_ELSEWHERE][0])
+    expect(card(window, "ignored@acme.example")).to_contain_text(blocks.DECIDED[State.IGNORED_ELSEWHERE][0])
 
 
 def test_more_than_ten_groups_are_found_by_typing(sandbox: Sandbox, windows: Windows) -> None:
@@ -167,7 +167,7 @@ def test_more_than_ten_groups_are_found_by_typing(sandbox: Sandbox, windows: Win
         box.press("Enter")
         expect(card(window, "many@acme.example").get_by_label("Chosen")).to_contain_text(name)
     press(window, "many@acme.example", APPROVE)
-    expect(card(window, "many@acme.example")).to_contain_text("Europe: roadmap, SOC 2 report")
+    expect(card(window, "many@acme.example")).to_contain_text(re.compile("Europe: roadmap.*SOC 2 report"))
     for number in range(12):
         name = window.locator("#groups input").first.input_value()
         assert ":" in name, number
@@ -185,7 +185,7 @@ def test_a_click_sends_what_the_window_shows(sandbox: Sandbox, windows: Windows)
     window.reload()
     expect(card(window, "shown@acme.example").get_by_label("SOC 2 report")).not_to_be_checked()
     press(window, "shown@acme.example", APPROVE)
-    expect_state(card(window, "shown@acme.example"), State.APPROVED, blocks.GRANTED)
+    expect_state(card(window, "shown@acme.example"), State.APPROVED, blocks.BASIC)
 
 
 def test_search_finds_address_reviewer_and_reason(sandbox: Sandbox, windows: Windows) -> None:

@@ -22,10 +22,10 @@ CARD = {
         blocks.DOING[State.APPROVING],
         r"GET /exchange/authorization_requests/req-\d+ *200 *3\d\d\d ms",
     ),
-    "conveyor-failing": (blocks.TROUBLE["unavailable"], r"503.*\(made to fail: status 503\)"),
+    "conveyor-failing": (blocks.PROBLEMS["unavailable"], r"503.*\(made to fail: status 503\)"),
     "conveyor-refusing": (blocks.NOTES["refused"], "POST /exchange/authorizations *422"),
-    "conveyor-key": (blocks.TROUBLE["key"], r"GET /exchange/.* *403"),
-    "conveyor-down": (blocks.TROUBLE["unavailable"], "POST /exchange/authorizations *200"),
+    "conveyor-key": (blocks.PROBLEMS["key"], r"GET /exchange/.* *403"),
+    "conveyor-down": (blocks.PROBLEMS["unavailable"], "POST /exchange/authorizations *200"),
     "slack-limiting": ("", r"chat\.update *429 ratelimited"),
     "slack-down": ("", "click approve *200"),
 }
@@ -58,12 +58,12 @@ def test_each_switch_has_an_effect_and_everything_recovers(
     failed = answer.value.json().get("problem", "")
     expect(request.locator("article > .problem").first).to_have_text(failed)
     if name == "slack-limiting":
-        expect(card(window, blocks.CARD_LATE)).to_contain_text("Only visible to you")
+        expect(card(window, blocks.SAVED)).to_contain_text("Only visible to you")
     switch(window, name, False)
     if failed or name == "conveyor-refusing":
-        expect(request).to_contain_text("asks for access")
-        press(window, email, "Approve")
-    expect(request).to_contain_text("Approved by @ann")
+        expect_state(request, State.PENDING)
+        press(window, email, blocks.APPROVE)
+    expect_state(request, State.APPROVED, "@ann")
     pane(window, "HTTP traffic")
     expect(window.locator("#exchanges li").filter(has_text=re.compile(listed)).first).to_be_attached()
 

@@ -205,7 +205,8 @@ def test_every_other_modal_is_valid(row: Row, required: bool, page: int) -> None
         assert View(**view).to_dict() == view
 
 
-@given(OUTSIDE.filter(str.strip), st.integers(2, 700))
+@settings(deadline=None)
+@given(OUTSIDE.map(lambda text: text[:2000]).filter(str.strip), st.integers(2, 700))
 def test_no_text_is_lost_in_pieces(text: str, most: int) -> None:
     found = elements.pieces(text, most)
     assert "".join("".join(found).split()) == "".join(text.split())
@@ -346,4 +347,6 @@ def test_the_text_of_a_decided_card_has_what_people_search_for() -> None:
         reason="No NDA",
         settled_at=2.0,
     )
-    assert blocks.card(row, [])["text"] == "Rejected by Ann Lee: Jane@Acme.com (acme.com). Reason: No NDA"
+    said = blocks.card(row, [])["text"]
+    for wanted in (blocks.DECIDED[State.REJECTED][0], "Ann Lee", "Jane@Acme.com", "(acme.com)", "No NDA"):
+        assert wanted in said

@@ -17,7 +17,7 @@ import blocks
 from tests.support.world import ROOT
 
 # The main job and what is on the cards: tests that wait for states, and take what people read from blocks.py.
-TESTS = ("tests/app/test_cards.py",)
+TESTS = ("tests/app/test_cards.py", "tests/proofs/test_blocks.py")
 # A test that spells out a sentence, to see that this would be noticed.
 SPELLED_OUT = """
 from tests.support.steps import posted
@@ -122,8 +122,8 @@ def test_other_words_break_nothing(tmp_path: Path) -> None:
     (copy / "blocks.py").write_text(rewritten)
     (copy / "tests" / "test_spelled_out.py").write_text(SPELLED_OUT.format(phrase=blocks.ASKS))
 
-    options = ["-q", "-rf", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/run", "-k", "not socket"]
+    options = ["-q", "-rfE", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/run", "-k", "not socket"]
     command = [sys.executable, "-m", "pytest", *options, *TESTS, "tests/test_spelled_out.py"]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
-    failed = re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     assert failed == ["tests/test_spelled_out.py::test_a_sentence_that_is_spelled_out"], done.stdout

@@ -122,6 +122,7 @@ def test_other_words_break_nothing(tmp_path: Path) -> None:
     (copy / "blocks.py").write_text(rewritten)
     (copy / "tests" / "test_spelled_out.py").write_text(SPELLED_OUT.format(phrase=blocks.ASKS))
 
+    # In one process, since it has the ports of this one.
     options = ["-q", "-rfE", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/run", "-k", "not socket"]
     command = [sys.executable, "-m", "pytest", *options, *TESTS, "tests/test_spelled_out.py"]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)

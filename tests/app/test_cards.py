@@ -8,7 +8,7 @@ import blocks
 from ledger.states import State
 from sandbox.limits import elements_of
 from sandbox.workspace import ANN, BOB, EVE, SAM, Message
-from tests.support.steps import approved, day, posted, request_of, writes
+from tests.support.steps import approved, clickable, day, posted, request_of, writes
 from tests.support.world import World, eventually
 
 
@@ -135,7 +135,7 @@ def test_a_window_for_an_old_round_revokes_nothing(town: World) -> None:
     card = approved(town, "kim@round.example")
     town.slack.click(BOB, card.ts, "more", value="revoke")
     town.conveyor.ask_again(request_of(card))
-    again = town.shows(request_of(card), "pending", round=2)
+    again = clickable(town, request_of(card), round=2)
     town.slack.click(ANN, again.ts, "approve")
     town.shows(request_of(card), "approved", round=2)
     town.slack.submit(BOB, values={"reason": "Too late"})

@@ -22,6 +22,7 @@ SOME = [
     Run("rivals", "lost", Kill("commit settle", 1, "before")),
     Run("options", "lost", Kill("POST /exchange/authorizations", 1, "after")),
     Run("revoke", "kept", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
+    Run("revoke", "lost", Kill("PATCH /exchange/authorizations/auth-5", 1, "after")),
     Run("tell me", "kept", Kill("POST chat.postMessage", 2, "after")),
     Run("reminders", "kept", Kill("POST chat.postMessage", 2, "after")),
     Run("nda", "kept", Kill("commit signed", 1, "before")),

@@ -161,7 +161,8 @@ def _is_picture(world: MortalWorld, card: Message, row: Row, offered: list[Acces
     picture = blocks.shorter_card(row) if row.refusals else blocks.card(row, offered)
     if row.state != State.PENDING:
         return (card.text, world.slack.text_of(card)) == (picture["text"], blocks_text(picture["blocks"]))
-    cards = [payload_of(each) for each in world.slack.cards()]
+    with world.slack.lock:  # somebody may have deleted one of them
+        cards = [payload_of(message) for message in world.slack.messages]
     others = {str(each["email"]).casefold() for each in cards if each.get("email") and each["id"] != row.id}
     shown, drawn = (
         [line for line in _lines(found) if not any(other in line.casefold() for other in others)]
@@ -200,7 +201,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
     if row.state == "rejected":
         if row.reason not in [deed.reason for deed in deeds if deed.what == "reject"]:
             found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")
-        if not row.reason or blocks.reason_on_card(card.blocks, blocks.REASON) != row.reason:
+        if not row.reason or not _is_whole(row, card, blocks.REASON, row.reason):
             found.append(f"{row.id}: the reason is not on the card in full")
     found += _revocation(world, row, card)
     if row.state == "approved":
@@ -221,7 +222,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
 def _revocation(world: MortalWorld, row: Row, card: Message) -> list[str]:
     """Whoever is named has revoked the access, for this whole reason; a refused try leaves nothing."""
     found = []
-    if blocks.reason_on_card(card.blocks, blocks.REVOKE_REASON) != row.revoke_reason:
+    if not _is_whole(row, card, blocks.REVOKE_REASON, row.revoke_reason):
         found.append(f"{row.id}: the reason for revoking is not on the card in full")
     if row.state != "revoked" and row.revoke_reason:
         found.append(f"{row.id} is {row.state} and has a reason for revoking: {row.revoke_reason!r}")
@@ -236,6 +237,11 @@ def _revocation(world: MortalWorld, row: Row, card: Message) -> list[str]:
         if any(grant["status"] != "revoked" for grant in _grants(world, row)):
             found.append(f"{row.id} is revoked in the ledger, and there is access in Conveyor")
     return found
+
+
+def _is_whole(row: Row, card: Message, name: str, reason: str) -> bool:
+    """Return whether the card shows this reason in full, or is the shorter one that Slack made necessary."""
+    return row.refusals > 0 or blocks.reason_on_card(card.blocks, name) == reason
 
 
 def _grants(world: MortalWorld, row: Row) -> list[dict[str, Any]]:

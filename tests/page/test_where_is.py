@@ -20,7 +20,7 @@ def test_a_sales_rep_asks_on_a_phone(sandbox: Sandbox, windows: Windows) -> None
     ):
         sandbox.ask(email)
     reviewer = windows.open(BOB)
-    press(reviewer, "ann@globex.example", "Approve")
+    press(reviewer, "ann@globex.example", blocks.APPROVE)
     reject(reviewer, "bob@globex.example", "Works for a competitor.")
     phone = windows.open(SAM, **PHONE)
     phone.locator("#composer input").fill("/rooms globex")

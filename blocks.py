@@ -135,6 +135,7 @@ OPEN_IN_CONVEYOR, OPEN_IN_CRM, MAIL = "Open in Conveyor", "Open in the CRM", "Em
 NO_MESSAGE = "No message."
 MESSAGE_REFUSED = "The message is too long to show, or Slack can't display it. Please read it in Conveyor."
 SHOW_MESSAGE = "Show the whole message"
+KEPT_NO_MORE = "This is as much as I keep. Read the rest in Conveyor."
 PERSONAL = "{} is a personal email provider."
 NOBODY_HAS_ACCESS = "Nobody at {} had access when this came in."
 HAVE_ACCESS = "{} at {} already had access"
@@ -577,7 +578,7 @@ def message_modal(row: Row, private_metadata: str, page: int = 0) -> Block:
     blocks += [{"type": "section", "text": plain(text)} for text in pages[page]]
     is_last = page == len(pages) - 1
     if is_last and len(row.message) >= KEPT_CHARS:
-        blocks.append(context("This is as much as I keep. Read the rest in Conveyor."))
+        blocks.append(context(KEPT_NO_MORE))
     if len(pages) > 1:
         blocks.append(context(f"Page {page + 1} of {len(pages)}"))
         turns = [button(PAGE_BACK, "Back", str(page - 1), "", "Back to the page before")] if page else []
@@ -825,6 +826,7 @@ def note(kind: str, person_id: str, detail: str, email: str) -> Message:
 
 
 STILL_WAITING = "Still waiting: "
+WORKING_HOUR = "working hour"
 
 
 def reminder(
@@ -847,8 +849,8 @@ def _working_span(seconds: float) -> str:
     """Return a length of working time, such as "9 working hours"."""
     hours = int(max(seconds, 0.0) // 3600)
     if not hours:
-        return "less than a working hour"
-    return f"{hours:,} working hour{'' if hours == 1 else 's'}"
+        return f"less than a {WORKING_HOUR}"
+    return f"{hours:,} {WORKING_HOUR}{'' if hours == 1 else 's'}"
 
 
 # Answers to the slash command, and what follows from them
@@ -911,7 +913,8 @@ HAS_ACCESS, NO_ACCESS = "has access", "has no access"
 NOT_SIGNED = "doesn't have access yet: the NDA isn't signed"
 JUST_ASKED, JUST_CAME, WAITED = "just asked", "just came in", "has been waiting for {}"
 EARLIER, ASKED_SINCE = " Before that: ", " They've asked again since."
-OLDER = "{:,} older requests."
+ONE_OLDER, OLDER = "1 older request.", "{:,} older requests."
+AT_LEAST, OR_MORE = ", at least {:,} of them", " or more"
 BEING = {
     State.APPROVING: "is being approved",
     State.REJECTING: "is being rejected",
@@ -1008,7 +1011,7 @@ def rooms_answer(
             notify = button(TELL_ME, "Notify me", row.id, "", f"Notify me about {_address(row.email)}")
             blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{number}", "elements": [notify]})
     if rest := customer.total - len(rows):
-        older = "1 older request." if rest == 1 else OLDER.format(rest)
+        older = ONE_OLDER if rest == 1 else OLDER.format(rest)
         blocks.append(context(older if is_person else f"{older} Ask about one person to narrow it down."))
     return message_of(" ".join(lead), blocks)
 
@@ -1096,7 +1099,7 @@ def _company_standing(customer: Customer, now: float) -> tuple[str, str, str]:
         return UNCERTAIN, f"{name}: {count}", MAY_BE_UNSIGNED
     unknown = f"{COULD_NOT_ASK} who has access now." if counted is None else ""
     if waiting := [row for row in rows if row.state == State.PENDING]:
-        more = " or more" if len(waiting) == len(rows) < customer.total else ""
+        more = OR_MORE if len(waiting) == len(rows) < customer.total else ""
         oldest = min(waiting, key=lambda row: row.received_at)
         said = f"A request from {name} {_waited(oldest, now, JUST_CAME)}."
         if len(waiting) > 1:
@@ -1121,10 +1124,10 @@ def _counted(with_access: int | None, approvals: int) -> str:
         return f"{COULD_NOT_ASK} how many people have access."
     if not with_access:
         return ""
-    said = f"Conveyor counts {'1 person' if with_access == 1 else f'{with_access:,} people'} with access"
+    said = f"Conveyor counts {'1 person' if with_access == 1 else PEOPLE.format(with_access)} with access"
     if with_access <= approvals:
         return f"{said}."
-    given = f", at least {with_access - approvals:,} of them" if approvals else ""
+    given = AT_LEAST.format(with_access - approvals) if approvals else ""
     return f"{said}{given}, given in Conveyor as far as I know."
 
 

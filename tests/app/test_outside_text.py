@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -18,7 +19,8 @@ EVIL = (
     "*bold* _it_ ~no~ `code` :tada: & &lt;!channel&gt; \u202e\u2066\u061c\x1b[31m\x07"
 )
 # Markup that the app makes itself: its links, whose addresses end nothing early, and mentions of two people.
-LINKS = r"<(?:https://conveyor\.example/|mailto:joe@rival\.example\?)[!-;=?-{}~]*\|[^|<>]*>"
+LINKS = r"<((?:https|mailto):[!-;=?-{}~]*)\|[^|<>]*>"
+TO_JOE = "mailto:joe@rival.example?"
 OTHERS = r"<(?!@U0ANN>|@U0BOB>|!date\^)"
 FORGED = "\n2026-01-01 00:00:00,000 level=ERROR at=app forged=yes\r\u2028level=ERROR forged=yes\x85forged=yes"
 PLAIN = {
@@ -72,11 +74,13 @@ def check_sent(request: dict[str, Any], ours: set[str]) -> None:
         if part.get("type") == "user":
             assert part["user_id"] in (ANN, BOB)
         if part.get("type") == "link":
-            assert part["url"] in ours or part["url"].startswith("mailto:joe@rival.example?subject=Your")
+            assert part["url"] in ours
         if part.get("type") == "text" and "evil" in str(part):
             assert set(part.get("style", {})) <= {"bold"}
         if part.get("type") == "mrkdwn":
-            check_markup(part["text"])
+            urls = re.findall(LINKS, part["text"])
+            assert all(unquote(url) in ours or url.startswith(TO_JOE) for url in urls), urls
+            check_markup(re.sub(LINKS, "", part["text"]))
         if part.get("type") == "plain_text" and "evil" in part["text"]:
             assert part["emoji"] is False
     if request.get("text"):
@@ -87,7 +91,6 @@ def check_sent(request: dict[str, Any], ours: set[str]) -> None:
 
 def check_markup(text: str) -> None:
     """Check that outsiders' words are only in code, and that all mentions are the app's own."""
-    text = re.sub(LINKS, "", text)
     outside = re.sub(r"`[^`]*`", "", text)
     assert "evil" not in outside, text
     assert "bold" not in outside, text

@@ -370,7 +370,7 @@ def test_a_long_answer_says_how_many_more_there_are(town: World) -> None:
         town.conveyor.ask(f"p{number}@long.example", "x")
     eventually(lambda: town.ledger("SELECT count(*) FROM requests WHERE domain = 'long.example'") == [(7,)])
     said = town.slack.text_of(answer_to(town, SAM, "long.example"))
-    assert "5 or more requests" in said
+    assert f"5{blocks.OR_MORE}" in said
     assert blocks.OLDER.format(2) in said
 
 
@@ -475,7 +475,8 @@ def test_a_watcher_is_told_however_long_slack_fails(world: World) -> None:
     world.slack.click(ANN, card.ts, "approve")
     eventually(lambda: fault.used > 7)
     world.slack.clear_faults()
-    assert eventually(lambda: told_directly(world))[0].text.startswith("Approved: jane@acme.com")
+    told = eventually(lambda: told_directly(world))[0]
+    assert told.text.startswith(f"{blocks.DECIDED[State.APPROVED][0]}: jane@acme.com")
 
 
 def test_a_late_message_tells_the_outcome_although_the_request_was_repeated(world: World) -> None:
@@ -488,7 +489,7 @@ def test_a_late_message_tells_the_outcome_although_the_request_was_repeated(worl
     world.conveyor.ask_again(request_of(card))
     eventually(lambda: world.ledger("SELECT state FROM requests") == [("pending",)])
     told = eventually(lambda: told_directly(world))[0]
-    assert told.text == "Rejected: jane@acme.com (acme.com)."
+    assert told.text == f"{blocks.DECIDED[State.REJECTED][0]}: jane@acme.com (acme.com)."
     said = world.slack.text_of(told)
     assert "not now" in said
     assert blocks.ASKED_SINCE in said

@@ -75,14 +75,16 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
     town.slack.click(ANN, card.ts, "approve")
     card = town.shows(request_of(card), "approved")
     assert WAITING in card.text.lower()
-    assert WAITING in town.slack.text_of(card).lower()
+    assert blocks.DECIDED[State.APPROVED][0] + blocks.UNTIL_SIGNED in town.slack.text_of(card)
     assert WAITING in eventually(lambda: direct(town))[0].lower()
     assert "jane@follow.example" in town.slack.text_of(answer_to(town, SAM, "watching"))
     assert blocks.NOT_SIGNED in town.slack.text_of(answer_to(town, SAM, "jane@follow.example"))
 
     town.conveyor.sign_nda(grant_of(town, "jane@follow.example"))
     # Conveyor itself is asked, so the answer is ahead of the card.
-    assert blocks.NOT_SIGNED not in town.slack.text_of(answer_to(town, SAM, "jane@follow.example"))
+    answer = town.slack.text_of(answer_to(town, SAM, "jane@follow.example"))
+    assert answer.startswith(f"{blocks.HAS} jane@follow.example {blocks.HAS_ACCESS}")
+    assert blocks.NOT_SIGNED not in answer
     town.shows(request_of(card), "approved", blocks.NDA_SIGNED, "<@U0ANN>")
     assert WAITING not in said(town, card)
     assert state_of(card) == "approved"

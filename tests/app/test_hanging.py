@@ -66,7 +66,7 @@ def test_if_the_card_cannot_be_changed_yet_the_person_is_told(town: World) -> No
     }
     town.slack.fail("chat.update", None, **limits)
     assert town.slack.click(ANN, late.ts, "approve").status == 200
-    town.told(ANN, blocks.SAVED)
+    town.told(ANN, blocks.card_late(town.row(request_of(late))))
     assert state_of(late) == "pending"
     town.slack.clear_faults()
     town.shows(request_of(late), "approved")

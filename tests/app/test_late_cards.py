@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import blocks
-from sandbox.workspace import ANN, BOB
-from tests.support.steps import approved, drawn, posted, revoke
+from sandbox.workspace import ANN, BOB, Message
+from tests.support.steps import approved, drawn, posted, request_of, revoke
 from tests.support.world import World, eventually
 
 # Why chat.update fails, whatever Slack says about other calls.
@@ -22,10 +22,10 @@ CAUSES: dict[str, dict[str, Any]] = {
 }
 
 
-def told(world: World, user_id: str) -> int:
-    """Return how often this person was told that the card is late."""
+def told(world: World, user_id: str, card: Message) -> int:
+    """Return how often this person was told that this card is late."""
     said = [world.slack.text_of(private) for private in world.slack.private if private.user == user_id]
-    return sum(words.startswith(blocks.SAVED) for words in said)
+    return said.count(blocks.card_late(world.row(request_of(card))))
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -35,12 +35,12 @@ def test_a_reviewer_is_told_once_whatever_keeps_the_card_as_it_was(town: World, 
     town.slack.fail("chat.update", None, **CAUSES[cause])
     clicked = time.monotonic()
     town.slack.click(ANN, card.ts, "approve")
-    eventually(lambda: told(town, ANN), 10.0)
+    eventually(lambda: told(town, ANN, card), 10.0)
     assert 1.9 < time.monotonic() - clicked < 5.0
     time.sleep(2.5)  # in which nobody is told again
     town.slack.clear_faults()
     drawn(card, state="approved")
-    assert told(town, ANN) == 1
+    assert told(town, ANN, card) == 1
 
 
 def test_nobody_is_told_of_a_card_that_shows_the_decision(town: World) -> None:
@@ -49,7 +49,7 @@ def test_nobody_is_told_of_a_card_that_shows_the_decision(town: World) -> None:
     revoke(town, BOB, card)
     drawn(card, state="revoked")
     time.sleep(2.5)
-    assert (told(town, ANN), told(town, BOB)) == (0, 0)
+    assert (told(town, ANN, card), told(town, BOB, card)) == (0, 0)
 
 
 def test_a_card_that_shows_a_decision_on_its_way_is_not_late(town: World) -> None:
@@ -64,7 +64,7 @@ def test_a_card_that_shows_a_decision_on_its_way_is_not_late(town: World) -> Non
     time.sleep(1.0)
     town.slack.clear_faults()
     drawn(card, state="approved")
-    assert told(town, ANN) == 0
+    assert told(town, ANN, card) == 0
 
 
 def test_a_form_is_followed_by_one_sentence_however_quickly_it_is_sent(town: World) -> None:
@@ -74,11 +74,11 @@ def test_a_form_is_followed_by_one_sentence_however_quickly_it_is_sent(town: Wor
     town.slack.fail("chat.update", None, status=503)
     town.slack.click(BOB, card.ts, "reject")
     town.slack.submit(BOB, values={"reason": "not now"})
-    eventually(lambda: told(town, BOB), 10.0)
+    eventually(lambda: told(town, BOB, card), 10.0)
     time.sleep(2.5)
     town.slack.clear_faults()
     drawn(card, state="rejected")
-    assert told(town, BOB) == 1
+    assert told(town, BOB, card) == 1
 
 
 def test_a_revocation_is_followed_by_the_sentence_as_well(town: World) -> None:
@@ -86,10 +86,10 @@ def test_a_revocation_is_followed_by_the_sentence_as_well(town: World) -> None:
     town.slack.private.clear()
     town.slack.fail("chat.update", None, body={"ok": False, "error": "invalid_blocks"})
     revoke(town, BOB, card)
-    eventually(lambda: told(town, BOB), 10.0)
+    eventually(lambda: told(town, BOB, card), 10.0)
     town.slack.clear_faults()
     drawn(card, state="revoked")
-    assert told(town, BOB) == 1
+    assert told(town, BOB, card) == 1
 
 
 def test_a_reviewer_is_told_when_no_process_draws(world: World) -> None:
@@ -105,7 +105,7 @@ def test_a_reviewer_is_told_when_no_process_draws(world: World) -> None:
         return world.ledger("SELECT state FROM requests") == [("approving",)]
 
     eventually(is_claimed, 30.0)
-    eventually(lambda: told(world, ANN), 10.0)
+    eventually(lambda: told(world, ANN, card), 10.0)
 
 
 def test_a_reviewer_is_told_when_the_ledger_does_not_answer(world: World) -> None:

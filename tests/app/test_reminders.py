@@ -107,7 +107,7 @@ def test_a_reminder_that_is_queued_waits_for_the_working_hours(world: World) -> 
     world.stop()
     world.start(**SOON, REMIND=ANN, WORKING_HOURS="Mon-Sun 00:00-24:00 UTC")
     eventually(lambda: len(reminders(world, card)) == 3, seconds=30)
-    assert "working hour" in reminders(world, card)[0].text
+    assert blocks.WORKING_HOUR in reminders(world, card)[0].text
 
 
 @pytest.mark.long

@@ -178,8 +178,8 @@ def test_access_given_to_colleagues_in_conveyor_is_counted(town: World) -> None:
         town.conveyor.approve_here(town.conveyor.ask(f"{name}@eight.example", status="approved"))
     line = leads(town, "eight.example")
     assert line.startswith(blocks.HAS)
-    assert "3 people" in line
-    assert "at least 2 of them" in line
+    assert blocks.PEOPLE.format(3) in line
+    assert blocks.AT_LEAST.format(2) in line
 
 
 def test_requests_that_wait_come_first(town: World) -> None:
@@ -188,7 +188,7 @@ def test_requests_that_wait_come_first(town: World) -> None:
         rejected(town, f"p{number}@nine.example")
     lines = said(town, "nine.example").splitlines()
     assert lines[1].startswith(f"{blocks.WAITS} first@nine.example")
-    assert "1 older request." in lines[-1]
+    assert blocks.ONE_OLDER in lines[-1]
 
 
 def test_a_personal_email_provider_is_no_company(town: World) -> None:

@@ -909,7 +909,7 @@ GIVEN_IN_CONVEYOR = "As far as I know, it was given in Conveyor, not here."
 ALREADY_ENDED = "There's already a decision about"
 
 HAS, UNSIGNED, WAITS, HAS_NOT, UNCERTAIN, RISK = "🟢", "🟡", "⏳", "🔴", "❔", "⚠️"
-HAS_ACCESS, NO_ACCESS = "has access", "has no access"
+HAS_ACCESS, NO_ACCESS, UNTIL = "has access", "has no access", " until {}"
 NOT_SIGNED = "doesn't have access yet: the NDA isn't signed"
 JUST_ASKED, JUST_CAME, WAITED = "just asked", "just came in", "has been waiting for {}"
 EARLIER, ASKED_SINCE = " Before that: ", " They've asked again since."
@@ -1050,7 +1050,7 @@ def _standing(name: str, row: Row | None, access: Access | None, now: float) -> 
     """
     status = access.status if access else ""
     if access and status == "authorized":
-        until = f" until {_day(access.ends)}" if access.ends else ""
+        until = UNTIL.format(_day(access.ends)) if access.ends else ""
         given = "" if row and _may_be_given_here(row) else GIVEN_IN_CONVEYOR
         return HAS, f"{name} {HAS_ACCESS}{until}.", given
     if status == GATED:

@@ -40,6 +40,7 @@ from operations import health
 from settings import Settings, load
 from worker.companies import Companies
 from worker.decide import Decide
+from worker.draw import Draw
 from worker.gated import Gated
 from worker.groups import Groups
 from worker.lease import Lease
@@ -47,6 +48,7 @@ from worker.loops import Worker
 from worker.refresh import Refresh
 from worker.reminders import Reminders
 from worker.show import Show
+from worker.tell import Tell
 from worker.upkeep import Upkeep
 from worker.watch import Watch
 from workspace.channel import Channel
@@ -137,10 +139,10 @@ def create_app(settings: Settings | None = None) -> Flask:
             channel,
             ledger,
             Companies(conveyor),
+            Draw(ledger.polls, ledger.memory, settings.trust_center_url),
+            Tell(channel, ledger.cards, lease.held, reminders),
             lease.held,
             clock,
-            reminders=reminders,
-            trust_center=settings.trust_center_url,
         ),
         poll_wanted=ledger.polls.take_request if settings.conveyor_webhook_secret else None,
     )

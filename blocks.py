@@ -651,10 +651,15 @@ def unexpected(reference: str) -> str:
 
 def not_a_reviewer(who: WhoDecides) -> str:
     """Return the sentence for somebody who can't decide. It names people who can, if any are known."""
-    names = [*map(mrkdwn_mention, who.ids), *(f"anybody at `{escaped(name)}`" for name in who.domains)]
-    names += ["others"] if who.more and names else []
-    listed = f"; {_listed(names)} can" if names else ""
+    names = _deciders(who)
+    listed = f"; {names} can" if names else ""
     return f"{NOT_A_REVIEWER}{listed}. To become a reviewer, ask whoever runs this app."
+
+
+def _deciders(who: WhoDecides) -> str:
+    """Return who can decide, in mrkdwn: up to three people, groups or domains. Empty if none is known."""
+    names = [*map(mrkdwn_mention, who.ids), *(f"anybody at `{escaped(name)}`" for name in who.domains)]
+    return _listed([*names, "others"] if who.more and names else names)
 
 
 def card_late(row: Row) -> str:
@@ -905,6 +910,7 @@ NO_KNOWN_CUSTOMER = (
 COULD_NOT_ASK = "I couldn't ask Conveyor"
 MAY_BE_UNSIGNED = "That may include people who haven't signed it."
 NO_REQUEST = "I have no request from them."
+REVIEWERS_ARE = "Reviewers:"
 GIVEN_IN_CONVEYOR = "As far as I know, it was given in Conveyor, not here."
 ALREADY_ENDED = "There's already a decision about"
 
@@ -928,13 +934,6 @@ LAST_KNOWN = {
     State.APPROVED_ELSEWHERE: "was approved in Conveyor",
     State.IGNORED_ELSEWHERE: "was ignored in Conveyor",
     State.GONE: "asked, but the request isn't in Conveyor anymore",
-}
-OUTCOMES: dict[State | None, str] = {
-    State.APPROVED: "✅",
-    State.REJECTED: "🚫",
-    State.REVOKED: "🔒",
-    State.APPROVED_ELSEWHERE: "☑️",
-    State.IGNORED_ELSEWHERE: "\u2796",  # a heavy minus sign
 }
 
 
@@ -993,11 +992,11 @@ def rooms_answer(
     is_person = "@" in customer.who
     lead = _person_standing(customer, now) if is_person else _company_standing(customer, now)
     elements = _lead(*lead)
-    if any(row.state == State.PENDING for row in rows):
-        elements += _can_decide(deciders)
     if is_person and rows:
         elements += _history(rows[0], now, customer.access.get(rows[0].id), permalink, led=True)
     blocks = [rich(elements)]
+    if (names := _deciders(deciders)) and any(row.state == State.PENDING for row in rows):
+        blocks.append(quiet([f"{REVIEWERS_ARE} {names}"]))
     for number, row in enumerate(rows):
         if not is_person:
             access = customer.access.get(row.id)
@@ -1019,21 +1018,6 @@ def rooms_answer(
 def _lead(symbol: str, said: str, more: str) -> list[Block]:
     """Return the line that people came for: whether the customer has access."""
     return [words(f"{symbol} "), words(said, bold=True), *([words(f" {more}")] if more else [])]
-
-
-def _can_decide(deciders: WhoDecides) -> list[Block]:
-    """Return the sentence that names who can decide, or nothing if nobody is to be named."""
-    named = [mention(each) for each in deciders.ids]
-    named += [words(f"anybody at {each}") for each in deciders.domains]
-    if not named:
-        return []
-    if deciders.more:
-        named.append(words("others"))
-    joints = [words(", ")] * (len(named) - 2) + [words(" and ")] * (len(named) > 1)
-    listed = [
-        element for pair in zip(named, [*joints, words(" can decide.")], strict=True) for element in pair
-    ]
-    return [words(" "), *listed]
 
 
 def _person_standing(customer: Customer, now: float) -> tuple[str, str, str]:
@@ -1173,9 +1157,8 @@ def _outcome(row: Row, access: Access | None = None) -> list[Block]:
         if terms := nda + end:
             elements.append(words(terms))
     if row.state == State.REVOKED:
-        by = [words(" by "), *_person(row.revoker)] if row.revoker.id else [words(" in Conveyor")]
-        revoked = [words("Revoked "), date(row.revoked_at), *by, words(".")]
-        elements = [words(" "), *revoked, *elements] if row.reviewer.id else [words(" "), *revoked]
+        revoked = [words(" "), *_capitalized(_ended(row.past))]
+        elements = [*revoked, *elements] if row.reviewer.id else revoked
     return elements
 
 
@@ -1184,12 +1167,6 @@ def _capitalized(elements: list[Block]) -> list[Block]:
     first, *others = elements
     text = first.get("text", "")
     return [{**first, "text": text[:1].upper() + text[1:]} if text else first, *others]
-
-
-def _named(who: str) -> str:
-    """Return an address or a domain as it is shown, with a domain that could deceive spelled out."""
-    name, at = cut(one_line(who), ADDRESS_CHARS), domain(who if "@" in who else f"@{who}")
-    return name if at in name.lower() else f"{name} ({at})"
 
 
 def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Callable[[Row], str]) -> Message:
@@ -1226,7 +1203,7 @@ def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], 
 
 def watched(row: Row, *, new: bool) -> str:
     """Return the answer to a person who follows a request; `new` says whether they did not do so before."""
-    about = f"the request from {_in_code(row)}"
+    about = f"the request from {_code(row)}"
     if not new:
         return f"You're already following {about}. {FOLLOWED}"
     return f"I'll message you when {about} is decided. {FOLLOWED}"
@@ -1234,18 +1211,13 @@ def watched(row: Row, *, new: bool) -> str:
 
 def unwatched(row: Row) -> str:
     """Return the answer to a person who does not follow a request anymore."""
-    return f"{UNWATCHED} {_in_code(row)}."
+    return f"{UNWATCHED} {_code(row)}."
 
 
 def already_ended(row: Row) -> str:
     """Return the answer to a person who wants to follow a request that is decided already."""
     how = DECIDED.get(row.state, ("See its card", ""))[0]
-    return f"{ALREADY_ENDED} {_in_code(row)}. {how}{UNTIL_SIGNED if row.is_gated else ''}."
-
-
-def _in_code(row: Row) -> str:
-    """Return a customer's address for a text in mrkdwn: in code nothing formats, and nothing is a link."""
-    return f"`{escaped(_address(row.email).replace('`', '')) or '?'}`"
+    return f"{ALREADY_ENDED} {_code(row)}. {how}{UNTIL_SIGNED if row.is_gated else ''}."
 
 
 def outcome(row: Row, permalink: str) -> Message:
@@ -1263,14 +1235,20 @@ def outcome(row: Row, permalink: str) -> Message:
         how = _outcome(row)
     else:
         how = [words(" The card shows how that request ended.")]
-    symbol = UNSIGNED if row.is_gated else OUTCOMES.get(state, UNCERTAIN)
+    symbol = words(UNSIGNED) if row.is_gated else _icon(state)
     signing = " hasn't signed the NDA yet." if row.is_gated else " ·"
-    line = [words(f"{symbol} "), words(_address(row.email), bold=True), words(signing), *how]
+    line = [symbol, words(" "), words(_address(row.email), bold=True), words(signing), *how]
     if permalink:
         line += [words(" "), link(permalink, "See card")]
     lines = [rich(line), rich(_promise(row))] if row.is_gated else [rich(line)]
     said = DECIDED.get(state, ("See the card", ""))[0]
     return message_of(f"{said}: {_who(row)}{_until_signed(row)}.", lines)
+
+
+def _icon(state: State | None) -> Block:
+    """Return the icon of an outcome, which is the same as on the card."""
+    name = DECIDED.get(state, ("", ":grey_question:"))[1]
+    return {"type": "emoji", "name": name.strip(":")}
 
 
 def outcome_withheld(row: Row) -> Message:
@@ -1355,11 +1333,8 @@ def _lower(word: str) -> str:
 
 
 def _about(row: Row, what: str) -> Block:
-    """Return the line that says who asks. The domain is added where it says more than the address does."""
-    elements, at = [words(_address(row.email), bold=True)], domain(row.email)
-    if at and not _address(row.email).lower().endswith(at):
-        elements.append(words(f" ({at})"))
-    return rich([*elements, words(what)])
+    """Return the line that says who asks."""
+    return rich([words(_named(row.email), bold=True), words(what)])
 
 
 def _message(row: Row, in_modal: bool = False) -> list[Block]:
@@ -1471,6 +1446,12 @@ def _input(name: str, label: str, element: Block, hint: str = "", **more: Any) -
 def _address(email: str) -> str:
     """Return an email address as it is shown."""
     return cut(one_line(email), ADDRESS_CHARS) or "(no address)"
+
+
+def _named(who: str) -> str:
+    """Return an address or a domain as it is shown. A domain that could deceive is spelled out behind it."""
+    name, at = _address(who), domain(who if "@" in who else f"@{who}")
+    return name if at in name.lower() else f"{name} ({at})"
 
 
 def _who(row: Row) -> str:

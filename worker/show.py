@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-import blocks
 from ledger.changes import MANY_FAILURES
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
@@ -16,11 +15,10 @@ from ledger.trail import REMINDER
 from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies
+from worker.draw import Draw
 from worker.pace import Pace
-from worker.reminders import Reminders
 from worker.sweep import NEW_SECONDS, Sweep
 from worker.tell import Tell
-from workspace.block_kit import Message
 from workspace.channel import Channel
 from workspace.history import Reading
 from workspace.slack_errors import (
@@ -53,7 +51,6 @@ class Show:
     """Keeps the channel true to the ledger: cards, replies in their threads, and messages to watchers.
 
     `held` says whether this process may work. Due times go by `clock`, and waiting for Slack by `monotonic`.
-    Customers sign in at `trust_center`, which may be empty.
     """
 
     def __init__(
@@ -61,23 +58,22 @@ class Show:
         channel: Channel,
         ledger: Ledger,
         companies: Companies,
+        draw: Draw,
+        tell: Tell,
         held: Callable[[], bool],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
-        reminders: Reminders = Reminders(),  # noqa: B008 - it is frozen
-        trust_center: str = "",
     ) -> None:
         self._channel = channel
         self._cards = ledger.cards
         self._polls = ledger.polls
-        self._memory = ledger.memory
         self._adopt = Adopt(channel, ledger.cards)
-        self._tell = Tell(channel, ledger.cards, held, reminders)
+        self._draw = draw
+        self._tell = tell
         self._sweep = Sweep(channel, ledger.cards)
         self._companies = companies
         self._held = held
         self._clock = clock
-        self._trust_center = trust_center
         self._pace = Pace(monotonic)
         self._pace.wait(SWEEP, min(NEW_SECONDS, SWEEP_SECONDS))
         self._is_replys_turn = False
@@ -195,7 +191,7 @@ class Show:
         self._cards.lost_card(row, self._clock())
 
     def _update(self, row: Row) -> None:
-        message = self._draw(row)
+        message = self._draw.card(row)
         if not self._held():
             return
         sent_at = self._clock()
@@ -232,7 +228,7 @@ class Show:
             row = replace(row, company=self._companies.known(row.email))
         if not self._cards.posting(row, self._channel.id, self._channel.clock.now()):
             return
-        message = self._draw(row)
+        message = self._draw.card(row)
         if not self._held():
             return
         try:
@@ -292,13 +288,6 @@ class Show:
             self._cards.note_later(note, self._clock() + later, failed=not wait)
         finally:
             self._pace.wait(place, POST_SECONDS)
-
-    def _draw(self, row: Row) -> Message:
-        if row.refusals:
-            return blocks.shorter_card(row)
-        if row.state != State.PENDING:
-            return blocks.card(row, trust_center=self._trust_center)
-        return blocks.card(row, self._polls.access_groups(row.dataroom_id), self._memory.past(row))
 
     def _outage(self, error: ChannelError, what: str) -> float:
         """Return for how many seconds others have to wait as well; 0.0 if they may get through."""

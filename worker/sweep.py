@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ledger.cards import Cards
 from ledger.rows import Row
-from workspace.channel import Channel, is_ts
+from workspace.channel import Channel
 from workspace.history import is_card_there
+from workspace.slack_answers import is_ts
 from workspace.slack_errors import CardRefused
 
 ASK_SECONDS = 2.0  # between two questions at least: Slack takes 50 a minute, and other searches need some

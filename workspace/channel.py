@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from slack_sdk.web import SlackResponse
 
 from ledger.rows import Row
 from workspace.block_kit import Message
+from workspace.slack_answers import listed, page_of, ts_of
 from workspace.slack_client import scopes_of
 from workspace.slack_clock import SlackClock
 from workspace.slack_errors import (
@@ -35,7 +36,6 @@ from workspace.slack_errors import (
 
 log = logging.getLogger(__name__)
 
-PAGES_MOST = 1000
 MEMBERS_SECONDS = 60.0
 METADATA_TYPE = "conveyor_request"
 QUIET = {"unfurl_links": False, "unfurl_media": False}
@@ -251,7 +251,7 @@ class Channel:
     def _write(self, method: Callable[..., SlackResponse], channel: str, **arguments: Any) -> SlackResponse:
         """Return the answer about a message that was posted or changed in a channel that holds cards."""
         answer = self._ask(method, channel, **arguments)
-        _ts(method, answer)
+        ts_of(method, answer)
         return answer
 
     def _ask(self, method: Callable[..., SlackResponse], channel: str, **arguments: Any) -> SlackResponse:
@@ -280,7 +280,7 @@ class Channel:
     def direct(self, user_id: str, message: Message) -> None:
         """Send a direct message to this person."""
         post = self._worker_client.chat_postMessage
-        _ts(post, call(post, channel=user_id, **QUIET, **message))
+        ts_of(post, call(post, channel=user_id, **QUIET, **message))
 
     # Reading
 
@@ -289,49 +289,16 @@ class Channel:
         now = time.monotonic()
         if now >= self._members_until:
             page = {"channel": self.id, "limit": 1000}
-            listed = self._listed("members", self._client.conversations_members, **page)
-            self._members, self._members_until = frozenset(map(str, listed)), now + MEMBERS_SECONDS
+            found = listed("members", self._client.conversations_members, **page)
+            self._members, self._members_until = frozenset(map(str, found)), now + MEMBERS_SECONDS
         return self._members
 
     def history(self, channel: str, **page: Any) -> tuple[list[Any], str]:
         """Return a page of a channel's messages, newest first, and the cursor of the next page, if any."""
         method = self._client.conversations_history
-        return _page("messages", method, self._ask(method, channel, include_all_metadata=True, **page))
-
-    def _listed(self, name: str, method: Callable[..., SlackResponse], **page: Any) -> Iterator[Any]:
-        """Yield every item of a list that Slack gives in pages."""
-        cursor = ""
-        for _ in range(PAGES_MOST):
-            items, following = _page(name, method, call(method, **page, cursor=cursor or None))
-            yield from items
-            if not following or following == cursor:
-                return
-            cursor = following
-        raise SlackSilent(f"{method.__name__}: more than {PAGES_MOST} pages", maybe_done=False)
+        return page_of("messages", method, self._ask(method, channel, include_all_metadata=True, **page))
 
 
 def is_org_wide(answer: SlackResponse) -> bool:
     """Return whether the token is for an organization, and not for one workspace, by what auth.test says."""
     return bool(answer.get("is_enterprise_install")) or str(answer.get("team_id")).startswith("E")
-
-
-def is_ts(value: object) -> bool:
-    """Return whether this is a timestamp by which Slack names a message in its channel."""
-    return isinstance(value, str) and re.fullmatch(r"\d{1,12}\.\d{1,9}", value) is not None
-
-
-def _page(name: str, method: Callable[..., SlackResponse], answer: SlackResponse) -> tuple[list[Any], str]:
-    """Return the items of a page, and the cursor of the next. A page without its list is no answer."""
-    items = answer.get(name)
-    if not isinstance(items, list):
-        raise SlackSilent(f"{method.__name__}: an answer without {name}", maybe_done=False)
-    more = answer.get("response_metadata")
-    return items, str((more.get("next_cursor") if isinstance(more, dict) else None) or "")
-
-
-def _ts(method: Callable[..., SlackResponse], answer: SlackResponse) -> str:
-    """Return the ts of the message that was posted or changed. An answer without it is no answer."""
-    ts = answer.get("ts")
-    if not is_ts(ts):
-        raise SlackSilent(f"{method.__name__}: an answer without the message", maybe_done=True)
-    return str(ts)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from conveyor_client import ID_CHARS
-from workspace.channel import METADATA_TYPE, Channel, is_ts
+from workspace.channel import METADATA_TYPE, Channel
+from workspace.slack_answers import is_ts
 from workspace.slack_errors import CardRefused, ChannelClosed, SlackSilent
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import { addressOf, get, here } from "./store.js";
 const EMOJI = {
   __proto__: null,
   sparkles: "✨", hourglass_flowing_sand: "⏳", hourglass: "⌛", white_check_mark: "✅", large_yellow_circle: "🟡", no_entry_sign: "🚫",
-  grey_question: "❔", warning: "⚠️", wave: "👋", eyes: "👀", tada: "🎉", key: "🔑", lock: "🔒", bell: "🔔",
+  grey_question: "❔", warning: "⚠️", wave: "👋", eyes: "👀", tada: "🎉", key: "🔑", lock: "🔒", ballot_box_with_check: "☑️", heavy_minus_sign: "➖", bell: "🔔",
   mag: "🔍", x: "❌", rotating_light: "🚨", leftwards_arrow_with_hook: "↩️", calendar: "📅", bulb: "💡",
 };
 const ENTITIES = { "&amp;": "&", "&lt;": "<", "&gt;": ">" };

@@ -20,7 +20,7 @@ from ledger.errors import POSTGRESQL_SAYS
 from operations import check_slack
 from operations.check import COMPANIES, QUEUE
 from operations.check_ledger import AS_ROOT
-from operations.check_slack import BARS
+from operations.check_people import BARS
 from operations.health import EVERYBODY_MAY_DECIDE
 from sandbox.stand_in import QuietHandler
 from sandbox.workspace import ANN, BOB, GUS, manifest_scopes

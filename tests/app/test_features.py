@@ -441,7 +441,7 @@ def test_a_watcher_is_told_of_the_decision_also_after_a_restart(world: World) ->
     told = eventually(lambda: told_directly(world))
     said = world.slack.text_of(told[0])
     assert "jane@acme.com" in said
-    assert said.startswith(blocks.OUTCOMES[State.REJECTED])
+    assert said.startswith(blocks.DECIDED[State.REJECTED][1])
     assert "not now" in said
     assert card.ts.replace(".", "") in str(told[0].blocks)
     eventually(lambda: world.ledger("SELECT * FROM notes") == [])

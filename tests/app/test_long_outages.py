@@ -19,7 +19,10 @@ from sandbox.workspace import ANN, Message
 from tests.support.steps import posted, request_of
 from tests.support.world import World, eventually, free_port, state_of
 from worker.companies import Companies
+from worker.draw import Draw
+from worker.reminders import Reminders
 from worker.show import IDLE_SECONDS, SWEEP_SECONDS, Show
+from worker.tell import Tell
 from worker.watch import Watch
 from workspace.channel import Channel
 from workspace.slack_client import SlackClient
@@ -64,9 +67,10 @@ class Scene:
         self.watch = Watch(
             conveyor, self.ledger.queue, self.ledger.polls, blocks.offer, POLL, lambda: self.now
         )
-        self.show = Show(
-            self.channel, self.ledger, companies, lambda: True, lambda: self.now, lambda: self.now
-        )
+        draw = Draw(self.ledger.polls, self.ledger.memory)
+        tell = Tell(self.channel, self.ledger.cards, lambda: True, Reminders())
+        parts = companies, draw, tell
+        self.show = Show(self.channel, self.ledger, *parts, lambda: True, lambda: self.now, lambda: self.now)
         self.watch_at = self.show_at = self.now
         self.channel.refresh_identity()
 

@@ -10,16 +10,8 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy.engine import make_url
 
-from settings import (
-    ANY_REVIEWER,
-    ANYBODY_TO_REMIND,
-    JUST,
-    NOT_A_HANDLE,
-    REQUIRED,
-    TYPE_IT,
-    SettingsError,
-    load,
-)
+from named_people import ANY_REVIEWER, ANYBODY_TO_REMIND, JUST, NOT_A_HANDLE, TYPE_IT
+from settings import REQUIRED, SettingsError, load
 from tests.support.world import COMMAND, GOOD, ROOT
 from working_hours import EXAMPLE, parse
 

@@ -15,7 +15,10 @@ from sandbox.slack import SlackStandIn
 from sandbox.workspace import Channel as SlackChannel
 from tests.support.world import eventually, state_of
 from worker.companies import Companies
+from worker.draw import Draw
+from worker.reminders import Reminders
 from worker.show import LOOK_AGAIN_SECONDS, SWEEP_SECONDS, Show
+from worker.tell import Tell
 from workspace.channel import Channel
 from workspace.slack_client import SlackClient
 from workspace.slack_clock import SlackClock
@@ -46,7 +49,10 @@ class Scene:
         channel.clock = SlackClock(lambda: self.now)
         eventually(channel.refresh_identity)
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
-        return Show(channel, self.ledger, Companies(nobody), lambda: True, lambda: self.now, lambda: self.now)
+        draw = Draw(self.ledger.polls, self.ledger.memory)
+        tell = Tell(channel, self.ledger.cards, lambda: True, Reminders())
+        parts = Companies(nobody), draw, tell
+        return Show(channel, self.ledger, *parts, lambda: True, lambda: self.now, lambda: self.now)
 
     def move(self) -> None:
         """Start the loop again with another channel."""

@@ -1,0 +1,26 @@
+"""What a card shows now: the request, the groups that can be granted, and what was asked before."""
+
+from dataclasses import dataclass
+
+import blocks
+from ledger.memory import Memory
+from ledger.polls import Polls
+from ledger.rows import Row
+from ledger.states import State
+from workspace.block_kit import Message
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Reads the ledger, so it may raise LedgerError. `trust_center` is where customers sign in, or empty."""
+
+    polls: Polls
+    memory: Memory
+    trust_center: str = ""
+
+    def card(self, row: Row) -> Message:
+        if row.refusals:
+            return blocks.shorter_card(row)
+        if row.state != State.PENDING:
+            return blocks.card(row, trust_center=self.trust_center)
+        return blocks.card(row, self.polls.access_groups(row.dataroom_id), self.memory.past(row))

@@ -108,7 +108,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     # The background
     gated = Gated(conveyor, ledger.gated, lease.held, settings.poll_seconds, clock)
-    when = settings.remind_after_hours, settings.retention_days, settings.working_hours
+    when = settings.remind_after_hours, settings.retention_days, settings.remind_times, settings.working_hours
     upkeep = Upkeep(ledger.upkeep, gated, *when)
     reminders = Reminders(mentions.ids, settings.working_hours)
     worker = Worker(

@@ -197,7 +197,9 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         *_message(row),
     ]
     if groups:
-        blocks.append(_group_choice(groups, block_id=_block_id(GROUPS, row)))
+        # A menu takes less room, so that beside a long message the buttons stay on a phone's first screen.
+        is_long = _is_shortened(row)
+        blocks.append(_group_choice(groups, as_menu=is_long, block_id=_block_id(GROUPS, row)))
     more = " Tick groups to share more." if groups else ""
     blocks.append(context(f"{APPROVING_GIVES}{more} {NDA_MAY_FOLLOW}"))
     value, who = _value(row), _address(row.email)
@@ -250,8 +252,7 @@ def _risk_of(row: Row, before: Past) -> _Risk:
     ending = _ending(before)
     is_same = addresses.same(before.email, row.email)
     lead = themselves if is_same else f"{_address(before.email)} {colleague}"
-    reason = cut(one_line(ending.reason), PAST_CHARS)
-    said = f": “{reason}”" if reason else "."
+    said = _because(ending.reason)
     by = [words(" by "), *_person(ending.by)] if ending.by else [words(" in Conveyor")]
     line = [words(f"⚠️ {lead}", bold=True), *by, words(" on "), date(ending.at, "{date}"), words(said)]
     who = _name(ending.by) if ending.by else "Somebody in Conveyor"
@@ -575,7 +576,7 @@ def message_modal(row: Row, private_metadata: str, page: int = 0) -> Block:
     pages = [texts[start : start + PAGE_SECTIONS] for start in range(0, len(texts), PAGE_SECTIONS)]
     page = min(max(page, 0), len(pages) - 1)
     blocks = [_about(row, " wrote:"), *_links(row)]
-    blocks += [{"type": "section", "text": plain(text)} for text in pages[page]]
+    blocks += [{"type": "section", "text": plain(text), "expand": True} for text in pages[page]]
     is_last = page == len(pages) - 1
     if is_last and len(row.message) >= KEPT_CHARS:
         blocks.append(context(KEPT_NO_MORE))
@@ -1323,8 +1324,14 @@ def _ended(past: Past) -> list[Block]:
     elements = [words(f"{_lower(ending.word)} by "), *_person(ending.by), words(" on ")]
     elements.append(date(ending.at, "{date}"))
     groups = f" ({_names(past.groups, PAST_CHARS)})" if past.state == State.APPROVED and past.groups else ""
-    reason = cut(one_line(ending.reason), PAST_CHARS)
-    return [*elements, words(f"{groups}: “{reason}”" if reason else f"{groups}.")]
+    return [*elements, words(groups + _because(ending.reason))]
+
+
+def _because(reason: str) -> str:
+    """Return the end of a sentence: a reason in quotes, if one was typed, and a full stop."""
+    said = cut(one_line(reason), PAST_CHARS)
+    stop = "" if said.endswith((".", "!", "?", "…")) else "."
+    return f": “{said}{stop}”" if said else "."
 
 
 def _lower(word: str) -> str:
@@ -1337,6 +1344,12 @@ def _about(row: Row, what: str) -> Block:
     return rich([words(_named(row.email), bold=True), words(what)])
 
 
+def _is_shortened(row: Row) -> bool:
+    """Return whether the card shows only the beginning of the customer's message."""
+    message = inert(row.message).strip()
+    return not row.refusals and excerpt(message, MESSAGE_CHARS, MESSAGE_LINES) != message
+
+
 def _message(row: Row, in_modal: bool = False) -> list[Block]:
     """Return the customer's message, in a quote so that nobody takes it for the app's own words.
 
@@ -1347,18 +1360,11 @@ def _message(row: Row, in_modal: bool = False) -> list[Block]:
         return [context(NO_MESSAGE)]
     if row.refusals:
         return [context(MESSAGE_REFUSED)]
-    shown = excerpt(message, MESSAGE_CHARS, MESSAGE_LINES)
-    blocks = [quote("They wrote:", shown)]
-    if shown != message and not in_modal:
-        who = _address(row.email)
-        blocks.append(
-            {
-                "type": "section",
-                "block_id": _block_id(SHOW_WHOLE, row),
-                "text": plain("Message shortened."),
-                "accessory": button(SHOW_WHOLE, SHOW_MESSAGE, _value(row), "", f"{SHOW_MESSAGE} from {who}"),
-            }
-        )
+    blocks = [quote("They wrote:", excerpt(message, MESSAGE_CHARS, MESSAGE_LINES))]
+    if _is_shortened(row) and not in_modal:
+        label = f"{SHOW_MESSAGE} from {_address(row.email)}"
+        show = button(SHOW_WHOLE, SHOW_MESSAGE, _value(row), "", label)
+        blocks.append({"type": "actions", "block_id": _block_id(SHOW_WHOLE, row), "elements": [show]})
     return blocks
 
 
@@ -1414,11 +1420,13 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _group_choice(groups: Sequence[AccessGroup], chosen: Collection[str] = (), **more: Any) -> Block:
-    """Return the input for access groups: checkboxes or, if there are too many for that, a search field."""
+def _group_choice(
+    groups: Sequence[AccessGroup], chosen: Collection[str] = (), as_menu: bool = False, **more: Any
+) -> Block:
+    """Return the input for access groups: checkboxes, or a menu to search in, which takes any number."""
     element: Block = {"type": "checkboxes", "options": group_options(groups)}
     initial = [option for option in element["options"] if option["value"] in chosen]
-    if len(groups) > CHECKBOXES:
+    if as_menu or len(groups) > CHECKBOXES:
         element = {
             "type": "multi_external_select",
             "min_query_length": 0,

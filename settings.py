@@ -51,6 +51,7 @@ class Settings:
     reviewers: tuple[str, ...] = ()
     reason_required: bool = True
     remind_after_hours: float = 24.0
+    remind_times: int = 3
     remind: tuple[str, ...] = ()  # empty: those whom REVIEWERS names
     working_hours: WorkingHours | None = None  # None: always
     retention_days: float = 0.0
@@ -97,6 +98,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         )
         == "REQUIRED",
         remind_after_hours=read.number("REMIND_AFTER_HOURS", 24, 0, MAX_HOURS, "hours", "0 means never"),
+        remind_times=int(read.number("REMIND_TIMES", 3, 1, 20, "reminders", "such as 3")),
         remind=read.people("REMIND", "whom reminders mention", "mention the reviewers"),
         working_hours=read.working_hours(),
         retention_days=read.number("RETENTION_DAYS", 0, 0, MAX_DAYS, "days", "0 means forever"),

@@ -190,7 +190,7 @@ class Answers:
         The click's own URL works wherever the card is seen. If it fails, the answer goes to the channel.
         """
         message: Mapping[str, Any] = {"text": answer} if isinstance(answer, str) else answer
-        cause = self._respond(recipient.response_url, message)
+        cause = self._respond(recipient, message)
         if cause is None:
             return True
         try:
@@ -200,13 +200,15 @@ class Answers:
             return False
         return True
 
-    def _respond(self, response_url: str, message: Mapping[str, Any]) -> str | None:
+    def _respond(self, recipient: Recipient, message: Mapping[str, Any]) -> str | None:
         """Post the message to the URL of a click. Return None, or the cause if that failed."""
-        if not response_url.startswith(self._response_hosts):
+        url = recipient.response_url
+        if not url.startswith(self._response_hosts):
             return "not an address of Slack's"
+        place = {"thread_ts": recipient.thread_ts} if recipient.thread_ts else {}
         try:
-            private = {"response_type": "ephemeral", "replace_original": False, **message}
-            status = self._calls.request(TELL_SECONDS, "POST", response_url, json=private).status
+            private = {"response_type": "ephemeral", "replace_original": False, **place, **message}
+            status = self._calls.request(TELL_SECONDS, "POST", url, json=private).status
         except CallFailed as error:
             return str(error)
         return None if status == 200 else str(status)

@@ -81,14 +81,15 @@ class Click:
 
 @dataclass(frozen=True)
 class Recipient:
-    """Who gets the answer, and the URL at which Slack takes it for this click."""
+    """Who gets the answer, the URL at which Slack takes it for this click, and the thread they are in."""
 
     user_id: str
     response_url: str
+    thread_ts: str = ""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> "Recipient":
-        return cls(user_of(body), text_at(body, "response_url"))
+        return cls(user_of(body), text_at(body, "response_url"), _thread_of(body))
 
 
 def kept_by_modal(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -127,6 +128,13 @@ def user_of(body: Mapping[str, Any]) -> str:
 def card_of(body: Mapping[str, Any]) -> tuple[str, str]:
     """Return the channel and the ts of the message that was clicked."""
     return text_at(body, "channel", "id"), text_at(body, "container", "message_ts")
+
+
+def _thread_of(body: Mapping[str, Any]) -> str:
+    """Return the thread of the reply that was clicked or asked about; empty if it is in no thread."""
+    thread = text_at(body, "container", "thread_ts") or text_at(body, "message", "thread_ts")
+    is_root = thread in (text_at(body, "container", "message_ts"), text_at(body, "message", "ts"))
+    return "" if is_root else thread
 
 
 def request_of(body: Mapping[str, Any]) -> str:

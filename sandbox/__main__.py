@@ -33,7 +33,7 @@ FIRST_EXAMPLES = ("ordinary", "ordinary", "silent")
 POLL_SECONDS = 0.02
 QUIET_SECONDS = 0.5  # without a call, until what happens at the start is over
 # Short, so that somebody who tries the app sees a reminder, but not so short that they see several in a row.
-REMIND_SECONDS = 300.0
+REMIND_SECONDS = 60.0
 GROUPS = ("SOC 2 report", "Penetration test", "ISO 27001 certificate", "Architecture overview")
 COLLEAGUES = ("raj@acme.example", "mia@acme.example")  # have access already; their company is in the CRM
 
@@ -154,6 +154,7 @@ def app_settings(
         "REVIEWERS": f"{ANN},{BOB}",
         "REJECTION_REASON": "required",
         "REMIND_AFTER_HOURS": str(remind_after / 3600),
+        "REMIND_TIMES": "1",
         "RETENTION_DAYS": "0",
         "LOG_LEVEL": "WARNING",
         "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port + 1}",

@@ -9,7 +9,6 @@ from working_hours import WorkingHours
 
 log = logging.getLogger(__name__)
 
-REMINDERS = 3  # of one card
 DAY_SECONDS = 86400.0
 FORGET_SECONDS = 3600.0  # between two searches for what is old
 
@@ -22,12 +21,13 @@ class Upkeep:
     gated: Gated
     remind_after_hours: float
     retention_days: float
+    remind_times: int
     working_hours: WorkingHours | None = None
     _forget_at: float = 0.0
 
     def run(self, now: float) -> None:
         if self.remind_after_hours:
-            self.record.remind(self.remind_after_hours, REMINDERS, now, self.working_hours)
+            self.record.remind(self.remind_after_hours, self.remind_times, now, self.working_hours)
         if self.retention_days and now >= self._forget_at:
             forgotten = self.record.forget(self.retention_days * DAY_SECONDS, now)
             if forgotten:

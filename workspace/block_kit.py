@@ -112,7 +112,7 @@ def context(text: str) -> Block:
 
 def quiet(parts: Sequence[str]) -> Block:
     """Return a line in small gray letters, of parts in mrkdwn, which must hold no words of outsiders."""
-    texts = [parts[0], *(f"· {part}" for part in parts[1:])]
+    texts = [*(f"{part} ·" for part in parts[:-1]), parts[-1]]
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": text} for text in texts]}
 
 

@@ -352,6 +352,7 @@ def test_a_card_is_answered_about_its_customer_and_so_is_its_thread(firms: World
     assert firms.slack.text_of(on_card).splitlines()[0].startswith(f"{blocks.WAITS} kay@card.example")
     in_thread = shortcut(firms, "where is this?", thread_ts=card.ts)
     assert firms.slack.text_of(in_thread) == firms.slack.text_of(on_card)
+    assert (on_card.thread_ts, in_thread.thread_ts) == (None, card.ts)  # where the person is
 
 
 def test_rich_text_and_attachments_are_read(firms: World) -> None:

@@ -19,9 +19,9 @@ from sandbox.conveyor import OPEN, Decision
 from sandbox.slack import Refused
 from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, SAM, Answer, Private, elements_in
+from settings import Settings
 from tests.support.launcher import SHORT, Kill
 from tests.support.world import World, eventually, kill, state_of
-from worker.upkeep import REMINDERS
 
 POLL_SECONDS = "0.2"
 STARTING_SECONDS = 10.0  # on a loaded machine
@@ -415,7 +415,7 @@ def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> Non
 
     def reminded() -> bool:
         replies = [reply for reply in world.slack.replies(ts) if REMINDER in reply.text]
-        return len(replies) >= REMINDERS or world.is_dead()
+        return len(replies) >= Settings.remind_times or world.is_dead()
 
     eventually(reminded, REST_SECONDS, "the last reminder")
     approve(world, user, request_id, ts)

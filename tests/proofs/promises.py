@@ -10,9 +10,9 @@ import addresses
 import blocks
 from sandbox.limits import blocks_text
 from sandbox.stand_in import Exchange
+from settings import Settings
 from tests.proofs.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
 from tests.proofs.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, Deed, MortalWorld
-from worker.upkeep import REMINDERS
 from workspace.block_kit import cut, one_line
 
 SENDING_SECONDS = 3.0  # a message that is being sent cannot be stopped anymore
@@ -172,7 +172,8 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
         reminders = [message for message in messages if REMINDER in message.text]
         theirs = [each for each in reminders if (each.thread_ts or _linked(each.blocks)) in threads]
         times = [float(reminder.ts) for reminder in theirs]
-        most = REMINDERS * (2 if world.ledger_lost_at else 1) + _repeats(world, times, threads, REMINDER)
+        most = Settings.remind_times * (2 if world.ledger_lost_at else 1)
+        most += _repeats(world, times, threads, REMINDER)
         if len(times) > most:
             found.append(f"{name}: {len(times)} reminders, at most {most} are due")
         beside = ", ".join(map(repr, BESIDE))

@@ -176,13 +176,17 @@ def card(
     return _decided(row, trust_center)
 
 
-def shorter_card(row: Row) -> Message:
+def shorter_card(row: Row, past: Sequence[Past] = ()) -> Message:
     """Return the card of a request whose whole card Slack refused: without all that may be long or odd.
 
-    What stays is who asks, where it stands, the buttons and, after the first refusal, the link to Conveyor.
+    What stays is who asks, where it stands, the warnings without their reasons, the buttons and, after the
+    first refusal, the link to Conveyor.
     """
     reason, revoke_reason = (cut(inert(text).strip(), PAST_CHARS) for text in (row.reason, row.revoke_reason))
-    return card(replace(row, previous=None, company=None, reason=reason, revoke_reason=revoke_reason))
+    risky = [replace(before, reason="") for before in _earlier(row, past) if before.state in RISKY]
+    company = {"personal": True} if (row.company or {}).get("personal") else None
+    shorter = replace(row, previous=None, company=company, reason=reason, revoke_reason=revoke_reason)
+    return card(shorter, past=risky)
 
 
 def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> Message:
@@ -200,7 +204,7 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
         # A menu takes less room, so that beside a long message the buttons stay on a phone's first screen.
         is_long = _is_shortened(row)
         blocks.append(_group_choice(groups, as_menu=is_long, block_id=_block_id(GROUPS, row)))
-    more = " Tick groups to share more." if groups else ""
+    more = " Choose groups to share more." if groups else ""
     blocks.append(context(f"{APPROVING_GIVES}{more} {NDA_MAY_FOLLOW}"))
     value, who = _value(row), _address(row.email)
     approve = button(APPROVE, "Approve", value, "primary", f"Approve the request from {who}")

@@ -19,8 +19,8 @@ class Draw:
     trust_center: str = ""
 
     def card(self, row: Row) -> Message:
+        past = self.memory.past(row) if row.state == State.PENDING else []
         if row.refusals:
-            return blocks.shorter_card(row)
-        if row.state != State.PENDING:
-            return blocks.card(row, trust_center=self.trust_center)
-        return blocks.card(row, self.polls.access_groups(row.dataroom_id), self.memory.past(row))
+            return blocks.shorter_card(row, past)
+        groups = self.polls.access_groups(row.dataroom_id) if row.state == State.PENDING else []
+        return blocks.card(row, groups, past, self.trust_center)

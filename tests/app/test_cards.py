@@ -58,7 +58,7 @@ def test_an_earlier_rejection_is_a_warning_with_its_reason(town: World) -> None:
     rejected(town, "tom@risk.example", "A rival")
     again = posted(town, "tom@risk.example")
     assert "<@U0BOB>" in line(town, again, blocks.REJECTED_BEFORE)
-    assert "“A rival”" in line(town, again, blocks.REJECTED_BEFORE)
+    assert "“A rival.”" in line(town, again, blocks.REJECTED_BEFORE)
     assert "Bob Brown" in str(element(again, "approve")["confirm"])
     assert "A rival" in str(element(again, "approve")["confirm"])
     colleague = posted(town, "eve@risk.example")

@@ -21,7 +21,7 @@ FLOORS = [
     {"ledger"},
     {"settings", "conveyor_client"},
     {"deadline"},
-    {"addresses", "working_hours"},
+    {"addresses", "named_people", "working_hours"},
     {"text"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -103,3 +103,20 @@ def test_one_refused_card_keeps_no_other_from_the_channel(world: World) -> None:
     eventually(lambda: "keeps failing" in str(world.readiness()[1]), 30.0)
     world.slack.clear_faults()
     eventually(lambda: world.card(refused), 30.0)
+
+
+def test_a_shorter_card_keeps_its_warnings(world: World) -> None:
+    """A message that Slack refuses must not hide that somebody was rejected before."""
+    world.start()
+    card = posted(world, "eve@gmail.com", "Hello")
+    world.slack.click(BOB, card.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "a rival"})
+    world.shows(request_of(card), "rejected")
+    refuse(world, "secret-of-acme")
+    again = clickable(world, world.conveyor.ask("eve@gmail.com", LONG))
+    shown = world.slack.text_of(again)
+    assert blocks.MESSAGE_REFUSED in shown
+    assert blocks.PERSONAL.format("gmail.com") in shown
+    assert f"{blocks.REJECTED_BEFORE} by <@U0BOB>" in shown
+    (approve,) = [each for each in again.blocks[-1]["elements"] if each["action_id"] == "approve"]
+    assert "gmail.com" in str(approve["confirm"])

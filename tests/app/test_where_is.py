@@ -105,8 +105,7 @@ def test_whoever_waits_is_said_to_wait_and_reviewers_are_named(town: World) -> N
         line = leads(town, typed)
         assert line.startswith(f"{blocks.WAITS} ")
         assert blocks.WAITED.format("") in line
-        assert f"<@{ANN}>" in line
-        assert f"<@{BOB}>" in line
+        assert f"{blocks.REVIEWERS_ARE} <@{ANN}> and <@{BOB}>" in said(town, typed).splitlines()
     posted(town, "new@five.example")
     assert blocks.JUST_ASKED in leads(town, "new@five.example")
 
@@ -189,7 +188,8 @@ def test_requests_that_wait_come_first(town: World) -> None:
     for number in range(5):
         rejected(town, f"p{number}@nine.example")
     lines = said(town, "nine.example").splitlines()
-    assert lines[1].startswith(f"{blocks.WAITS} first@nine.example")
+    assert lines[1].startswith(blocks.REVIEWERS_ARE)
+    assert lines[2].startswith(f"{blocks.WAITS} first@nine.example")
     assert blocks.ONE_OLDER in lines[-1]
 
 

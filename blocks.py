@@ -106,10 +106,10 @@ DECIDED: dict[State | None, tuple[str, str]] = {
     State.IGNORED_ELSEWHERE: ("Ignored in Conveyor", ":heavy_minus_sign:"),
     State.GONE: ("No longer in Conveyor", ":grey_question:"),
 }
-# How an approval goes on that lets nobody in yet.
+# What follows "Approved" until the customer has signed the NDA, and afterward.
 UNTIL_SIGNED = ", NDA not signed yet"
 NOW_SIGNED = ", NDA signed"
-# Why a decision takes longer, by what the ledger calls it.
+# Why a decision is not carried out yet, by the value of the column `problem`.
 PROBLEMS = {
     "": "",
     "unavailable": "Conveyor isn't responding; I'll keep trying.",
@@ -226,14 +226,14 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
 
 
 class _Risk(NamedTuple):
-    """What a reviewer has to notice before approving: a line for the card, and a sentence without markup."""
+    """A warning: the line on the card, and the sentence without markup in the question that Approve asks."""
 
     line: list[Block]
     sentence: str
 
 
 def _risks(row: Row, past: Sequence[Past]) -> list[_Risk]:
-    """Return what speaks against approving this request without a second look."""
+    """Return the warnings about this request, which the reviewer has to see before approving it."""
     found = []
     if (row.company or {}).get("personal"):
         sentence = PERSONAL.format(domain(row.email))
@@ -242,7 +242,7 @@ def _risks(row: Row, past: Sequence[Past]) -> list[_Risk]:
 
 
 CHECK_WHO = " Check who this is before you approve."
-# What an earlier request ended with, and what that says of the person who asks again.
+# Outcomes that are warnings, and their words: about the same person, about a colleague, and in the question.
 RISKY: dict[State | None, tuple[str, str, str]] = {
     State.REJECTED: (REJECTED_BEFORE, "was rejected", "rejected"),
     State.REVOKED: (REVOKED_BEFORE, "had access revoked", "revoked the access of"),
@@ -264,7 +264,7 @@ def _risk_of(row: Row, before: Past) -> _Risk:
 
 
 def _earlier(row: Row, past: Sequence[Past]) -> list[Past]:
-    """Return how the earlier requests ended, the last of each person: a later decision replaces another."""
+    """Return the last earlier request of each person, the newest first: a later decision replaces another."""
     last: dict[str, Past] = {}
     for before in sorted(filter(None, [row.previous, *past]), key=lambda before: -before.at):
         last.setdefault(addresses.folded(before.email), before)
@@ -283,7 +283,7 @@ def _asked_before(row: Row, past: Sequence[Past]) -> list[list[Block]]:
 
 
 def _approve_anyway(row: Row, risks: Sequence[_Risk]) -> Block:
-    """Return what Slack asks once more before it sends a click on Approve."""
+    """Return the question that Slack asks before it sends a click on Approve."""
     return {
         "title": plain(f"Approve {cut(_address(row.email), 80)}?"),
         "text": plain(cut("\n".join(risk.sentence for risk in risks), CONFIRM_CHARS)),

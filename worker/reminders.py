@@ -1,4 +1,4 @@
-"""What a reminder says, whom it mentions, and when it may be sent. It says nothing itself: tell.py does."""
+"""What a reminder says, whom it mentions, and when it may be sent. tell.py sends it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """The Makefile with a Python that is too old, and afterward with the right one."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -28,8 +29,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # As from a shell, even if these tests run inside of make.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     command = [shutil.which("make") or "make", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=outside, capture_output=True, text=True, timeout=120)
 
 
 def test_a_python_that_is_too_old_is_named_and_leaves_nothing_behind(folder: Path) -> None:

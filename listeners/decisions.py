@@ -116,17 +116,9 @@ class Listeners:
 
     def revoke(self, body: Mapping[str, Any]) -> Decided:
         form = ReasonForm.of(body, self._reason_required)
-        click = form.click
-        reviewer = self._reviewer(click.user_id)
-        row = self._ledger.decisions.find(click.request_id)
-        is_current = row is not None and (row.round, row.card_ts) == (click.round, click.card_ts)
-        row = _approved(row if is_current else None, click)
-        if not self._ledger.decisions.claim(
-            row, REVOKE, reviewer, click.trigger_id, self._clock(), reason=form.reason
-        ):
-            raise _not_revocable(self._ledger.decisions.find(row.id) or row, click)
-        log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, REVOKE.runs_as, reviewer.id)
-        return Decided(row.id)
+        reviewer = self._reviewer(form.click.user_id)
+        row = self._revocable(form.click)
+        return self._claim(row, form.click, REVOKE, reviewer, reason=form.reason)
 
     def open_message(self, body: Mapping[str, Any]) -> None:
         """Show the customer's whole message to anybody who sees its beginning on the card."""
@@ -208,17 +200,28 @@ class Listeners:
             raise Refusal(blocks.groups_not_offered(row, names), "groups not offered", redraw=row.id)
         return [offered[group_id] for group_id in chosen]
 
+    def _revocable(self, click: Click) -> Row:
+        """Return the request that was clicked, if its access can be revoked and this is its current card."""
+        row = self._ledger.decisions.find(click.request_id)
+        is_current = row is not None and (row.round, row.card_ts) == (click.round, click.card_ts)
+        return _approved(row if is_current else None, click)
+
     def _claim(
         self, row: Row, click: Click, decision: Decision, reviewer: Reviewer, **chosen: Any
     ) -> Decided:
         """Record the decision. Raises Refusal if another click or Conveyor was faster."""
-        if not self._ledger.decisions.claim(
-            row, decision, reviewer, click.trigger_id, self._clock(), **chosen
-        ):
-            _check_still_as_shown(self._ledger.decisions.find(row.id) or row, click)
-            raise Refusal(blocks.ODD_CLICK, "not claimed")
-        log.info("request=%s round=%d claim=%s by=%s", row.id, row.round, decision.runs_as, reviewer.id)
-        return Decided(row.id)
+        read_again = self._revocable if decision is REVOKE else self._waiting
+        for _ in range(2):
+            claimed = self._ledger.decisions.claim(
+                row, decision, reviewer, click.trigger_id, self._clock(), **chosen
+            )
+            if claimed:
+                log.info(
+                    "request=%s round=%d claim=%s by=%s", row.id, row.round, decision.runs_as, reviewer.id
+                )
+                return Decided(row.id)
+            row = read_again(click)  # this refuses, unless the channel only got another id meanwhile
+        raise Refusal(blocks.ODD_CLICK, "not claimed")
 
     def _open(self, modal: Block, row: Row, click: Click) -> None:
         try:

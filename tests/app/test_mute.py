@@ -1,6 +1,7 @@
 """Ways in which cards cannot be posted or found, each brought about and ended while the app runs."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -234,6 +235,25 @@ def test_a_card_whose_posting_is_in_doubt_is_found_across_rate_limits(world: Wor
 
 
 # Another id
+
+
+def test_a_click_counts_while_the_channel_gets_another_id(world: World) -> None:
+    slack = world.slack
+    slack.move_channel("G0REQUESTS", takes_former=False)
+    slack.channels["G0REQUESTS"].is_private = True
+    world.settings["SLACK_CHANNEL_ID"] = "G0REQUESTS"
+    world.waits["worker.refresh.REFRESH_SECONDS"] = 600.0
+    world.start()
+    card = posted(world)
+    slack.move_channel("C0OTHERWISE", True)
+    # The click asks Slack for the id, and meanwhile another thread writes the answer that it got before.
+    slack.fail("conversations.info", times=None, delay=0.7)
+    with ThreadPoolExecutor(1) as pool:
+        click = pool.submit(slack.click, ANN, card.ts, "approve")
+        eventually(lambda: any(call.status is None for call in slack.calls("conversations.info")))
+        world.ledger("UPDATE requests SET channel = 'C0OTHERWISE'")
+        assert click.result().status == 200
+    world.shows(request_of(card), "approved", "<@U0ANN>")
 
 
 @pytest.mark.parametrize(

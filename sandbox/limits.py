@@ -92,6 +92,9 @@ def view_problems(view: Any) -> list[str]:
     problems += _id_problems(blocks)
     if "submit" not in view and any(block.get("type") == "input" for block in _dicts_in(blocks)):
         problems.append("view: inputs need a submit button")
+    elements = chain.from_iterable(map(elements_of, _dicts_in(blocks)))
+    if sum(element.get("focus_on_load") is True for element in elements) > 1:
+        problems.append("view: focus_on_load is set more than once")
     return problems
 
 

@@ -32,6 +32,7 @@ export function element(element, block, place, labelled = {}) {
   const focusable = "a, button, input, select, textarea";
   const first = drawn.matches(focusable) ? drawn : drawn.querySelector(focusable);
   if (first) first.dataset.name ||= element.action_id;
+  if (element.focus_on_load) (drawn.querySelector("input:checked") || first).autofocus = true;
   return drawn;
 }
 
@@ -142,7 +143,6 @@ function textInput(element, block, place, labelled) {
     ...labelled,
     value: place.choices.get(block, element) || "",
     placeholder: element.placeholder?.text,
-    autofocus: element.focus_on_load,
     autocomplete: "off",
     ...(element.multiline ? { rows: 4 } : { type: "text" }),
   });

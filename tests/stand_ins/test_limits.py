@@ -321,6 +321,10 @@ def view(**more: Any) -> Json:
     return {"type": "modal", "title": plain(), "blocks": [section()], **more}
 
 
+def focused(number: int) -> Json:
+    return accessory("radio_buttons", options=options(1), action_id=f"a{number}", focus_on_load=True)
+
+
 VIEWS: dict[str, tuple[Json, Json]] = {
     "title 24": (view(title=plain(24)), view(title=plain(25))),
     "title not empty": (view(title=plain(1)), view(title=plain(0))),
@@ -332,6 +336,7 @@ VIEWS: dict[str, tuple[Json, Json]] = {
     "private_metadata 3000": (view(private_metadata="x" * 3000), view(private_metadata="x" * 3001)),
     "callback_id 255": (view(callback_id="x" * 255), view(callback_id="x" * 256)),
     "inputs need submit": (view(blocks=[entry()], submit=plain()), view(blocks=[entry()])),
+    "one focus_on_load": (view(blocks=[focused(1)]), view(blocks=[focused(1), focused(2)])),
     "known keys": (view(notify_on_close=True), view(notify=True)),
     "type": (view(), view(type="dialog")),
 }

@@ -11,6 +11,7 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import addresses
@@ -72,6 +73,7 @@ SHOW_WHOLE = "show_message"
 MESSAGE_MODAL = "message_modal"
 PAGE_BACK, PAGE_NEXT = "page_back", "page_next"
 REASON = "reason"
+READY = "ready"
 REVOKE_REASON = "revoke_reason"
 NDA = "nda"
 ENDS = "ends"
@@ -150,10 +152,11 @@ MAIL_BODIES = {
         "{where} with this email address{nda}. If anything's missing, just reply.\n\nBest,\n{reviewer}"
     ),
     State.REJECTED: (
-        "Hi,\n\nThanks for your interest in our security documents. We can't give you access right now. "
+        "Hi,\n\nThanks for your interest in our security documents. {answer} "
         "If you have any questions, just reply.\n\nBest,\n{reviewer}"
     ),
 }
+MAIL_NEUTRAL = "We can't give you access right now."
 MAIL_WHERE = "our Trust Center"
 MAIL_NDA = "; you'll be asked to sign our NDA first"
 
@@ -393,15 +396,17 @@ def _links(row: Row, more: str = "") -> list[Block]:
 
 
 def _mail(row: Row, trust_center: str) -> str:
-    """Return a link that starts an email to the customer, without the reason, which is internal.
+    """Return a link that starts an email to the customer, without what a reviewer typed, which is internal.
 
     Return an empty string if the request is not decided, or if its address is no plain one.
     """
     body = MAIL_BODIES.get(row.state)
     if body is None or not re.fullmatch(r"[^\s<>@\"]+@[^\s<>@\"]+", _address(row.email)):
         return ""
+    where = trust_center or MAIL_WHERE
     written = body.format(
-        where=trust_center or MAIL_WHERE,
+        where=where,
+        answer=_mail_answer(row.reason).format(where=where),
         nda=MAIL_NDA if row.access_status == GATED or not (row.access_status or row.nda_bypass) else "",
         reviewer=cut(one_line(row.reviewer.name), NAME_CHARS),
     )
@@ -409,6 +414,15 @@ def _mail(row: Row, trust_center: str) -> str:
     fields = {"subject": MAIL_SUBJECT, "body": written.rstrip()}
     query = urllib.parse.urlencode(fields, quote_via=urllib.parse.quote)
     return mrkdwn_link(f"mailto:{mailbox}?{query}", MAIL)
+
+
+def _mail_answer(reason: str) -> str:
+    """Return what the email to a rejected customer says where this reason was kept.
+
+    It is neutral unless the reason begins with the words of a ready one that has its own sentence.
+    """
+    fitting = [each for each in REJECT_REASONS if f"{reason}: ".startswith(f"{each.words}: ")]
+    return max(fitting, key=lambda each: len(each.words), default=Ready("")).mail or MAIL_NEUTRAL
 
 
 def _granted_with_menu(row: Row) -> Block:
@@ -514,7 +528,47 @@ DAY_TOO_FAR = f"That's more than {ENDS_YEARS} years away. Pick an earlier date, 
 REASON_FIELD = {"type": "plain_text_input", "multiline": True, "max_length": REASON_CHARS}
 REASON_HINT = "Your team can search for this. The customer won't see it."
 REASON_MISSING = "Add a short reason your team will understand."
-REASON_TOO_LONG = f"Keep it to {REASON_CHARS:,} characters."
+REASON_TOO_LONG = "Keep it to {:,} characters."
+READY_GONE = "This reason isn't offered anymore. Choose another, or close this window and open it again."
+
+
+class Ready(NamedTuple):
+    """A reason that a reviewer chooses with one tap. A text may be added to it.
+
+    `mail` is what the email to a rejected customer then says in place of MAIL_NEUTRAL; it should not give the
+    reason away. `needs_text` marks an entry that is no reason by itself: the text is kept alone.
+    """
+
+    words: str
+    mail: str = ""
+    needs_text: bool = False
+
+    @property
+    def value(self) -> str:
+        """Return what Slack sends back. It changes with the words: nobody chooses words they did not see."""
+        return sha256(self.words.encode()).hexdigest()[:16]
+
+    def kept(self, typed: str) -> str:
+        """Return the reason that is kept if this was chosen, and this text was typed. It may be empty."""
+        if self.needs_text:
+            return typed
+        return f"{self.words}: {typed}" if typed else self.words
+
+
+# Any number of entries, in the order in which the window shows them. Without any, reviewers only type.
+REJECT_REASONS: tuple[Ready, ...] = (
+    Ready("Use your work address", mail="Please ask again from your work email address."),
+    Ready("Not a customer yet"),
+    Ready("Competitor"),
+    Ready("Already has access", mail="You already have access: sign in at {where}."),
+    Ready("Something else…", needs_text=True),
+)
+REVOKE_REASONS: tuple[Ready, ...] = (
+    Ready("No longer a customer"),
+    Ready("Left the company"),
+    Ready("Given by mistake"),
+    Ready("Something else…", needs_text=True),
+)
 
 
 def approve_modal(
@@ -553,7 +607,8 @@ def approve_modal(
 
 def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Block:
     """Return the modal that asks why, and shows who is about to be rejected."""
-    blocks = [_about(row, ASKS), *_links(row), *_message(row, in_modal=True), _why(reason_required)]
+    why = _why(REJECT_REASONS, reason_required)
+    blocks = [_about(row, ASKS), *_links(row), *why, *_message(row, in_modal=True)]
     return _modal(REJECT_MODAL, private_metadata, "Reject this request", "Reject", blocks)
 
 
@@ -563,15 +618,33 @@ def revoke_modal(row: Row, private_metadata: str, reason_required: bool) -> Bloc
         rich([words(_address(row.email), bold=True), words(" loses access right away.")]),
         context("Conveyor won't notify them."),
         rich([words(_granted(row))]),
-        _why(reason_required),
+        *_why(REVOKE_REASONS, reason_required),
     ]
     return _modal(REVOKE_MODAL, private_metadata, "Revoke access", "Revoke", blocks)
 
 
-def _why(is_required: bool) -> Block:
-    """Return the input for a reason."""
-    field = {**REASON_FIELD, "focus_on_load": True}
-    return _input(REASON, "Why?", field, hint=REASON_HINT, optional=not is_required)
+def _why(ready: Sequence[Ready], is_required: bool) -> list[Block]:
+    """Return the inputs for a reason: the ready ones, if there are any, and a text."""
+    if not ready:
+        field = {**REASON_FIELD, "focus_on_load": True}
+        return [_input(REASON, "Why?", field, hint=REASON_HINT, optional=not is_required)]
+    options = [{"text": plain(cut(each.words, OPTION_CHARS)), "value": each.value} for each in ready]
+    menu: Block = {
+        # A radio button takes one tap on a phone, a menu takes two. Slack shows ten radio buttons at most.
+        "type": "radio_buttons" if len(ready) <= CHECKBOXES else "static_select",
+        "options": options,
+        "focus_on_load": True,
+    }
+    hint = REASON_HINT
+    typing = next((each for each in ready if is_required and each.needs_text), None)
+    if typing:
+        # It is chosen in advance, so that one can type at once. Without a text it can't be submitted.
+        menu["initial_option"] = options[ready.index(typing)]
+        hint = f"Needed only if you chose “{typing.words}”. {hint}"
+    return [
+        _input(READY, "Why?", menu, optional=not typing),
+        _input(REASON, "Details", REASON_FIELD, hint=hint, optional=True),
+    ]
 
 
 def message_modal(row: Row, private_metadata: str, page: int = 0) -> Block:

@@ -100,7 +100,7 @@ class Listeners:
         self._open(blocks.reject_modal(row, click.to_keep(), self._reason_required), row, click)
 
     def reject(self, body: Mapping[str, Any]) -> Decided:
-        form = ReasonForm.of(body, self._reason_required)
+        form = ReasonForm.of(body, blocks.REJECT_REASONS, self._reason_required)
         reviewer = self._reviewer(form.click.user_id)
         row = self._waiting(form.click)
         return self._claim(row, form.click, REJECT, reviewer, reason=form.reason)
@@ -115,7 +115,7 @@ class Listeners:
         self._open(blocks.revoke_modal(row, click.to_keep(), self._reason_required), row, click)
 
     def revoke(self, body: Mapping[str, Any]) -> Decided:
-        form = ReasonForm.of(body, self._reason_required)
+        form = ReasonForm.of(body, blocks.REVOKE_REASONS, self._reason_required)
         reviewer = self._reviewer(form.click.user_id)
         row = self._revocable(form.click)
         return self._claim(row, form.click, REVOKE, reviewer, reason=form.reason)

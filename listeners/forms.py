@@ -3,7 +3,7 @@
 Each `of` raises InvalidField if a field is wrong, and then Refusal if the click makes no sense.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -50,7 +50,7 @@ class OptionsForm:
         values = _values(body)
         # Checked in this order: a person first hears of a wrong field, then that the click makes no sense.
         return cls(
-            note=_typed_reason(values),
+            note=_reason(values),
             expires_at=_last_day(values, today),
             click=Click.of_modal(body),
             groups=selected_groups(values),
@@ -66,8 +66,11 @@ class ReasonForm:
     click: Click
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], reason_required: bool) -> "ReasonForm":
-        reason = _typed_reason(_values(body))
+    def of(
+        cls, body: Mapping[str, Any], offered: Sequence[blocks.Ready], reason_required: bool
+    ) -> "ReasonForm":
+        values = _values(body)
+        reason = _reason(values, _chosen_reason(values, offered))
         if reason_required and not reason:
             raise InvalidField(blocks.REASON, blocks.REASON_MISSING)
         return cls(reason, Click.of_modal(body))
@@ -97,14 +100,23 @@ def _values(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping_at(body, "view", "state", "values")
 
 
-def _typed_reason(values: Mapping[str, Any]) -> str:
-    """Return the reason or note that was typed, or an empty string if it shows no character."""
+def _chosen_reason(values: Mapping[str, Any], offered: Sequence[blocks.Ready]) -> blocks.Ready | None:
+    """Return the ready reason that was chosen, or None: a window from before the list was there has none."""
+    value = text_at(values, blocks.READY, blocks.READY, "selected_option", "value")
+    chosen = next((each for each in offered if each.value == value), None)
+    if value and not chosen:
+        raise InvalidField(blocks.READY, blocks.READY_GONE)
+    return chosen
+
+
+def _reason(values: Mapping[str, Any], chosen: blocks.Ready | None = None) -> str:
+    """Return the reason or note: what was chosen, what was typed, or both. It may be empty."""
     typed = text_at(values, blocks.REASON, blocks.REASON, "value").strip()
-    if not is_readable(typed):
-        return ""
-    if len(typed) > blocks.REASON_CHARS:
-        raise InvalidField(blocks.REASON, blocks.REASON_TOO_LONG)
-    return typed
+    typed = typed if is_readable(typed) else ""
+    reason = chosen.kept(typed) if chosen else typed
+    if (excess := len(reason) - blocks.REASON_CHARS) > 0:
+        raise InvalidField(blocks.REASON, blocks.REASON_TOO_LONG.format(len(typed) - excess))
+    return reason
 
 
 def _last_day(values: Mapping[str, Any], today: date) -> str:

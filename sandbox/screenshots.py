@@ -97,7 +97,9 @@ def take_screenshots(browser: Browser) -> None:
     save(page, "pending", area_between(card(page, JANE), card(page, JANE), 0))
     press(card(page, LI), blocks.REJECT)
     dialog = page.locator("#modal")
-    dialog.locator(f"[data-name={blocks.REASON}]").fill("Northwind is a competitor. Sam knows.")
+    for ready in dialog.get_by_role("radio").all()[2:3]:
+        ready.check()
+    dialog.locator(f"[data-name={blocks.REASON}]").fill("Sam knows them.")
     save(page, "modal", area_between(dialog, dialog, 24))
     dialog.locator("[type=submit]").click()
     press(card(page, JANE), blocks.APPROVE)

@@ -289,7 +289,7 @@ def test_rejecting_asks_for_a_reason_and_shows_it_whole(town: World) -> None:
         town.slack.submit(BOB, values={"reason": blank}, enforce=False)
         assert view.errors == {"reason": blocks.REASON_MISSING}
     town.slack.submit(BOB, values={"reason": "x" * 2001}, enforce=False)
-    assert view.errors == {"reason": blocks.REASON_TOO_LONG}
+    assert view.errors == {"reason": blocks.REASON_TOO_LONG.format(blocks.REASON_CHARS)}
     assert writes(town, request_of(card)) == []
     reason = ("A competitor & <friends>. " * 80).strip()[:2000]
     town.slack.submit(BOB, values={"reason": reason})

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 import blocks
 from blocks import APPROVE, REJECT
@@ -61,7 +61,7 @@ def test_a_rejection_needs_a_reason(sandbox: Sandbox, windows: Windows) -> None:
     dialog = window.get_by_role("dialog")
     why = named(dialog, blocks.REASON)
     submit(window).click()
-    expect(dialog).to_contain_text("Please complete this required field.")
+    expect(why).to_be_focused()
     why.fill("   ")
     submit(window).click()
     expect(dialog).to_contain_text(blocks.REASON_MISSING)
@@ -207,27 +207,32 @@ def test_search_finds_address_reviewer_and_reason(sandbox: Sandbox, windows: Win
     expect(sales.locator("#found")).to_contain_text("No messages")
 
 
+def tab_to(wanted: Locator) -> None:
+    """Press Tab until this element has the focus."""
+    for _ in range(300):
+        if wanted.evaluate("element => element === document.activeElement"):
+            return
+        wanted.page.keyboard.press("Tab")
+    expect(wanted).to_be_focused()
+
+
 def test_a_rejection_by_keyboard_alone(sandbox: Sandbox, windows: Windows) -> None:
     sandbox.ask("keys@acme.example")
     window = windows.open(BOB)
     expect(card(window, "keys@acme.example")).to_be_visible()
     reject_button = named(card(window, "keys@acme.example"), REJECT)
-    for _ in range(300):
-        window.keyboard.press("Tab")
-        if reject_button.evaluate("button => button === document.activeElement"):
-            break
+    tab_to(reject_button)
     window.keyboard.press("Enter")
-    expect(named(window.locator("#modal"), blocks.REASON)).to_be_focused()
+    expect(window.locator("#modal [autofocus]")).to_be_focused()
+    tab_to(named(window.locator("#modal"), blocks.REASON))
     window.keyboard.type("by keyboard")
     window.keyboard.press("Escape")
     expect(window.get_by_role("dialog")).to_be_hidden()
     expect(reject_button).to_be_focused()
     window.keyboard.press("Enter")
-    expect(named(window.locator("#modal"), blocks.REASON)).to_be_focused()
+    tab_to(named(window.locator("#modal"), blocks.REASON))
     window.keyboard.type("by keyboard alone")
-    for _ in range(2):
-        window.keyboard.press("Tab")
-    expect(submit(window)).to_be_focused()
+    tab_to(submit(window))
     window.keyboard.press("Enter")
     expect_state(card(window, "keys@acme.example"), State.REJECTED, "@bob")
     expect(window.locator("article:focus")).to_contain_text("by keyboard alone")

@@ -9,7 +9,7 @@ import requests
 from playwright.sync_api import Locator, Page, expect
 from slack_sdk.errors import SlackApiError
 
-from blocks import APPROVE, OPTIONS_BUTTON, REASON, REASON_CHARS, REJECT
+from blocks import APPROVE, ENDS, OPTIONS_BUTTON, REASON, REASON_CHARS, REJECT
 from ledger.states import State
 from sandbox.workspace import ANN, BOB, GUS, SAM
 from tests.page.browser import Sandbox, Windows, card, expect_state, named, pane, press, private, submit
@@ -55,7 +55,7 @@ def test_a_modal_belongs_to_the_window_that_was_clicked(sandbox: Sandbox, window
     sandbox.ask("modal@acme.example")
     window, other = windows.open(ANN), windows.open(ANN)
     press(window, "modal@acme.example", REJECT)
-    expect(named(window.locator("#modal"), REASON)).to_be_focused()
+    expect(window.locator("#modal [autofocus]")).to_be_focused()
     press(other, "modal@acme.example", APPROVE)
     expect_state(card(other, "modal@acme.example"), State.APPROVED)
     expect(other.get_by_role("dialog")).to_have_count(0)
@@ -257,6 +257,18 @@ def test_lengths_are_checked_before_anything_is_sent(sandbox: Sandbox, windows: 
     window.on("request", lambda request: sends.append(request.url) if "/act/" in request.url else None)
     submit(window).click()
     expect(window.get_by_role("dialog")).to_contain_text(f"Please keep it to {REASON_CHARS} characters.")
+    assert sends == []
+
+
+def test_a_required_field_is_checked_before_anything_is_sent(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("required@acme.example")
+    window = windows.open(ANN)
+    press(window, "required@acme.example", OPTIONS_BUTTON)
+    named(window.locator("#modal"), ENDS).select_option("")
+    sends: list[str] = []
+    window.on("request", lambda request: sends.append(request.url) if "/act/" in request.url else None)
+    submit(window).click()
+    expect(window.get_by_role("dialog")).to_contain_text("Please complete this required field.")
     assert sends == []
 
 

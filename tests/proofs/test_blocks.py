@@ -4,6 +4,8 @@ import json
 import re
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
@@ -188,13 +190,43 @@ def test_every_card_is_valid(row: Row, groups: list[AccessGroup], past: list[Pas
         )
 
 
+READY = st.lists(
+    st.builds(blocks.Ready, words=st.text(min_size=1, max_size=80), needs_text=st.booleans()),
+    max_size=100,
+    unique_by=lambda ready: ready.words,
+)
+
+
 @settings(max_examples=50, deadline=None)
-@given(rows(), st.booleans())
-def test_every_rejection_modal_is_valid(row: Row, required: bool) -> None:
+@given(rows(), st.booleans(), READY)
+def test_every_rejection_modal_is_valid(row: Row, required: bool, ready: list[blocks.Ready]) -> None:
     metadata = json.dumps({"request": row.id, "round": str(row.round), "channel": "C0", "ts": "1.2"})
-    view = blocks.reject_modal(row, metadata, required)
-    assert limits.view_problems(view) == []
-    assert View(**view).to_dict() == view
+    for offered in (blocks.REJECT_REASONS, tuple(ready)):
+        with patch.object(blocks, "REJECT_REASONS", offered):
+            view = blocks.reject_modal(row, metadata, required)
+        assert limits.view_problems(view) == []
+        assert View(**view).to_dict() == view
+
+
+def test_the_email_fits_the_reason_and_never_has_what_was_typed() -> None:
+    first, longer = blocks.Ready("Asked twice", mail="We wrote."), blocks.Ready("Asked twice: by phone")
+    row = Row("id-1", 1, State.REJECTED, "jo@acme.com", "", "", "", 1.0)
+    kept = {
+        first.kept(""): first.mail,
+        first.kept("no budget"): first.mail,
+        longer.kept("no budget"): blocks.MAIL_NEUTRAL,
+        "Asked twice, no budget": blocks.MAIL_NEUTRAL,
+        "no budget": blocks.MAIL_NEUTRAL,
+        "": blocks.MAIL_NEUTRAL,
+    }
+    with patch.object(blocks, "REJECT_REASONS", (first, longer)):
+        for reason, said in kept.items():
+            mail = unquote(json.dumps(blocks.card(replace(row, reason=reason))["blocks"][2]))
+            assert said in mail
+            assert "budget" not in mail
+    with patch.object(blocks, "REJECT_REASONS", ()):  # reworded since
+        mail = unquote(json.dumps(blocks.card(replace(row, reason=first.words))["blocks"][2]))
+    assert blocks.MAIL_NEUTRAL in mail
 
 
 @settings(max_examples=50, deadline=None)

@@ -17,7 +17,12 @@ import blocks
 from tests.support.world import ROOT
 
 # The main job and what is on the cards: tests that wait for states, and take what people read from blocks.py.
-TESTS = ("tests/app/test_main_job.py", "tests/app/test_cards.py", "tests/proofs/test_blocks.py")
+TESTS = (
+    "tests/app/test_main_job.py",
+    "tests/app/test_cards.py",
+    "tests/app/test_ready_reasons.py",
+    "tests/proofs/test_blocks.py",
+)
 # A test that spells out a sentence, to see that this would be noticed.
 SPELLED_OUT = """
 from tests.support.steps import posted

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -273,10 +273,10 @@ def approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
 
 
 def reject(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Reject, for a reason that nobody else gives."""
-    reason = f"{user} says no to {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
-    deed = Deed(user, request_id, "reject", reason.strip())
-    _in_a_window(world, deed, ts, "reject", {"reason": reason})
+    """Reject, for a reason that nobody else gives, or for a ready one."""
+    said = f"{user} says no to {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
+    reason, values = _why(world, blocks.REJECT_REASONS, said)
+    _in_a_window(world, Deed(user, request_id, "reject", reason), ts, "reject", values)
 
 
 def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
@@ -286,10 +286,19 @@ def approve_with_options(world: MortalWorld, user: str, request_id: str, ts: str
 
 
 def revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
-    """Revoke the access, for a reason that nobody else gives."""
-    reason = f"{user} revokes {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
-    deed = Deed(user, request_id, "revoke", reason.strip())
-    _in_a_window(world, deed, ts, "more", {"reason": reason}, entry="revoke")
+    """Revoke the access, for a reason that nobody else gives, or for a ready one."""
+    said = f"{user} revokes {request_id}, number {len(world.deeds)}: " + "because & <so> " * 100
+    reason, values = _why(world, blocks.REVOKE_REASONS, said)
+    _in_a_window(world, Deed(user, request_id, "revoke", reason), ts, "more", values, entry="revoke")
+
+
+def _why(world: MortalWorld, ready: Sequence[blocks.Ready], said: str) -> tuple[str, dict[str, Any]]:
+    """Return a reason, and how to fill in the window for it: typed, chosen, or chosen with a text."""
+    number, chosen = len(world.deeds), [each for each in ready if not each.needs_text]
+    if not chosen or number % 3 == 2:
+        return said.strip(), {"reason": said}
+    one, text = chosen[number // 3 % len(chosen)], said if number % 3 else ""
+    return one.kept(text.strip()), {blocks.READY: one.value, "reason": text}
 
 
 def _in_a_window(

@@ -43,6 +43,7 @@ from worker.decide import Decide
 from worker.draw import Draw
 from worker.gated import Gated
 from worker.groups import Groups
+from worker.interest import Interest
 from worker.lease import Lease
 from worker.loops import Worker
 from worker.refresh import Refresh
@@ -109,7 +110,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     # The background
     gated = Gated(conveyor, ledger.gated, lease.held, settings.poll_seconds, clock)
     when = settings.remind_after_hours, settings.retention_days, settings.remind_times, settings.working_hours
-    upkeep = Upkeep(ledger.upkeep, gated, *when)
+    interest = Interest(conveyor, ledger.followers, lease.held, settings.poll_seconds, clock)
+    upkeep = Upkeep(ledger.upkeep, gated, interest, *when)
     reminders = Reminders(mentions.ids, settings.working_hours)
     worker = Worker(
         ledger.database,
@@ -149,7 +151,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    made = Parts(settings, ledger, channel, reviewers, answers, calls, worker, sockets, unheard, gated)
+    made = Parts(
+        settings, ledger, channel, reviewers, answers, calls, worker, sockets, unheard, (gated, interest)
+    )
     app.extensions["conveyor_for_slack"] = made
     app.add_url_rule("/healthz", view_func=lambda: _health(worker), endpoint="healthz")
     app.add_url_rule("/readyz", view_func=lambda: _readiness(made), endpoint="readyz")
@@ -248,7 +252,8 @@ def _readiness(made: "Parts") -> Response:
     found = health.readiness(made.settings, made.ledger, made.channel, socket_problem, made.calls)
     if made.reviewers.problem:
         found.reasons.append(f"Slack: {made.reviewers.problem}.")
-    found.notes.extend([*made.unheard.notes(), *made.gated.notes()])
+    for each in (made.unheard, *made.followed):
+        found.notes.extend(each.notes())
     response = jsonify(ready=not found.reasons, reasons=found.reasons, notes=found.notes)
     response.status_code = 503 if found.reasons else 200
     return response
@@ -274,7 +279,7 @@ class Parts:
     worker: Worker
     sockets: Sockets | None
     unheard: Unheard
-    gated: Gated
+    followed: tuple[Gated, Interest]
 
     def start(self) -> None:
         if not self.settings.reviewers:

@@ -20,7 +20,7 @@ from conveyor_client import GATED, LATEST, AccessGroup
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
 from ledger.gated import FOLLOWED_SECONDS
 from ledger.rows import Past, Reviewer, Row
-from ledger.states import IN_FLIGHT, State
+from ledger.states import IN_FLIGHT, LET_IN, State
 from workspace.block_kit import (
     CHECKBOXES,
     LABEL_CHARS,
@@ -63,6 +63,7 @@ MORE = "more"
 REVOKE = "revoke"
 TELL_ME = "tell_me"
 STOP_TELLING = "stop_telling"
+TELL_MORE = "tell_more"
 ASK_ABOUT = "ask_about"
 WHERE_IS = "where_is"
 GROUPS = "groups"
@@ -991,6 +992,14 @@ NO_REQUEST = "I have no request from them."
 REVIEWERS_ARE = "Reviewers:"
 GIVEN_IN_CONVEYOR = "As far as I know, it was given in Conveyor, not here."
 ALREADY_ENDED = "There's already a decision about"
+ALSO_MORE = "Also when they sign and open a document"
+WHEN_SIGNED = "Notify me when they sign and open a document"
+WHEN_OPENED = "Notify me when they open a document"
+DOCUMENTS_UNSEEN = (
+    "I can't see documents being opened: Conveyor doesn't allow it with this app's API key. Please tell "
+    "whoever runs this app."
+)
+SIGNED_THE_NDA, OPENED_A_DOCUMENT = " signed the NDA. They're in.", " opened a document"
 
 HAS, UNSIGNED, WAITS, HAS_NOT, UNCERTAIN, RISK = "🟢", "🟡", "⏳", "🔴", "❔", "⚠️"
 HAS_ACCESS, NO_ACCESS, UNTIL = "has access", "has no access", " until {}"
@@ -1087,6 +1096,8 @@ def rooms_answer(
         if row.state in (State.PENDING, State.APPROVING, State.REJECTING):
             notify = button(TELL_ME, "Notify me", row.id, "", f"Notify me about {_address(row.email)}")
             blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{number}", "elements": [notify]})
+        elif is_person and not number and _may_be_in(row, customer.access.get(row.id)):
+            blocks.append(_tell_more(row, now))
     if rest := customer.total - len(rows):
         older = ONE_OLDER if rest == 1 else OLDER.format(rest)
         blocks.append(context(older if is_person else f"{older} Ask about one person to narrow it down."))
@@ -1263,14 +1274,23 @@ def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Calla
     return message_of(f"{WAITS} {count}", blocks)
 
 
-def watching_answer(rows: Sequence[Row], total: int, permalink: Callable[[Row], str]) -> Message:
-    """Return the requests that a person follows, each with a button to stop following it."""
+def watching_answer(
+    rows: Sequence[Row],
+    total: int,
+    permalink: Callable[[Row], str],
+    documents_until: Mapping[str, float],
+) -> Message:
+    """Return the requests that a person follows, each with a button to stop following it.
+
+    `documents_until` says about which they are told when a document is opened, and until when.
+    """
     if not rows:
         return message_of(NOT_FOLLOWING, [rich([words(NOT_FOLLOWING)])])
     count = f"You're following {'1 request' if total == 1 else f'{total:,} requests'}."
     blocks = [rich([words(count, bold=True)])]
     for number, row in enumerate(rows):
-        promise = [words(": "), *_promise(row)] if row.is_gated else []
+        promises = _promises(row, documents_until.get(row.id))
+        promise = [words(": "), *promises] if promises else []
         stop = button(STOP_TELLING, "Stop", row.id, "", f"Stop following {_address(row.email)}")
         blocks.append(rich([words(_who(row)), *promise, *_see_card(row, permalink)]))
         blocks.append({"type": "actions", "block_id": f"{STOP_TELLING}-{number}", "elements": [stop]})
@@ -1285,6 +1305,63 @@ def watched(row: Row, *, new: bool) -> str:
     if not new:
         return f"You're already following {about}. {FOLLOWED}"
     return f"I'll message you when {about} is decided. {FOLLOWED}"
+
+
+def more_offered(said: str, row: Row, now: float) -> Message:
+    """Return this answer with a button to be told of more about the request."""
+    return {
+        "text": said,
+        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": said}}, _tell_more(row, now)],
+    }
+
+
+def _tell_more(row: Row, now: float) -> Block:
+    label = ALSO_MORE if row.state not in LET_IN else WHEN_SIGNED if _may_sign(row, now) else WHEN_OPENED
+    more = button(TELL_MORE, label, row.id, "", f"{label}: {_address(row.email)}")
+    return {"type": "actions", "block_id": TELL_MORE, "elements": [more]}
+
+
+def _may_be_in(row: Row, access: Access | None) -> bool:
+    """Return whether the customer was let in, and may still be: Conveyor does not say otherwise."""
+    return row.state in LET_IN and (access is None or access.status in (GATED, "authorized"))
+
+
+def _may_sign(row: Row, now: float) -> bool:
+    """Return whether the app hears of it when the customer signs the NDA."""
+    return row.is_gated and now <= (row.settled_at or 0.0) + FOLLOWED_SECONDS
+
+
+def followed(row: Row, until: float, now: float) -> str:
+    """Return the answer to a person who is told of more about a request: of documents until this time."""
+    who = _code(row)
+    if row.state not in LET_IN:
+        days = round(FOLLOWED_SECONDS / 86400)
+        when = f"signs the NDA and when they first open a document, up to {days} days after the approval"
+        return f"I'll also message you when {who} {when}. {FOLLOWED}"
+    last = mrkdwn_date(until, "{date}")
+    if _may_sign(row, now):
+        signing = mrkdwn_date((row.settled_at or 0.0) + FOLLOWED_SECONDS, "{date}")
+        when = f"if {who} signs the NDA by {signing}, and when they first open a document, until {last}"
+    else:
+        when = f"when {who} next opens a document, until {last}"
+    return f"I'll message you {when}. {FOLLOWED}"
+
+
+def documents_unseen(row: Row, now: float) -> str:
+    """Return the answer to a person who cannot be told of documents, but perhaps of the signature."""
+    if row.state in LET_IN and not _may_sign(row, now):
+        return DOCUMENTS_UNSEEN
+    return f"{DOCUMENTS_UNSEEN} I'll still message you when {_code(row)} signs the NDA."
+
+
+def opened(email: str, title: str, at: float, permalink: str) -> Message:
+    """Return the direct message to a person who wanted to know when the customer opens a document."""
+    title = cut(one_line(title), PAST_CHARS)
+    document = f": “{title}”" if title else ""
+    line = [words("📄 "), words(_address(email), bold=True), words(f"{OPENED_A_DOCUMENT}{document}, ")]
+    card = [words(" "), link(permalink, "See card")] if permalink else []
+    text = f"{_address(email)}{OPENED_A_DOCUMENT}{document}."
+    return message_of(text, [rich([*line, date(at), words("."), *card])])
 
 
 def unwatched(row: Row) -> str:
@@ -1303,8 +1380,11 @@ def outcome(row: Row, permalink: str) -> Message:
 
     By the time it is sent the request may have been revoked, or the customer may have asked again.
     """
+    is_signed = _is_signed(row)
     if row.state == State.REVOKING:
         row = replace(row, state=State.APPROVED)
+    if is_signed:  # which the message begins with
+        row = replace(row, signed_at=None, nda_bypass=False)
     state: State | None = row.state
     if state not in DECIDED and row.previous:
         state = row.previous.state
@@ -1314,11 +1394,13 @@ def outcome(row: Row, permalink: str) -> Message:
     else:
         how = [words(" The card shows how that request ended.")]
     symbol = words(UNSIGNED) if row.is_gated else _icon(state)
-    signing = " hasn't signed the NDA yet." if row.is_gated else " ·"
+    signing = " hasn't signed the NDA yet." if row.is_gated else SIGNED_THE_NDA if is_signed else " ·"
     line = [symbol, words(" "), words(_address(row.email), bold=True), words(signing), *how]
     if permalink:
         line += [words(" "), link(permalink, "See card")]
     lines = [rich(line), rich(_promise(row))] if row.is_gated else [rich(line)]
+    if is_signed:
+        return message_of(f"{_who(row)}{SIGNED_THE_NDA}", lines)
     said = DECIDED.get(state, ("See the card", ""))[0]
     return message_of(f"{said}: {_who(row)}{_until_signed(row)}.", lines)
 
@@ -1341,6 +1423,19 @@ def outcome_withheld(row: Row) -> Message:
 def _promise(row: Row) -> list[Block]:
     """Return what somebody who follows a request is still told once it is approved."""
     return [words("I'll tell you if they sign by "), *_last_day(row)]
+
+
+def _promises(row: Row, documents_until: float | None) -> list[Block]:
+    """Return what somebody is still told of a request; None says that it is nothing about documents."""
+    signing = _promise(row) if row.is_gated else []
+    if documents_until is None:
+        return signing
+    if row.state not in LET_IN:
+        return [words("I'll also tell you when they sign the NDA and open a document.")]
+    also = "I'll also" if signing else "I'll"
+    opening = words(f"{also} tell you if they open a document by ")
+    between = [words(" ")] if signing else []
+    return [*signing, *between, opening, date(documents_until, "{date}"), words(".")]
 
 
 def _waited(row: Row, now: float, new: str = JUST_ASKED) -> str:

@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +36,7 @@ OPTION_VALUE_CHARS = 150  # Slack: of the value of an option, which is a group's
 LATEST = 4_102_444_800.0  # the year 2100: a later time is a mistake, and not every calendar has it
 OPEN_STATUSES = ("initial", "requested")
 CLOSED_STATUSES = ("approved", "ignored")
+NOTHING = "00000000-0000-0000-0000-000000000000"  # the id of nothing that exists
 GATED = "gated"  # the status of access that begins only when the customer has signed the NDA
 
 
@@ -118,7 +119,8 @@ class Authorization:
     """What a customer was granted.
 
     `groups` is None if the answer does not list them. `ends` is the last day (YYYY-MM-DD), empty if access
-    does not end, or None if the answer does not say. `request_id` is empty if the answer names no request.
+    does not end, or None if the answer does not say. `request_id` and `connection_id` are empty if the answer
+    names none.
     Times are in seconds since 1970, or 0.0 if Conveyor gives none.
     """
 
@@ -131,6 +133,7 @@ class Authorization:
     ends: str | None = None
     request_id: str = ""
     created_at: float = 0.0
+    connection_id: str = ""
 
     def is_in(self, dataroom_id: str) -> bool:
         """Return whether it may be for this Trust Center: one that is not known may be the same."""
@@ -144,6 +147,16 @@ class Company:
     with_access: int
     latest_activity_at: float
     crm_link: str
+    connection_id: str = ""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A document that somebody opened, and when; 0.0 if Conveyor gives no time. `title` may be empty."""
+
+    email: str
+    at: float
+    title: str
 
 
 @dataclass(frozen=True)
@@ -283,6 +296,21 @@ class ConveyorClient:
         for answer in self._pages("/exchange/authorizations", {"status": GATED}):
             listed = map(_read_authorization, _objects_in(answer, "authorizations"))
             yield [granted.id for granted in listed if granted and granted.status == GATED]
+
+    def documents_opened(self, connection_id: str, since: float) -> Iterator[list[Opened]]:
+        """Yield, page by page, the documents that people of a connection have opened.
+
+        Those from before the day of `since` are left out by Conveyor. Raises NotFound.
+        """
+        # A day earlier, since it is not known in which time zone Conveyor's days begin.
+        day = datetime.fromtimestamp(max(since - 86400.0, 0.0), UTC).date().isoformat()
+        path = f"/interactions/connections/{quote(connection_id, safe='')}"
+        for answer in self._pages(path, {"created_at_start": day}):
+            yield list(filter(None, map(_read_opened, _objects_in(answer, "interactions"))))
+
+    def try_documents_opened(self) -> None:
+        """Find out whether the key may read which documents people open. Raises as `try_call` does."""
+        self.try_call("GET", f"/interactions/connections/{NOTHING}")
 
     def try_call(self, method: str, path: str) -> None:
         """Make a call about nothing that exists, to find out whether the key may make it.
@@ -464,6 +492,7 @@ def _read_authorization(item: object) -> Authorization | None:
         ends=_last_day_of(item),
         request_id=_text_of(item.get("request_id")),
         created_at=_seconds(item.get("created_at")),
+        connection_id=_id_of(item.get("connection_id")) or "",
     )
 
 
@@ -474,7 +503,16 @@ def _read_company(item: Mapping[str, Any]) -> Company:
         with_access=count if isinstance(count, int) and 0 < count < 10**9 else 0,
         latest_activity_at=_seconds(item.get("latest_activity_at")),
         crm_link=_https_link(link),
+        connection_id=_id_of(item.get("id")) or "",
     )
+
+
+def _read_opened(item: Mapping[str, Any]) -> Opened | None:
+    """Return the document that was opened, or None if this is another kind of interaction."""
+    if item.get("type") != "Document":
+        return None
+    email, title = addresses.bounded(_text_of(item.get("email"))), _text_of(item.get("content"))
+    return Opened(email, _seconds(item.get("created_at")), title[:NAME_CHARS])
 
 
 def _https_link(link: str) -> str:

@@ -9,7 +9,7 @@ from ledger.changes import MANY_FAILURES, ROWS, Changes, addressed, fresh, redra
 from ledger.rows import Note, Row, row_of
 from ledger.states import OPEN, State
 from ledger.tables import LEASE, MOVED_CHANNELS, NOTES, REQUESTS
-from ledger.trail import OUTCOME, REMINDER, log_event
+from ledger.trail import DIRECT, REMINDER, log_event
 
 # Made once: to make a statement costs SQLAlchemy more than to run it.
 WITHOUT_CARD = (
@@ -26,8 +26,8 @@ UPDATE_DUE = (
 OPEN_CARDS = and_(REQUESTS.c.state.in_(OPEN), REQUESTS.c.card_ts != "")
 NEXT_OPEN = ROWS.where(OPEN_CARDS, REQUESTS.c.card_ts > bindparam("ts")).order_by(REQUESTS.c.card_ts).limit(1)
 NOTE_DUE = NOTES.select().where(NOTES.c.send_at <= bindparam("now")).limit(1)
-REPLY_DUE = NOTE_DUE.where(NOTES.c.kind != OUTCOME).order_by(NOTES.c.kind == REMINDER, NOTES.c.number)
-DIRECT_DUE = NOTE_DUE.where(NOTES.c.kind == OUTCOME).order_by(NOTES.c.number)
+REPLY_DUE = NOTE_DUE.where(NOTES.c.kind.not_in(DIRECT)).order_by(NOTES.c.kind == REMINDER, NOTES.c.number)
+DIRECT_DUE = NOTE_DUE.where(NOTES.c.kind.in_(DIRECT)).order_by(NOTES.c.number)
 
 
 class Cards(Changes):

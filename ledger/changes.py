@@ -14,7 +14,7 @@ import addresses
 from conveyor_client import GATED, AuthorizationRequest
 from ledger.database import Database
 from ledger.rows import NOBODY, Reviewer, Row, person, row_of
-from ledger.states import SETTLED, State
+from ledger.states import LET_IN, SETTLED, State
 from ledger.tables import REQUESTS
 from ledger.trail import add_note, log_event, tell_watchers
 
@@ -152,7 +152,8 @@ class Changes:
             if note:
                 add_note(db, row, note, now, detail)
             if values["state"] in SETTLED and event != "given back":
-                tell_watchers(db, row, now, once_more=values.get("access_status") == GATED)
+                once_more, ended = values.get("access_status") == GATED, values["state"] not in LET_IN
+                tell_watchers(db, row, now, once_more=once_more, ended=ended)
         return True
 
 

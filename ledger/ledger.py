@@ -3,6 +3,7 @@
 from ledger.cards import Cards
 from ledger.database import Database
 from ledger.decisions import Decisions
+from ledger.followers import Followers
 from ledger.gated import Gated
 from ledger.lease import Lease
 from ledger.memory import Memory
@@ -22,6 +23,7 @@ class Ledger:
         self.queue = Queue(self.database)
         self.decisions = Decisions(self.database)
         self.gated = Gated(self.database)
+        self.followers = Followers(self.database)
         self.cards = Cards(self.database)
         self.upkeep = Upkeep(self.database)
         self.memory = Memory(self.database)

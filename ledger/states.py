@@ -72,4 +72,5 @@ ELSEWHERE = {"approved": State.APPROVED_ELSEWHERE, "ignored": State.IGNORED_ELSE
 RUNNING = {decision.runs_as: decision for decision in DECISIONS}
 IN_FLIGHT = tuple(RUNNING)
 OPEN = (State.PENDING, *IN_FLIGHT)
+LET_IN = (State.APPROVED, State.APPROVED_ELSEWHERE)
 SETTLED = (*(decision.ends_as for decision in DECISIONS), *ELSEWHERE.values(), State.GONE, State.CLOSED)

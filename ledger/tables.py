@@ -143,6 +143,17 @@ WATCHERS = Table(
     Column("at", Float, nullable=False),
 )
 
+# Who wants to be told when the customer, once let in, opens a document. The connection, in which Conveyor
+# lists that, is empty until it is known.
+FOLLOWERS = Table(
+    "followers",
+    METADATA,
+    Column("request_id", CleanText, primary_key=True),
+    Column("person_id", String(30), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("connection_id", CleanText, nullable=False, default=""),
+)
+
 ACCESS_GROUPS = Table(
     "access_groups",
     METADATA,

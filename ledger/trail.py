@@ -2,17 +2,18 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, func, literal, select
+from sqlalchemy import Connection, func, literal, select, union
 from sqlalchemy.exc import IntegrityError
 
 from conveyor_client import GATED
 from ledger.rows import NOBODY, Reviewer, Row
 from ledger.states import REVOKE
-from ledger.tables import NOTES, TRAIL, WATCHERS
+from ledger.tables import FOLLOWERS, NOTES, TRAIL, WATCHERS
 
-# Kinds of notes that are no answer to a decision: a message about missing requests, an answer to somebody who
-# wanted to be told, a reminder.
-OUTAGE, OUTCOME, REMINDER = "outage", "outcome", "reminder"
+# Kinds of notes that are no answer to a decision: a message about missing requests, answers to somebody who
+# wanted to be told of the outcome or of the first document that is opened, a reminder.
+OUTAGE, OUTCOME, OPENED, REMINDER = "outage", "outcome", "document", "reminder"
+DIRECT = (OUTCOME, OPENED)  # those that go to one person as a direct message
 LAST = "last"  # the detail of the last reminder of a card
 FIRST_LINES = 100
 START = "start"  # of a process, as an event of the trail
@@ -84,17 +85,25 @@ def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") 
     db.execute(NOTES.insert().values(**values))
 
 
-def tell_watchers(db: Connection, row: Row, now: float, *, once_more: bool = False) -> None:
-    """Let everybody be told who wanted to know when this request is decided.
+def tell_watchers(
+    db: Connection, row: Row, now: float, *, once_more: bool = False, ended: bool = False
+) -> None:
+    """Let everybody be told who wanted to know what becomes of this request.
 
-    With `once_more` they are told again at the next change. What they were to be told before is out of date.
+    With `once_more` watchers are told again at the next change. What they were to be told before is out of
+    date. Followers are always told again, until it has `ended`: then no document can be opened anymore.
     """
-    of_this = WATCHERS.c.request_id == row.id
+    watchers, followers = WATCHERS.c.request_id == row.id, FOLLOWERS.c.request_id == row.id
+    who = union(
+        select(WATCHERS.c.person_id).where(watchers), select(FOLLOWERS.c.person_id).where(followers)
+    ).subquery()
     if row.access_status == GATED:
-        theirs = NOTES.c.person_id.in_(select(WATCHERS.c.person_id).where(of_this))
+        theirs = NOTES.c.person_id.in_(select(who.c.person_id))
         db.execute(NOTES.delete().where(NOTES.c.request_id == row.id, NOTES.c.kind == OUTCOME, theirs))
-    told = select(WATCHERS.c.request_id, literal(OUTCOME), WATCHERS.c.person_id, literal(""), literal(now))
+    told = select(literal(row.id), literal(OUTCOME), who.c.person_id, literal(""), literal(now))
     names = ("request_id", "kind", "person_id", "detail", "send_at")
-    db.execute(NOTES.insert().from_select(names, told.where(of_this)))
+    db.execute(NOTES.insert().from_select(names, told))
     if not once_more:
-        db.execute(WATCHERS.delete().where(of_this))
+        db.execute(WATCHERS.delete().where(watchers))
+    if ended:
+        db.execute(FOLLOWERS.delete().where(followers))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import addresses
 import blocks
-from conveyor_client import GATED, Authorization, ConveyorClient, ConveyorError
+from conveyor_client import GATED, Authorization, ConveyorClient, ConveyorError, NotAllowed, Refused
 from ledger.ledger import Ledger
 from ledger.memory import PERSONAL_DOMAINS
 from ledger.rows import Row
@@ -51,6 +51,17 @@ class Customers:
         if len(customers) == 1:
             return self.about(customers)
         return blocks.customers_offered(customers[:OFFERED_MOST], note if customers[OFFERED_MOST:] else "")
+
+    def documents_are_seen(self) -> bool:
+        """Return whether the key may read which documents people open. Without an answer it may."""
+        try:
+            self._conveyor.within(CONVEYOR_SECONDS).try_documents_opened()
+        except (NotAllowed, Refused) as error:
+            log.warning("documents=not_allowed cause=%r", str(error))
+            return False
+        except ConveyorError as error:
+            log.info("documents=unknown cause=%r", str(error))
+        return True
 
     def permalink(self, row: Row) -> str:
         identity = self._channel.identity

@@ -14,7 +14,7 @@ import addresses
 import blocks
 from ledger.ledger import Ledger
 from ledger.rows import Row
-from ledger.states import SETTLED
+from ledger.states import LET_IN, SETTLED
 from listeners.answers import Answers
 from listeners.customers import OFFERED_MOST, Customers
 from listeners.errors import Refusal
@@ -42,6 +42,7 @@ class Rooms:
         bolt.command(re.compile("^/"))(self._answers.on_question(self.answer))
         bolt.action(re.compile(f"^{blocks.ASK_ABOUT}-[0-9]$"))(self._answers.on_question(self.ask))
         bolt.action(blocks.TELL_ME)(self._answers.on_question(self.watch))
+        bolt.action(blocks.TELL_MORE)(self._answers.on_question(self.follow))
         bolt.action(blocks.STOP_TELLING)(self._answers.on_question(self.unwatch))
 
     def answer(self, body: Mapping[str, Any]) -> Message:
@@ -52,7 +53,8 @@ class Rooms:
             return blocks.waiting_answer(rows, total, self._clock(), self._customers.permalink)
         if word(typed) == "watching":
             rows, total = self._ledger.memory.watched_by(person_id, MAX_WATCHED)
-            return blocks.watching_answer(rows, total, self._customers.permalink)
+            until = self._followed_until(person_id)
+            return blocks.watching_answer(rows, total, self._customers.permalink, until)
         if word(typed) == "help":
             return blocks.rooms_help(command)
         if name := part(typed):
@@ -72,7 +74,7 @@ class Rooms:
             raise Refusal(blocks.NOT_ASKED, "unknown customer")
         return self._customers.about([customer])
 
-    def watch(self, body: Mapping[str, Any]) -> str | None:
+    def watch(self, body: Mapping[str, Any]) -> str | Message | None:
         """Note that this person wants to be told when the request is decided."""
         person_id = self._members.check(body)
         row = self._clicked(body)
@@ -80,11 +82,32 @@ class Rooms:
         if not self._is_first(body, row, "too late to watch" if ended else "watching"):
             return None
         if ended:
-            return blocks.already_ended(row)
+            return self._and_more(blocks.already_ended(row), row)
         new = self._ledger.memory.watch(row.id, person_id, self._clock())
         if after := self._ended_meanwhile(row, person_id):
+            return self._and_more(blocks.already_ended(after), after)
+        return self._and_more(blocks.watched(row, new=new), row)
+
+    def follow(self, body: Mapping[str, Any]) -> str | None:
+        """Note that this person wants to know when the customer signs the NDA and opens a document."""
+        person_id = self._members.check(body)
+        row = self._clicked(body)
+        ended = _is_over(row)
+        if not self._is_first(body, row, "too late to watch" if ended else "following"):
+            return None
+        if ended:
+            return blocks.already_ended(row)
+        if not self._customers.documents_are_seen():
+            if row.state not in LET_IN or row.is_gated:
+                self._ledger.memory.watch(row.id, person_id, self._clock())
+            return blocks.documents_unseen(row, self._clock())
+        self._ledger.followers.follow(row.id, person_id)
+        after = self._ledger.decisions.find(row.id) or row
+        if _is_over(after):  # too early for this new follower to be told of it
+            self._ledger.followers.unfollow(row.id, person_id)
             return blocks.already_ended(after)
-        return blocks.watched(row, new=new)
+        until = self._followed_until(person_id).get(row.id, self._clock())
+        return blocks.followed(after, until, self._clock())
 
     def unwatch(self, body: Mapping[str, Any]) -> str | None:
         """Forget that this person wants to be told about the request."""
@@ -93,8 +116,17 @@ class Rooms:
         if not self._is_first(body, row, "not watching"):
             return None
         self._ledger.memory.unwatch(row.id, person_id)
-        self._ledger.memory.forget_outcome(row.id, person_id)  # if it was decided just now
+        self._ledger.followers.unfollow(row.id, person_id)
+        self._ledger.memory.forget_notes(row.id, person_id)  # if it was decided just now
         return blocks.unwatched(row)
+
+    def _followed_until(self, person_id: str) -> dict[str, float]:
+        """Return the requests about whose documents this person is told, and until when."""
+        return {each.row.id: each.until for each in self._ledger.followers.every(person_id)}
+
+    def _and_more(self, said: str, row: Row) -> str | Message:
+        """Return this answer and, if the customer may be let in, a button to be told of more."""
+        return said if _is_over(row) else blocks.more_offered(said, row, self._clock())
 
     def _clicked(self, body: Mapping[str, Any]) -> Row:
         """Return the request that the clicked button names."""
@@ -116,3 +148,8 @@ class Rooms:
         if after and after.state in SETTLED and self._ledger.memory.unwatch(row.id, person_id):
             return after
         return None
+
+
+def _is_over(row: Row) -> bool:
+    """Return whether the customer was not let in, or is not anymore."""
+    return row.state in SETTLED and row.state not in LET_IN

@@ -178,6 +178,24 @@ class ConveyorStandIn(StandIn):
         """Sign the NDA as the customer, who has access from then on."""
         self._update(self.authorizations, authorization_id, status="authorized")
 
+    def open_document(self, authorization_id: str, title: str = "SOC 2 report") -> None:
+        """Open a document as the customer."""
+        with self.lock:
+            granted = self.authorizations[authorization_id]
+            connection = next(item for item in self.connections if item["id"] == granted["connection_id"])
+            self.interactions.append(
+                {
+                    "id": self._new_id("int"),
+                    "created_at": self._timestamp(),
+                    "type": "Document",
+                    "email": granted["email"],
+                    "content": title,
+                    "connection": {"id": connection["id"], "domain": connection["domain"]},
+                }
+            )
+            connection["latest_activity_at"] = self._timestamp()
+        self.touch()
+
     def revoke_here(self, authorization_id: str) -> None:
         """Revoke an authorization in Conveyor's own pages."""
         with self.lock:
@@ -319,10 +337,13 @@ class ConveyorStandIn(StandIn):
         if not any(connection["id"] == connection_id for connection in self.connections):
             raise ApiError(404, "Not found")
         start = str(arguments.get("created_at_start", ""))
+        seen = self._timestamp(self.lag)
         found = [
             item
             for item in self.interactions
-            if item["connection"]["id"] == connection_id and item["created_at"][: len(start)] >= start
+            if item["connection"]["id"] == connection_id
+            and item["created_at"][: len(start)] >= start
+            and item["created_at"] <= seen
         ]
         return self._page("interactions", found, arguments)
 
@@ -449,8 +470,8 @@ class ConveyorStandIn(StandIn):
     def _new_id(self, kind: str) -> str:
         return f"{kind}-{next(self._numbers)}"
 
-    def _timestamp(self) -> str:
-        moment = datetime.fromtimestamp(self.now(), UTC)
+    def _timestamp(self, ago: float = 0.0) -> str:
+        moment = datetime.fromtimestamp(self.now() - ago, UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -33,30 +33,35 @@ class Gated:
     _list_at: float = 0.0
     _steps: Iterator[None] | None = None
 
-    def run(self) -> None:
-        """Take the next step of what was begun, or begin again if it is time."""
+    def run(self) -> bool:
+        """Take the next step of what was begun, or begin again if it is time.
+
+        Return whether that made a call.
+        """
         if self._steps is None:
             now = self.monotonic()
             if now < self._list_at:
-                return
+                return False
             self._list_at = now + min(LIST_SECONDS, LIST_POLLS * self.poll_seconds)
             self._steps = self._follow()
         try:
             next(self._steps)
         except StopIteration:
             self._steps = None
+            return False
         except ConveyorError as error:
             self._steps = None
             self._report(str(error))
+        return True
 
     def _follow(self) -> Iterator[None]:
         """Read the list, then whatever it lacks of ours. Each step ends after a call."""
         left = self.record.waiting()
         for listed in self.conveyor.gated() if left else ():
             left = {key: access_id for key, access_id in left.items() if access_id not in listed}
+            yield
             if not left:
                 break
-            yield
         problem = ""
         for request_id in left:
             try:

@@ -1,11 +1,12 @@
 """Says what people have to hear about a request, each time in the first place where Slack takes it.
 
-1. A reply goes into the thread of the card, and the outcome to each watcher as a direct message.
+1. A reply goes into the thread of the card, and what somebody wanted to know to them as a direct message.
 2. What Slack refuses there (the thread is locked, the app's messages tab is off) is said privately in the
    channel. A reminder is to nobody in particular, and is said in the channel for all to see.
 3. If Slack refuses that as well, the log says so, without the customer's words, and /readyz has a note.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from ledger.cards import Cards
 from ledger.changes import MANY_FAILURES
 from ledger.rows import Note, Row
 from ledger.states import State
-from ledger.trail import LAST, OUTAGE, OUTCOME, REMINDER
+from ledger.trail import DIRECT, LAST, OPENED, OUTAGE, OUTCOME, REMINDER
 from worker.reminders import Reminders
 from workspace.block_kit import Message
 from workspace.channel import Channel
@@ -113,6 +114,9 @@ class Tell:
             return self.reminders.message(row, now, self.channel.clock.now(), permalink)
         if note.kind == OUTCOME:
             return blocks.outcome(row, self._permalink(row))
+        if note.kind == OPENED:
+            email, title, at = json.loads(note.detail)
+            return blocks.opened(email, title, at, self._permalink(row))
         return blocks.note(note.kind, note.person_id, note.detail, row.email)
 
     def _permalink(self, row: Row) -> str:
@@ -121,8 +125,8 @@ class Tell:
 
     def _say_in_place(self, row: Row, note: Note, message: Message, now: float) -> None:
         """Say it in the thread of the card or, if it is for a watcher, directly."""
-        if note.kind == OUTCOME:
-            self._direct(row, note.person_id, message)
+        if note.kind in DIRECT:
+            self._direct(row, note, message)
         elif not row.card_ts:
             raise CardRefused("its request has no card")
         elif not self.channel.reply(
@@ -132,12 +136,17 @@ class Tell:
             log.warning("request=%s note=%r user=%s card=missing", row.id, note.kind, note.person_id)
             self.ledger.redraw(row.id, now)
 
-    def _direct(self, row: Row, person_id: str, message: Message) -> None:
-        """Send the outcome to a watcher. Who has left the channel meanwhile learns only that there is one."""
+    def _direct(self, row: Row, note: Note, message: Message) -> None:
+        """Send somebody what they wanted to know.
+
+        Who has left the channel meanwhile learns only that there is an outcome, and of documents nothing.
+        """
         try:
-            if person_id not in self.channel.members():
+            if note.person_id not in self.channel.members():
+                if note.kind == OPENED:
+                    return
                 message = blocks.outcome_withheld(row)
-            self.channel.direct(person_id, message)
+            self.channel.direct(note.person_id, message)
         except SlackDown as error:
             if error.retry_after:
                 raise
@@ -153,7 +162,7 @@ def _is_reminded_of(row: Row) -> bool:
 def _awaits_card(row: Row, note: Note) -> bool:
     """Return whether this is a reply to a card that is about to be posted."""
     is_coming = row.show_at is not None and row.show_failures < MANY_FAILURES
-    return note.kind != OUTCOME and not row.card_ts and is_coming
+    return note.kind not in DIRECT and not row.card_ts and is_coming
 
 
 def _is_final(error: ChannelError, row: Row, note: Note) -> bool:

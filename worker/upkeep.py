@@ -1,10 +1,11 @@
-"""What is done now and then: following NDAs, reminding of cards that wait, and forgetting what is old."""
+"""What is done now and then: following NDAs and documents, reminding, and forgetting what is old."""
 
 import logging
 from dataclasses import dataclass
 
 from ledger.upkeep import Upkeep as Record
 from worker.gated import Gated
+from worker.interest import Interest
 from working_hours import WorkingHours
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,13 @@ class Upkeep:
 
     record: Record
     gated: Gated
+    interest: Interest
     remind_after_hours: float
     retention_days: float
     remind_times: int
     working_hours: WorkingHours | None = None
     _forget_at: float = 0.0
+    _was_gated: bool = False
 
     def run(self, now: float) -> None:
         if self.remind_after_hours:
@@ -34,4 +37,9 @@ class Upkeep:
                 log.info("forgotten=%d", forgotten)
             else:
                 self._forget_at = now + min(FORGET_SECONDS, self.retention_days * DAY_SECONDS)
-        self.gated.run()
+        # One call to Conveyor at most. Whose turn it was comes second the next time.
+        turns = (self.interest, self.gated) if self._was_gated else (self.gated, self.interest)
+        if turns[0].run():
+            self._was_gated = not self._was_gated
+        else:
+            turns[1].run()

@@ -164,9 +164,9 @@ def date(at: float | None, format: str = "{date_pretty} at {time}") -> Block:
     return {"type": "date", "timestamp": int(at or 0), "format": format, "fallback": utc(at)}
 
 
-def mrkdwn_date(at: float | None) -> str:
+def mrkdwn_date(at: float | None, format: str = "{date_pretty} at {time}") -> str:
     """Return the same for a text in mrkdwn."""
-    return f"<!date^{int(at or 0)}^{{date_pretty}} at {{time}}|{utc(at)}>"
+    return f"<!date^{int(at or 0)}^{format}|{utc(at)}>"
 
 
 def utc(at: float | None) -> str:

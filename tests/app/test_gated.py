@@ -90,7 +90,7 @@ def test_everything_says_so_and_follows_when_the_nda_is_signed(town: World) -> N
     assert state_of(card) == "approved"
     assert "<@U0ANN>" in town.slack.text_of(card)
     last = eventually(lambda: direct(town)[1:])[0]
-    assert blocks.NDA_SIGNED in last
+    assert blocks.SIGNED_THE_NDA.strip() in last
     assert WAITING not in last.lower()
     assert town.ledger("SELECT * FROM watchers") == []
     trail = town.ledger(f"SELECT event FROM trail WHERE request_id = '{request_of(card)}' ORDER BY number")

@@ -281,8 +281,13 @@ def test_every_answer_to_a_command_is_valid(
             customer = blocks.Customer(who, few, len(few) + more, access, with_access, 3)
             check_message(blocks.rooms_answer(customer, now, permalink, deciders))
     check_message(blocks.waiting_answer(found, len(found) + more, now, permalink))
-    check_message(blocks.watching_answer(found * 2, len(found) * 2 + more, permalink))
+    until = {row.id: now for row in found[::2]}
+    check_message(blocks.watching_answer(found * 2, len(found) * 2 + more, permalink, until))
     for row in found:
+        check_message(blocks.more_offered(blocks.watched(row, new=True), row, now))
+        for sentence in (blocks.followed(row, now, now), blocks.documents_unseen(row, now)):
+            no_raw_markup(sentence)
+        check_message(blocks.opened(row.email, typed, now, permalink(row)))
         check_message(blocks.outcome(row, permalink(row)))
         check_message(blocks.outcome_withheld(row))
 

@@ -117,6 +117,13 @@ def upgrade() -> None:
         sa.Column("at", sa.Float, nullable=False),
     )
     op.create_table(
+        "followers",
+        sa.Column("request_id", sa.Text, primary_key=True),
+        sa.Column("person_id", sa.String(30), primary_key=True),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.Column("connection_id", sa.Text, nullable=False),
+    )
+    op.create_table(
         "access_groups",
         sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("id", sa.Text, nullable=False),

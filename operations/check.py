@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from conveyor_client import ConveyorClient, ConveyorError, NotAllowed, Refused
+from conveyor_client import NOTHING, ConveyorClient, ConveyorError, NotAllowed, Refused
 from deadline import CallFailed
 from operations.check_ledger import ledger_findings
 from operations.check_slack import SlackCheck
@@ -16,8 +16,7 @@ from operations.findings import BAD, GOOD, ODD, Finding, no_answer
 from settings import Settings, SettingsError, load
 from text import counted, printable
 
-QUEUE, COMPANIES = "read the request queue", "read connections"
-NOTHING = "00000000-0000-0000-0000-000000000000"
+QUEUE, COMPANIES, DOCUMENTS = "read the request queue", "read connections", "read interactions"
 
 
 def run(out: TextIO) -> int:
@@ -52,6 +51,7 @@ def _conveyor(settings: Settings) -> Iterator[Finding]:
         ("read access groups", conveyor.access_groups),
         ("read authorizations", lambda: conveyor.authorizations("nobody@example.com")),
         (COMPANIES, lambda: conveyor.company("example.com")),
+        (DOCUMENTS, conveyor.try_documents_opened),
         ("approve requests", lambda: conveyor.try_call("POST", "/exchange/authorizations")),
         (
             "reject requests",
@@ -71,8 +71,9 @@ def _conveyor(settings: Settings) -> Iterator[Finding]:
                 break
             if isinstance(error, NotAllowed) or (isinstance(error, Refused) and error.status in (401, 403)):
                 refused += 1
-                # Without this right, cards only lack the line about the customer's company.
-                mark = ODD if what == COMPANIES else BAD
+                # Without these rights, cards only lack the line about the customer's company, and nobody is
+                # told that a customer opened a document.
+                mark = ODD if what in (COMPANIES, DOCUMENTS) else BAD
                 found.append(
                     (
                         mark,

@@ -18,7 +18,7 @@ import pytest
 
 from ledger.errors import POSTGRESQL_SAYS
 from operations import check_slack
-from operations.check import COMPANIES, QUEUE
+from operations.check import COMPANIES, DOCUMENTS, QUEUE
 from operations.check_ledger import AS_ROOT
 from operations.check_people import BARS
 from operations.health import EVERYBODY_MAY_DECIDE
@@ -368,12 +368,12 @@ def test_a_wrong_key_is_one_problem(world: World) -> None:
 
 
 def test_a_right_that_a_key_lacks_is_told_as_that(world: World) -> None:
-    world.conveyor.key_forbids = {"GET /exchange/connections", "POST *"}
+    world.conveyor.key_forbids = {"GET /exchange/connections", "GET /interactions/*", "POST *"}
     lines = lines_of(run(world, "check")[1], "Conveyor")
-    assert len(lines) == 8
-    lacking = {line[0]: line for line in lines if line[0] != "✓"}
-    assert COMPANIES in lacking["!"]
-    assert "approve" in lacking["✗"]
+    assert len(lines) == 9
+    lacking = [(line[0], line) for line in lines if line[0] != "✓"]
+    for mark, what in (("!", COMPANIES), ("!", DOCUMENTS), ("✗", "approve")):
+        assert [each for each, line in lacking if what in line] == [mark]
 
 
 # Slack

@@ -73,7 +73,8 @@ def is_routine(exchange: Exchange) -> bool:
     """Return whether this is one of the routine calls and nothing went wrong with it."""
     who_has_to_sign = exchange.call == "GET /exchange/authorizations" and "status" in exchange.request
     is_well = outcome(exchange) in ("200", "…") and not exchange.fault
-    return is_well and (exchange.call in ROUTINE or who_has_to_sign)
+    what_is_opened = exchange.call.startswith("GET /interactions/connections/")
+    return is_well and (exchange.call in ROUTINE or who_has_to_sign or what_is_opened)
 
 
 def outcome(exchange: Exchange) -> str:
@@ -368,6 +369,12 @@ class Page:
         with self.conveyor.lock:
             if _get_or_refuse(self.conveyor.authorizations, id)["status"] == "gated":
                 self.conveyor.sign_nda(id)
+        return {}
+
+    def act_open_document(self, id: str) -> Json:
+        with self.conveyor.lock:
+            if _get_or_refuse(self.conveyor.authorizations, id)["status"] == "authorized":
+                self.conveyor.open_document(id)
         return {}
 
     def _is_open(self, id: str) -> bool:

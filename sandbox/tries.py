@@ -4,6 +4,7 @@ A thing counts as done by what reached the stand-ins. It must not depend on the 
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sandbox.app_process import AppProcess
 from sandbox.conveyor import OPEN, ConveyorStandIn
@@ -22,6 +23,7 @@ TRIES = {
     "down": ("Decide while Conveyor is down", "Approve, watch the card, then turn the switch off again."),
     "rooms": ("Ask as a sales rep", "Press Enter to send the command. Only Sam sees the answer."),
     "notify": ("Get a message when it's decided", "Click the button in the answer, then decide as Ann."),
+    "more": ("Hear when a document is opened", "Ask for both. Approve as Ann; sign and open it in Conveyor."),
     "thread": ("Ask about a message in a thread", "Commands don't work in threads: use ⋮ on Bob's reply."),
     "words": ("Change a word in blocks.py", "Change and save it, then click here: the next card shows it."),
 }
@@ -69,6 +71,9 @@ class Tries:
             case "notify":
                 self.conveyor.ask("dana@umbrella.example", "We'd like to see your penetration test.")
                 return {"person": SAM, "type": "/rooms umbrella.example"}
+            case "more":
+                self.conveyor.ask("kim@tyrell.example", "Our auditors would like your SOC 2 report.")
+                return {"person": SAM, "type": "/rooms tyrell.example"}
             case "thread":
                 ts = self._waiting_card()
                 reply = self.slack.post_as(BOB, "Does mia@acme.example have access?", ts) if ts else None
@@ -124,8 +129,13 @@ class Tries:
             self.done.add("down")
         with self.slack.lock:
             direct = {channel.id for channel in self.slack.channels.values() if channel.is_im}
-            if any(message.bot_id and message.channel in direct for message in self.slack.messages):
-                self.done.add("notify")
+            told = [each.ts for each in self.slack.messages if each.bot_id and each.channel in direct]
+        if told:
+            self.done.add("notify")
+        with self.conveyor.lock:
+            opened = [datetime.fromisoformat(each["created_at"]) for each in self.conveyor.interactions]
+        if opened and told and float(told[-1]) > min(opened).timestamp():
+            self.done.add("more")
         if self.app.restarts:
             self.done.add("words")
 

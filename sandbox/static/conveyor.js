@@ -51,6 +51,8 @@ function grant({ id, email, status, groups }) {
     h("span", {}, email, " ", h("em", { class: `status ${status}` }, status === "gated" ? "NDA to sign" : status)),
     h("span", { class: "quiet" }, ["basic access", ...groups].join(", ")),
     status === "gated" && button("Sign the NDA", () => act("sign_nda", { id }), `Sign the NDA as ${email}`),
+    status === "authorized" &&
+      button("Open a document", () => act("open_document", { id }), `Open a document as ${email}`),
   );
 }
 

@@ -79,7 +79,7 @@ def test_the_card_follows_when_the_customer_signs_the_nda(sandbox: Sandbox, wind
     expect(grant).to_contain_text("NDA to sign")
     grant.get_by_role("button", name="Sign the NDA as signs@nda.example").click()
     expect(grant).to_contain_text("authorized")
-    expect(grant.get_by_role("button")).to_have_count(0)
+    expect(grant.get_by_role("button", name="Sign the NDA")).to_have_count(0)
     expect(request).to_contain_text(blocks.NDA_SIGNED)
     expect(request).not_to_contain_text(blocks.UNTIL_SIGNED)
 

@@ -320,7 +320,7 @@ def test_groups_can_be_added_renamed_and_deleted(conveyor: ConveyorStandIn) -> N
 
 
 def test_a_connection_counts_access_and_lists_what_customers_did(conveyor: ConveyorStandIn) -> None:
-    conveyor.approve_here(conveyor.ask("jane@acme.com"))
+    jane = conveyor.approve_here(conveyor.ask("jane@acme.com"))
     conveyor.approve_here(conveyor.ask("john@ACME.com"))
     conveyor.approve_here(conveyor.ask("jim@other.com"))
     [connection] = get(conveyor, "/exchange/connections", domain="acme.com")["connections"]
@@ -331,6 +331,11 @@ def test_a_connection_counts_access_and_lists_what_customers_did(conveyor: Conve
     path = f"/interactions/connections/{connection['id']}"
     assert len(get(conveyor, path)["interactions"]) == 2
     assert len(get(conveyor, path, created_at_start="2024-02-01")["interactions"]) == 1
+    conveyor.open_document(jane, "SOC 2 report")
+    (opened,) = get(conveyor, path, created_at_start="2024-02-02")["interactions"]
+    assert (opened["email"], opened["content"]) == ("jane@acme.com", "SOC 2 report")
+    conveyor.lag = 60.0
+    assert len(get(conveyor, path)["interactions"]) == 2
     assert call(conveyor, "GET", "/interactions/connections/conn-x").status_code == 404
 
 

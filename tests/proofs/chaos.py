@@ -23,7 +23,7 @@ from sandbox.conveyor import OPEN
 from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, BOB, SAM
 from tests.proofs.invariants import broken, payload_of, watch_each_step
-from tests.proofs.mortal import LAG_SECONDS, TELL_ME, MortalWorld, stop_watching, watch
+from tests.proofs.mortal import LAG_SECONDS, TELL_ME, TELL_MORE, MortalWorld, follow, stop_watching, watch
 from tests.proofs.promises import promises_broken, watch_what_is_told
 from tests.support.launcher import Kill
 from tests.support.world import eventually
@@ -69,6 +69,10 @@ LIES: dict[str, tuple[dict[str, Any], ...]] = {
     "PATCH /exchange/authorizations/*": (NOBODYS | {"status": "revoked"}, {}),
     "GET /exchange/authorization_requests/*": (NOBODYS | {"status": "approved"}, {}),
     "GET /exchange/authorizations": ({"authorizations": None},),
+    "GET /interactions/connections/*": (
+        {"interactions": None},
+        {"interactions": [None, 7, NOBODYS | {"type": "Document", "created_at": "2026-12-01T00:00:00Z"}]},
+    ),
     "GET /exchange/authorization_request_queue": (
         {"authorization_requests": [{"id": 7}, None, []], "total_pages": 1},
         {"authorization_requests": {}},
@@ -85,6 +89,7 @@ CONVEYOR_READS = (
     "GET /exchange/access_groups",
     "GET /exchange/authorization_requests/*",
     "GET /exchange/authorizations",
+    "GET /interactions/connections/*",
 )
 CONVEYOR_WRITES = (
     "POST /exchange/authorizations",
@@ -281,9 +286,11 @@ def take_back(chaos: Chaos, which: int, who: int, _: int) -> None:
 
 
 def ask_about(chaos: Chaos, which: int, how: int, _: int) -> None:
-    """Sam asks to be told how one of the newest requests ends, or sometimes not to be told anymore."""
-    watched = [deed.request_id for deed in list(chaos.deeds) if deed.what == TELL_ME]
-    act, among = (stop_watching, watched) if how % 4 == 0 else (watch, list(chaos.conveyor.requests))
+    """Sam asks to be told how one of the newest requests ends, or of all that follows, or of nothing."""
+    watched = [deed.request_id for deed in list(chaos.deeds) if deed.what in (TELL_ME, TELL_MORE)]
+    act, among = (watch, follow)[how % 2], list(chaos.conveyor.requests)
+    if how % 4 == 0:
+        act, among = stop_watching, watched
     if among := among[-3:]:
         chaos.busy.append(chaos.people.submit(act, chaos, SAM, among[which % len(among)]))
 
@@ -294,6 +301,15 @@ def sign(chaos: Chaos, which: int, _: int, __: int) -> None:
         gated = [key for key, item in chaos.conveyor.authorizations.items() if item["status"] == "gated"]
     if gated := gated[-3:]:
         chaos.sign(gated[which % len(gated)])
+
+
+def open_document(chaos: Chaos, which: int, _: int, number: int) -> None:
+    """A customer opens a document, and before that signs the NDA, often one of those let in last."""
+    with chaos.conveyor.lock:
+        every = chaos.conveyor.authorizations.items()
+        if active := [key for key, item in every if item["status"] != "revoked"][-3:]:
+            chaos.sign(active[which % len(active)])
+            chaos.conveyor.open_document(active[which % len(active)], f"Report {number}")
 
 
 def delete_card(chaos: Chaos, which: int, _: int, __: int) -> None:
@@ -443,6 +459,7 @@ EVENTS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "rush": (4, rush),
     "take back": (3, take_back),
     "sign": (4, sign),
+    "open document": (4, open_document),
     "ask about": (6, ask_about),
     "delete card": (1, delete_card),
     "break conveyor": (6, break_conveyor),

@@ -19,7 +19,7 @@ from sandbox.limits import blocks_text
 from sandbox.slack import ACK_SECONDS
 from sandbox.stand_in import Exchange
 from sandbox.workspace import Message
-from tests.proofs.mortal import DECISIONS, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from tests.proofs.mortal import DECISIONS, STOP_TELLING, TELL_ME, TELL_MORE, Deed, MortalWorld
 from tests.support.launcher import SHORT
 from tests.support.world import eventually
 from workspace.block_kit import Block
@@ -48,7 +48,7 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
 }
 CLAIMS = ("approving", "rejecting", "revoking")
-BESIDE = ("refused", "opened", "reminder", "watching", "not watching", "changed in Conveyor")
+BESIDE = ("refused", "opened", "reminder", "watching", "following", "not watching", "changed in Conveyor")
 TOO_LATE = "too late to watch"
 # After these events it is too late to watch. What is adopted as revoking was approved, and may be again.
 ENDED = (*DECIDED, "adopted as closed", "adopted as revoking")
@@ -379,7 +379,7 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
 
 def _reached_nobody(world: MortalWorld, deed: Deed) -> bool:
     """Return whether Slack accepted the answer to this click in neither way, as far as the app can know."""
-    if deed.what in (TELL_ME, STOP_TELLING) or deed.sent.get("type") != "block_actions":
+    if deed.what in (TELL_ME, TELL_MORE, STOP_TELLING) or deed.sent.get("type") != "block_actions":
         return False  # commands are answered later, and windows in the answer itself
     with world.slack.lock:
         during = [each for each in world.slack.exchanges if deed.begun <= each.at <= deed.ended]

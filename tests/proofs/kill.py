@@ -46,6 +46,7 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "tell me": [(BOB, "reject what is watched")],
     "reminders": [(ANN, "approve late")],
     "nda": [(ANN, "approve and sign")],
+    "more": [(ANN, "approve and read")],
     "moved": [(ANN, "approve moved")],
     "shorter": [(ANN, "approve refused")],
     "changed": [(ANN, "approve changed")],

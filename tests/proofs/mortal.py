@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,14 @@ HEARING_SECONDS = 6.0  # how long somebody waits for the answer to a question
 LAG_SECONDS = 2.0  # longer than the app waits before a second write, and shorter than until it gives back
 ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
+TELL_MORE = "tell me more"
 DECISIONS = ("approve", "reject", "revoke")
 GATED = "SELECT authorization_id FROM requests WHERE state = 'approved' AND access_status = 'gated'"
+FOLLOWED = (
+    "SELECT email, max(at, min(coalesce(claimed_at, settled_at), settled_at)) FROM followers"
+    " JOIN requests ON id = request_id"
+    " WHERE state IN ('approved', 'approved elsewhere') AND access_status != 'gated'"
+)
 REMINDER = blocks.STILL_WAITING
 
 
@@ -133,6 +140,15 @@ class MortalWorld(World):
                 self.conveyor.sign_nda(authorization_id)
                 self.signed.append(authorization_id)
 
+    def is_opened(self, email: str, since: float = 0.0) -> bool:
+        """Return whether the customer with this address has opened a document since then."""
+        with self.conveyor.lock:
+            opened = [(each["email"], each["created_at"]) for each in self.conveyor.interactions]
+        return any(
+            addresses.same(who, email) and datetime.fromisoformat(at).timestamp() >= since
+            for who, at in opened
+        )
+
     def is_signed(self, email: str) -> bool:
         """Return whether the customer with this address has signed the NDA."""
         return any(addresses.same(each, email) for each in self.signers())
@@ -183,6 +199,7 @@ class MortalWorld(World):
             rows = self.ledger("SELECT id, state, show_at, decide_at, card_ts FROM requests")
             notes = self.ledger("SELECT kind, request_id FROM notes")
             gated = self.ledger(GATED)
+            followed = [(str(email), float(str(since))) for email, since in self.ledger(FOLLOWED)]
             (lease,) = self.ledger("SELECT adopted_at, polled_at, poll_problem FROM lease")
         except (OperationalError, ValueError):
             return "there is no ledger yet"
@@ -196,6 +213,8 @@ class MortalWorld(World):
             return f"without a card: {bare}"
         if signed := {key for (key,) in gated} & set(self.signed):
             return f"signed in Conveyor, not here: {signed}"
+        if opened := [each for each in followed if self.is_opened(*each)]:
+            return f"opened in Conveyor, and not told: {opened}"
         with self.conveyor.lock:
             is_open = {key for key, item in self.conveyor.requests.items() if item["status"] in OPEN}
         waiting = {row[0] for row in rows if row[1] == "pending"}
@@ -341,32 +360,50 @@ def watch(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
     _ask_and_click(world, user, request_id, blocks.TELL_ME, TELL_ME)
 
 
+def follow(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
+    """Use the command, and ask to be told of the outcome, the signature and the first document."""
+    if answer := _ask_and_click(world, user, request_id, blocks.TELL_ME, TELL_ME):
+        about = str(world.conveyor.requests[request_id]["email"])
+        with world.asking:
+            _click_in(world, answer, Deed(user, request_id, TELL_MORE, about=about), blocks.TELL_MORE)
+    else:
+        _ask_and_click(world, user, request_id, blocks.TELL_MORE, TELL_MORE)
+
+
 def stop_watching(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
     """Use the command, and ask not to be told anymore."""
     _ask_and_click(world, user, request_id, blocks.STOP_TELLING, STOP_TELLING)
 
 
-def _ask_and_click(world: MortalWorld, user: str, request_id: str, button: str, what: str) -> None:
-    """Use the command, and click the button for this request in its answer, if there is one."""
+def _ask_and_click(world: MortalWorld, user: str, request_id: str, button: str, what: str) -> Private | None:
+    """Use the command, and click the button for this request in its answer, if there is one.
+
+    Return the answer to that.
+    """
     item = world.conveyor.requests.get(request_id)
     if item is None:
-        return
+        return None
     with world.asking:  # one at a time, so that it is known which question is answered
         email = str(item["email"])
         typed = "watching" if what == STOP_TELLING else email
         asked = Deed(user, request_id, QUESTION)
         answer = world.ask(asked, lambda: world.slack.command(user, typed))
         if answer is None:
-            return
-        buttons = [
-            block["block_id"]
-            for block, element in elements_in(answer.blocks)
-            if (element.get("action_id"), element.get("value")) == (button, request_id)
-        ]
-        if buttons:
-            deed = Deed(user, request_id, what, about=email)
-            click = partial(world.slack.click, user, answer.ts, button, via=answer, block_id=buttons[0])
-            world.ask(deed, click)
+            return None
+        return _click_in(world, answer, Deed(user, request_id, what, about=email), button)
+
+
+def _click_in(world: MortalWorld, answer: Private, deed: Deed, button: str) -> Private | None:
+    """Click the button for this request in an answer, if there is one; return the answer to that."""
+    buttons = [
+        block["block_id"]
+        for block, element in elements_in(answer.blocks or [])
+        if (element.get("action_id"), element.get("value")) == (button, deed.request_id)
+    ]
+    if not buttons:
+        return None
+    click = partial(world.slack.click, deed.user, answer.ts, button, via=answer, block_id=buttons[0])
+    return world.ask(deed, click)
 
 
 def reject_watched(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
@@ -381,6 +418,20 @@ def approve_and_sign(world: MortalWorld, user: str, request_id: str, ts: str) ->
     """Approve what somebody wants to be told of; the customer then signs the NDA as soon as there is one."""
     watch(world, SAM, request_id)
     approve(world, user, request_id, ts)
+    _sign(world, request_id)
+
+
+def approve_and_read(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve what somebody wants to know all about; the customer signs the NDA and opens two documents."""
+    follow(world, SAM, request_id)
+    approve(world, user, request_id, ts)
+    if granted := _sign(world, request_id):
+        world.conveyor.open_document(granted, "SOC 2 report")
+        world.conveyor.open_document(granted, "Penetration test")
+
+
+def _sign(world: MortalWorld, request_id: str) -> str:
+    """Sign the NDA as the customer as soon as there is one; return the id of what they were granted."""
 
     def granted() -> list[str]:
         email = world.conveyor.requests[request_id]["email"]
@@ -389,6 +440,8 @@ def approve_and_sign(world: MortalWorld, user: str, request_id: str, ts: str) ->
 
     with suppress(AssertionError):
         world.sign(eventually(granted, 5)[0])
+        return granted()[0]
+    return ""
 
 
 def approve_moved(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
@@ -439,6 +492,7 @@ ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
     "reject what is watched": reject_watched,
     "approve late": approve_late,
     "approve and sign": approve_and_sign,
+    "approve and read": approve_and_read,
     "approve moved": approve_moved,
     "approve refused": approve_refused,
     "approve changed": approve_changed,

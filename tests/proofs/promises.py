@@ -8,11 +8,12 @@ from itertools import pairwise
 
 import addresses
 import blocks
+from ledger.states import State
 from sandbox.limits import blocks_text
 from sandbox.stand_in import Exchange
 from settings import Settings
 from tests.proofs.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
-from tests.proofs.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, Deed, MortalWorld
+from tests.proofs.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, TELL_MORE, Deed, MortalWorld
 from workspace.block_kit import cut, one_line
 
 SENDING_SECONDS = 3.0  # a message that is being sent cannot be stopped anymore
@@ -41,32 +42,44 @@ def watchers_are_told(world: MortalWorld) -> list[str]:
         if event in DECIDED:
             ends[str(request_id)] = int(str(number)), float(str(at))
     watching = world.ledger("SELECT person_id, request_id FROM watchers")
+    following = world.ledger("SELECT person_id, request_id FROM followers")
     for (user, request_id), deeds in _watchers(world).items():
         name = f"{user}, who wants to be told of {request_id},"
         tells = [deed for deed in deeds if deed.what == TELL_ME]
-        told = [at for at, text in _direct_messages(world, user) if _names(text, deeds[0])]
+        more = [deed for deed in deeds if deed.what == TELL_MORE]
+        mine = [said for said in _direct_messages(world, user) if _names(said[1], deeds[0])]
+        opened = [at for at, text in mine if blocks.OPENED_A_DOCUMENT in text]
+        told = [at for at, _ in mine if at not in opened]
         closed = sum(world.closings(request_id, status) for status in ("approved", "ignored", None))
         revoked = sum((deed.request_id, deed.what) == (request_id, "revoke") for deed in world.deeds)
         # Where the customer has to sign the NDA, they are told once more.
         gated = [each for each in world.approvals(request_id) if not each.nda_bypass]
         signatures = sum(addresses.same(deeds[0].about, email) for email in world.signers())
-        most = min(len(tells) + len(gated), closed + revoked + signatures) + _repeats(
-            world, told, [user], deeds[0].about
-        )
+        due = closed + revoked + signatures
+        again = _repeats(world, told, [user], deeds[0].about)
+        most = (due if more else min(len(tells) + len(gated), due)) + again
         if len(told) > most:
             found.append(f"{name} was told {len(told)} times, at most {most} are due")
+        most = len(more) + _repeats(world, opened, [user], blocks.OPENED_A_DOCUMENT)
+        if len(opened) > most:
+            found.append(f"{name} was told of {len(opened)} documents, at most {most} are due")
         last, end = deeds[-1], ends.get(request_id, (0, 0.0))
         if last.what == STOP_TELLING and _heard(last, blocks.UNWATCHED):
             undecided = end[1] > last.ended
-            if any(at > last.ended + (0 if undecided else SENDING_SECONDS) for at in told):
+            late = last.ended + SENDING_SECONDS
+            if any(at > (last.ended if undecided else late) for at in told) or any(
+                at > late for at in opened
+            ):
                 found.append(f"{name} was told after they had stopped it")
         number, event = trail.get(last.trigger_id, (0, ""))
-        if event != "watching" or not _is_promise(last):
+        if event not in ("watching", "following") or not _is_promise(last):
             continue
         if end[0] > number:
             if not any(at > last.begun for at in [*told, *_private_outcomes(world, user, deeds[0])]):
                 found.append(f"{name} was not told that it is decided")
-        elif (user, request_id) not in watching:
+        elif (user, request_id) not in (watching if event == "watching" else following) and not any(
+            at > last.begun for at in [*opened, *_private_openings(world, user, deeds[0])]
+        ):
             found.append(f"{name} is forgotten")
     return found
 
@@ -80,7 +93,7 @@ def watchers_hear_of_signatures(world: MortalWorld) -> list[str]:
         at = max((float(str(at)) for signed_id, at in signed if signed_id == request_id), default=0.0)
         mine = [said for said in _direct_messages(world, user) if _names(said[1], deeds[0])]
         is_promised = any(sent < at and blocks.UNTIL_SIGNED in text for sent, text in mine)
-        is_told = any(sent >= at and blocks.NOW_SIGNED in text for sent, text in mine)
+        is_told = any(sent >= at and blocks.SIGNED_THE_NDA in text for sent, text in mine)
         has_stopped = deeds[-1].what == STOP_TELLING
         if is_promised and not (is_told or has_stopped or request_id in asked_again):
             found.append(f"{user} was not told that the NDA of {request_id} is signed")
@@ -91,7 +104,7 @@ def _watchers(world: MortalWorld) -> dict[tuple[str, str], list[Deed]]:
     """Return, for each person and request, when they asked to be told of it, or not to be told anymore."""
     found: dict[tuple[str, str], list[Deed]] = defaultdict(list)
     for deed in list(world.deeds):
-        if deed.what in (TELL_ME, STOP_TELLING):
+        if deed.what in (TELL_ME, TELL_MORE, STOP_TELLING):
             found[deed.user, deed.request_id].append(deed)
     return found
 
@@ -105,13 +118,25 @@ def _direct_messages(world: MortalWorld, user: str) -> list[tuple[float, str]]:
 
 def _private_outcomes(world: MortalWorld, user: str, deed: Deed) -> list[float]:
     """Return when somebody was told the outcome in the channel, as where Slack refuses the direct message."""
+    return [at for at, text in _private(world, user) if _outcome(text) and _names(text, deed)]
+
+
+def _private_openings(world: MortalWorld, user: str, deed: Deed) -> list[float]:
+    """Return when somebody was told in the channel that this customer opened a document."""
+    mine = _private(world, user)
+    return [at for at, text in mine if blocks.OPENED_A_DOCUMENT in text and _names(text, deed)]
+
+
+def _private(world: MortalWorld, user: str) -> list[tuple[float, str]]:
+    """Return when somebody was told something privately in the channel, and the texts."""
     with world.slack.lock:
-        mine = [private for private in world.slack.private if private.user == user]
-    return [float(private.ts) for private in mine if _outcome(private.text) and _names(private.text, deed)]
+        return [(float(each.ts), each.text) for each in world.slack.private if each.user == user]
 
 
 def _outcome(text: str) -> str | None:
     """Return the state that a text says a request ended in: its first words are those of DECIDED."""
+    if blocks.SIGNED_THE_NDA in text:
+        return str(State.APPROVED)
     found = [(len(word), str(state)) for state, (word, _) in blocks.DECIDED.items() if text.startswith(word)]
     return max(found)[1] if found else None
 
@@ -128,8 +153,8 @@ def _heard(deed: Deed, words: str) -> bool:
 
 def _is_promise(deed: Deed) -> bool:
     """Return whether the answer to somebody who counts as watching is neither a failure nor the outcome."""
-    outcomes = (word for word, _ in blocks.DECIDED.values())
-    return bool(deed.said) and not any(_heard(deed, words) for words in (blocks.LEDGER_BUSY, *outcomes))
+    others = (blocks.LEDGER_BUSY, blocks.DOCUMENTS_UNSEEN, *(word for word, _ in blocks.DECIDED.values()))
+    return bool(deed.said) and not any(_heard(deed, words) for words in others)
 
 
 def _repeats(world: MortalWorld, sent: Iterable[float], places: Collection[str], words: str) -> int:
@@ -196,13 +221,19 @@ def watch_what_is_told(world: MortalWorld, found: list[str]) -> None:
         if exchange.call != "chat.postMessage" or exchange.request.get("channel") not in world.slack.users:
             return
         user, text = exchange.request["channel"], exchange.request["text"]
-        tells = [deed for deed in list(world.deeds) if (deed.user, deed.what) == (user, TELL_ME)]
+        deeds = [deed for deed in list(world.deeds) if deed.user == user]
+        tells = [deed for deed in deeds if deed.what in (TELL_ME, TELL_MORE)]
         request_id = next((deed.request_id for deed in tells if _names(text, deed)), "")
         if not request_id:
             found.append(f"{user} is told what they did not ask: {text}")
             return
+        if blocks.OPENED_A_DOCUMENT in text:
+            more = [deed for deed in tells if deed.what == TELL_MORE and _names(text, deed)]
+            if not any(world.is_opened(deed.about) for deed in more):
+                found.append(f"{user} is told of a document that was not opened or not asked for: {text}")
+            return
         is_signed = any(world.is_signed(deed.about) for deed in tells if _names(text, deed))
-        if blocks.NOW_SIGNED in text and not is_signed:
+        if blocks.SIGNED_THE_NDA in text and not is_signed:
             found.append(f"{user} is told too early that the NDA is signed: {text}")
         state = _outcome(text)
         if state is None:

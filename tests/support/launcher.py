@@ -65,6 +65,7 @@ SHORT: dict[str, Any] = {
     "ledger.decisions.PROGRESS_GRACE": 0.1,
     "listeners.answers.TELL_SECONDS": 1.0,
     "worker.companies.COMPANY_SECONDS": 0.5,
+    "worker.interest.ASK_SECONDS": 0.5,
     "worker.show.DIRECT_SECONDS": 0.05,
     "worker.show.IDLE_SECONDS": 0.1,
     "worker.show.LONGEST_OUTAGE_PAUSE": LONGEST_PAUSE,

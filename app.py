@@ -140,7 +140,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         Show(
             channel,
             ledger,
-            Companies(conveyor),
+            Companies(conveyor, ledger.known, reviewers.domains),
             Draw(ledger.polls, ledger.memory, settings.trust_center_url),
             Tell(channel, ledger.cards, lease.held, reminders),
             lease.held,

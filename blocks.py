@@ -140,6 +140,10 @@ MESSAGE_REFUSED = "The message is too long to show, or Slack can't display it. P
 SHOW_MESSAGE = "Show the whole message"
 KEPT_NO_MORE = "This is as much as I keep. Read the rest in Conveyor."
 PERSONAL = "{} is a personal email provider."
+LOOKS_LIKE = {
+    "like_own": "{} looks like {}, your own domain.",
+    "like_customer": "{} looks like {}, whose people were given access.",
+}
 NOBODY_HAS_ACCESS = "Nobody at {} had access when this came in."
 HAVE_ACCESS = "{} at {} already had access"
 PEOPLE = "{:,} people"
@@ -188,7 +192,7 @@ def shorter_card(row: Row, past: Sequence[Past] = ()) -> Message:
     """
     reason, revoke_reason = (cut(inert(text).strip(), PAST_CHARS) for text in (row.reason, row.revoke_reason))
     risky = [replace(before, reason="") for before in _earlier(row, past) if before.state in RISKY]
-    company = {"personal": True} if (row.company or {}).get("personal") else None
+    company = {key: known for key, known in (row.company or {}).items() if key in ("personal", *LOOKS_LIKE)}
     shorter = replace(row, previous=None, company=company, reason=reason, revoke_reason=revoke_reason)
     return card(shorter, past=risky)
 
@@ -238,11 +242,24 @@ class _Risk(NamedTuple):
 
 def _risks(row: Row, past: Sequence[Past]) -> list[_Risk]:
     """Return the warnings about this request, which the reviewer has to see before approving it."""
-    found = []
-    if (row.company or {}).get("personal"):
-        sentence = PERSONAL.format(domain(row.email))
-        found.append(_Risk([words(f"⚠️ {sentence}", bold=True), words(CHECK_WHO)], sentence + CHECK_WHO))
+    personal = PERSONAL.format(domain(row.email)) if (row.company or {}).get("personal") else ""
+    found = [
+        _Risk([words(f"⚠️ {sentence}", bold=True), words(CHECK_WHO)], sentence + CHECK_WHO)
+        for sentence in (personal, _looks_like(row))
+        if sentence
+    ]
     return found + [_risk_of(row, before) for before in _earlier(row, past) if before.state in RISKY]
+
+
+def _looks_like(row: Row) -> str:
+    """Return which known domain the customer's looked like when the card was posted; empty if it did not."""
+    for key, sentence in LOOKS_LIKE.items():
+        known = (row.company or {}).get(key)
+        # A damaged value says nothing.
+        if isinstance(known, str) and re.fullmatch(r"[\w-]+(\.[\w-]+)+", known, re.ASCII):
+            shown = (_named(addresses.domain_unfolded(each)) for each in (domain(row.email), known))
+            return sentence.format(*shown)
+    return ""
 
 
 CHECK_WHO = " Check who this is before you approve."
@@ -299,7 +316,7 @@ def _approve_anyway(row: Row, risks: Sequence[_Risk]) -> Block:
 def _company(row: Row) -> list[Block]:
     """Return what Conveyor said about the customer's company when the request came, if it said anything."""
     known = row.company or {}
-    if not known or known.get("personal"):
+    if known.get("personal") or "with_access" not in known:
         return []
     name, count = domain(row.email), known.get("with_access")
     if not isinstance(count, int) or not count:
@@ -1082,6 +1099,8 @@ def rooms_answer(
     if is_person and rows:
         elements += _history(rows[0], now, customer.access.get(rows[0].id), permalink, led=True)
     blocks = [rich(elements)]
+    if rows and rows[0].state == State.PENDING and (warning := _looks_like(rows[0])):
+        blocks.append(rich(_lead(RISK, warning, "")))
     if (names := _deciders(deciders)) and any(row.state == State.PENDING for row in rows):
         blocks.append(quiet([f"{REVIEWERS_ARE} {names}"]))
     for number, row in enumerate(rows):

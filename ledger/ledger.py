@@ -5,6 +5,7 @@ from ledger.database import Database
 from ledger.decisions import Decisions
 from ledger.followers import Followers
 from ledger.gated import Gated
+from ledger.known import Known
 from ledger.lease import Lease
 from ledger.memory import Memory
 from ledger.polls import Polls
@@ -27,4 +28,5 @@ class Ledger:
         self.cards = Cards(self.database)
         self.upkeep = Upkeep(self.database)
         self.memory = Memory(self.database)
+        self.known = Known(self.database)
         self.user_groups = UserGroups(self.database)

@@ -24,7 +24,7 @@ REQUESTS = Table(
     Column("id", CleanText, primary_key=True),
     # Counts how often the customer has asked; each round has a card and a decision of its own.
     Column("round", Integer, nullable=False),
-    Column("state", String(20), nullable=False, index=True),
+    Column("state", String(20), nullable=False),
     Column("email", CleanText, nullable=False),
     Column("message", CleanText, nullable=False),
     Column("dataroom_id", CleanText, nullable=False),
@@ -217,3 +217,5 @@ LEASE = Table(
 )
 
 Index("requests_by_card", REQUESTS.c.card_ts)
+# Every card that is posted is compared with all customers' domains.
+Index("requests_by_state", REQUESTS.c.state, REQUESTS.c.domain)

@@ -1,14 +1,16 @@
-"""What Conveyor knows of the companies that ask, which a card shows."""
+"""What is known of the companies that ask, which a card shows."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import addresses
 from conveyor_client import ConveyorClient, ConveyorError
+from ledger.known import Known
 from ledger.memory import PERSONAL_DOMAINS
+from look_alikes import look_alike
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +21,21 @@ CACHED_MOST = 1000
 
 
 class Companies:
-    """What Conveyor knows of the companies that ask, each asked for once in a while."""
+    """What Conveyor knows of the companies that ask, each asked for once in a while, and whom they look like.
 
-    def __init__(self, conveyor: ConveyorClient, monotonic: Callable[[], float] = time.monotonic) -> None:
+    `own` returns domains of the company that runs the app. Those of people who decided are in the ledger.
+    """
+
+    def __init__(
+        self,
+        conveyor: ConveyorClient,
+        ledger: Known,
+        own: Callable[[], Iterable[str]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._conveyor = conveyor
+        self._ledger = ledger
+        self._own = own
         self._monotonic = monotonic
         self._known: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._not_before = 0.0
@@ -32,17 +45,26 @@ class Companies:
         self._known.pop(addresses.domain(email), None)
 
     def known(self, email: str) -> Mapping[str, Any]:
-        """Return what a card shows about the company of this address, empty if Conveyor could not say.
+        """Return what a card shows about the company of this address. Raises LedgerError.
 
-        `personal` says that it is at a personal email provider; otherwise there are the fields of
-        conveyor_client.Company.
+        `personal` says that it is at a personal email provider. Otherwise there are the fields of
+        conveyor_client.Company, if Conveyor could say them. `like_own` is the company's own domain that this
+        one may be taken for, and `like_customer` that of a customer.
         """
         domain = addresses.domain(email)
         if not domain:
             return {}
         if domain in PERSONAL_DOMAINS:
             return {"personal": True}
-        now = self._monotonic()
+        return {**self._in_conveyor(email), **self._like(domain)}
+
+    def _like(self, domain: str) -> dict[str, str]:
+        own = self._ledger.deciders().union(self._own()) - PERSONAL_DOMAINS
+        found = look_alike(domain, own | self._ledger.customers() - PERSONAL_DOMAINS)
+        return {"like_own" if found in own else "like_customer": found} if found else {}
+
+    def _in_conveyor(self, email: str) -> Mapping[str, Any]:
+        domain, now = addresses.domain(email), self._monotonic()
         until, known = self._known.get(domain, (0.0, {}))
         if now < until:
             return known

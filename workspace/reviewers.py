@@ -200,6 +200,10 @@ class Reviewers:
         ids = _ids(self._user(user_id), enterprise_id)
         return ids if user_id in ids else frozenset()
 
+    def domains(self) -> set[str]:
+        """Return the domains that REVIEWERS names, by themselves or in addresses."""
+        return self._domains | {addresses.domain(address) for address in self._addresses}
+
     def learn_scopes(self, scopes: frozenset[str]) -> None:
         """Keep in `problem` which scopes are missing among these, by which people are known.
 

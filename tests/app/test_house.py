@@ -20,7 +20,7 @@ FLOORS = [
     {"workspace"},
     {"ledger"},
     {"settings", "conveyor_client"},
-    {"deadline"},
+    {"deadline", "look_alikes"},
     {"addresses", "named_people", "working_hours"},
     {"text"},
 ]

@@ -63,7 +63,7 @@ class Scene:
         self.channel = Channel(client, self.slack.channel_id)
         self.channel.clock = SlackClock(lambda: self.now)
         conveyor = ConveyorClient(self.conveyor.api_url, self.conveyor.api_key)
-        companies = Companies(conveyor, lambda: self.now)
+        companies = Companies(conveyor, self.ledger.known, set, lambda: self.now)
         self.watch = Watch(
             conveyor, self.ledger.queue, self.ledger.polls, blocks.offer, POLL, lambda: self.now
         )

@@ -51,7 +51,7 @@ class Scene:
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
         draw = Draw(self.ledger.polls, self.ledger.memory)
         tell = Tell(channel, self.ledger.cards, lambda: True, Reminders())
-        parts = Companies(nobody), draw, tell
+        parts = Companies(nobody, self.ledger.known, set), draw, tell
         return Show(channel, self.ledger, *parts, lambda: True, lambda: self.now, lambda: self.now)
 
     def move(self) -> None:

@@ -84,6 +84,7 @@ PASTS = st.builds(
 )
 COMPANIES = st.one_of(
     st.sampled_from([None, {}, {"personal": True}]),
+    st.dictionaries(st.sampled_from(list(blocks.LOOKS_LIKE)), st.one_of(OUTSIDE, st.just("a.b" * 999))),
     st.fixed_dictionaries(
         {
             "with_access": st.integers(0, 10**9),

@@ -162,7 +162,6 @@ def upgrade() -> None:
         sa.Column("messages_read", sa.Integer, nullable=False),
         sa.Column("poll_wanted", sa.Boolean, nullable=False),
     )
-    op.create_index("ix_requests_state", "requests", ["state"])
     op.create_index("ix_requests_address", "requests", ["address"])
     op.create_index("ix_requests_domain", "requests", ["domain"])
     op.create_index("ix_requests_show_at", "requests", ["show_at"])
@@ -170,6 +169,7 @@ def upgrade() -> None:
     op.create_index("ix_requests_decide_at", "requests", ["decide_at"])
     op.create_index("ix_trail_request_id", "trail", ["request_id"])
     op.create_index("requests_by_card", "requests", ["card_ts"])
+    op.create_index("requests_by_state", "requests", ["state", "domain"])
     lease = sa.text(
         "INSERT INTO lease (number, owner, heartbeat, clock, poll_problem, poll_note, channel_problems, "
         "messages_read, poll_wanted) VALUES (1, '', 0, :clock, '', '', '', 0, false)"

@@ -14,13 +14,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
-from bench import acks, cards, commands, footprint, growth, questions
+from bench import acks, cards, commands, footprint, growth, look_alikes, questions
 from bench.report import Section, milliseconds, targets_table
 from bench.services import Services
 from bench.setting import Setting
 
 RESULTS = Path(__file__).parent / "results.md"
-SECTIONS = (acks, cards, commands, questions, growth, footprint)  # each has `measure(setting)`
+SECTIONS = (acks, cards, commands, questions, look_alikes, growth, footprint)  # each has `measure(setting)`
 SYNCS = 200
 
 

@@ -20,6 +20,7 @@ TRIES = {
     "race": ("Race another reviewer", "A window opens as Bob. Decide the same request in both."),
     "guest": ("Try to decide as a guest", "Click a button on the card as somebody who can't decide."),
     "personal": ("Decide about a personal address", "A request from gmail.com arrives. Can you trust it?"),
+    "look-alike": ("Spot a look-alike address", "Approve robin@wayne.example, and look who asks next."),
     "down": ("Decide while Conveyor is down", "Approve, watch the card, then turn the switch off again."),
     "rooms": ("Ask as a sales rep", "Press Enter to send the command. Only Sam sees the answer."),
     "notify": ("Get a message when it's decided", "Click the button in the answer, then decide as Ann."),
@@ -27,6 +28,7 @@ TRIES = {
     "thread": ("Ask about a message in a thread", "Commands don't work in threads: use ⋮ on Bob's reply."),
     "words": ("Change a word in blocks.py", "Change and save it, then click here: the next card shows it."),
 }
+CUSTOMER, LOOK_ALIKE = "robin@wayne.example", "robin@vvayne.example"
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Tries:
     done: set[str] = field(default_factory=set)
     _clicked_by: dict[str, set[str]] = field(default_factory=dict)  # by the ts of the message
     _decided_before_outage: int | None = None
+    _look_alike_is_next: bool = False
 
     def __post_init__(self) -> None:
         self.slack.on_exchange.append(self._see)
@@ -62,6 +65,11 @@ class Tries:
                 return {"person": GUS, "ts": self._waiting_card()}
             case "personal":
                 self.conveyor.ask("casey.jones@gmail.com", "Hi, could I see your SOC 2 report?")
+                return {"person": ANN, "follow": True}
+            case "look-alike":
+                self._look_alike_is_next = True
+                if not self._has_access(CUSTOMER):
+                    self.conveyor.ask(CUSTOMER, "Could we see your penetration test?")
                 return {"person": ANN, "follow": True}
             case "down":
                 self.faults.switch("conveyor-down", True)
@@ -97,6 +105,11 @@ class Tries:
         self.conveyor.ask("robin@stark.example", "May we see your security documents?")
         return ""
 
+    def _has_access(self, email: str) -> bool:
+        """Return whether a card says that this customer was approved: then the app knows it."""
+        said = [str(card.metadata) for card in self.slack.cards()]
+        return any(f"'{email}'" in each and "'state': 'approved'" in each for each in said)
+
     def _see(self, exchange: Exchange) -> None:
         """Remember what a person did in Slack."""
         match exchange.request:
@@ -124,6 +137,11 @@ class Tries:
                 self.done.add("reject")
             if email.endswith("@gmail.com"):
                 self.done.add("personal")
+            if email == LOOK_ALIKE:
+                self.done.add("look-alike")
+        if self._look_alike_is_next and self._has_access(CUSTOMER):
+            self._look_alike_is_next = False
+            self.conveyor.ask(LOOK_ALIKE, "This is my other address. Please let me in here, too.")
         before = self._decided_before_outage
         if before is not None and len(decided) > before and not self.faults.on:
             self.done.add("down")

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from email.utils import parsedate_to_datetime
 
 from operations.check_people import PeopleCheck
+from operations.check_words import WordsCheck
 from operations.findings import BAD, GOOD, ODD, Finding
 from operations.slack_questions import INSTALL_AGAIN, NotSlack, Refused, SlackQuestions, mapping
 from settings import Settings
@@ -42,6 +43,8 @@ class SlackCheck:
                 yield from people.findings()
             if self._settings.slack_app_token:
                 yield from self._socket()
+            if team:
+                yield from WordsCheck(self._slack).findings()
         except NotSlack as error:
             yield BAD, f"Slack: {error}"
         if not self._settings.slack_app_token:

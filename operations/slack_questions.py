@@ -61,9 +61,12 @@ class SlackQuestions:
             scopes = str(answer.get("needed") or "unknown") if said == "missing_scope" else ""
             raise Refused(said, set(filter(None, scopes.split(",")))) from error
         except Exception as error:
-            # Slack's library raises many kinds of errors when there is no answer.
-            failed = error if isinstance(error, CallFailed) else Exception(type(error).__name__)
-            raise NotSlack(no_answer(self._url, failed)) from error
+            raise self.not_reached(error) from error
+
+    def not_reached(self, error: Exception) -> NotSlack:
+        """Return this error as a NotSlack: Slack's library raises many kinds when there is no answer."""
+        failed = error if isinstance(error, CallFailed) else Exception(type(error).__name__)
+        return NotSlack(no_answer(self._url, failed))
 
 
 def _patiently(method: Callable[..., Any], **arguments: str) -> Any:

@@ -58,11 +58,15 @@ def message_problems(text: Any, blocks: Any, metadata: Any = None) -> list[str]:
     """Return the reasons why Slack would refuse this message, or an empty list."""
     problems = [] if text is None else list(string(MAX_MESSAGE_TEXT, 0)(text, "text"))
     if blocks is not None:
-        problems += MESSAGE_BLOCKS(blocks, "blocks")
-        problems += _id_problems(blocks)
+        problems += block_problems(blocks)
         if not problems and (length := block_text_length(blocks)) > MAX_BLOCK_TEXT:
             problems.append(f"blocks: {length} characters of text, at most {MAX_BLOCK_TEXT}")
     return problems + metadata_problems(metadata)
+
+
+def block_problems(blocks: Any) -> list[str]:
+    """Return the reasons why Slack would refuse these blocks in a message, or an empty list."""
+    return [*MESSAGE_BLOCKS(blocks, "blocks"), *_id_problems(blocks)]
 
 
 def metadata_problems(metadata: Any) -> list[str]:

@@ -6,13 +6,15 @@ This module must not accept what Slack would refuse. What people do belongs to `
 import base64
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sandbox.limits import (
     MAX_MESSAGE_TEXT,
+    block_problems,
     message_problems,
     metadata_is_kept,
     metadata_problems,
@@ -42,6 +44,7 @@ SCOPE_OF = {
     "usergroups.list": "usergroups:read",
     "usergroups.users.list": "usergroups:read",
 }
+WITHOUT_TOKEN = ("api.test", "blocks.validate")
 TRIGGER_SECONDS = 3.0
 MAX_STACKED_VIEWS = 3
 RESPONSE_URL_SECONDS = 30 * 60
@@ -102,14 +105,14 @@ class WebApi(Workspace):
             raise ApiError("unknown_method", req_method=call)
         scheme, _, token = incoming.headers.get("Authorization", "").partition(" ")
         token = token if scheme.lower() == "bearer" else str(incoming.arguments.get("token", ""))
-        if not token and call != "api.test":
+        if not token and call not in WITHOUT_TOKEN:
             raise ApiError("not_authed")
         wanted = self.app_token if call == "apps.connections.open" else self.bot_token
-        if token != wanted and call != "api.test":
+        if token != wanted and call not in WITHOUT_TOKEN:
             raise ApiError("invalid_auth")
         if call in SCOPE_OF:
             self._require_scope(SCOPE_OF[call])
-        reads = not call.startswith(("chat.", "views.", "api."))
+        reads = not call.startswith(("chat.", "views.", "api.", "blocks."))
         # As in Slack, the methods that only read ignore a JSON body.
         arguments = incoming.query if reads and incoming.is_json else incoming.arguments
         arguments = _parse_json_arguments(arguments)
@@ -157,6 +160,16 @@ class WebApi(Workspace):
             **({"enterprise_id": self.enterprise_id} if self.enterprise_id else {}),
             "is_enterprise_install": self.is_org_wide,
         }
+
+    def api_blocks_validate(self, arguments: Json) -> Json:
+        asked = [kind for kind in ("blocks", "message", "view") if arguments.get(kind) is not None]
+        if len(asked) != 1:
+            messages = ["must provide exactly one of `blocks`, `view`, or `message`"]
+            raise ApiError("invalid_arguments", response_metadata={"messages": messages})
+        (kind,) = asked
+        if problems := VALIDATED[kind](arguments[kind]):
+            raise ApiError(f"invalid_{kind}", errors=[_schema_error(kind, each) for each in problems])
+        return {}
 
     def api_chat_postMessage(self, arguments: Json) -> Json:
         channel = self._channel_to_write(arguments)
@@ -415,7 +428,7 @@ class WebApi(Workspace):
 def _parse_json_arguments(arguments: Json) -> Json:
     """Return the arguments, with those parsed that Slack accepts as a string of JSON."""
     decoded = dict(arguments)
-    for key in ("blocks", "metadata", "view", "attachments"):
+    for key in ("blocks", "message", "metadata", "view", "attachments"):
         if isinstance(decoded.get(key), str):
             try:
                 decoded[key] = json.loads(decoded[key])
@@ -444,6 +457,28 @@ def _check_view(view: Any) -> None:
     if problems := view_problems(view):
         messages = [f"[ERROR] {problem}" for problem in problems]
         raise ApiError("invalid_arguments", response_metadata={"messages": messages})
+
+
+def _payload_problems(message: Any) -> list[str]:
+    """Return what blocks.validate says about a message. As in Slack, it takes none with a text."""
+    if not isinstance(message, dict):
+        return ["message: not an object"]
+    odd = sorted(message.keys() - {"blocks", "attachments"})
+    return [*(f"{key}: additional property" for key in odd), *block_problems(message.get("blocks"))]
+
+
+VALIDATED: dict[str, Callable[[Any], list[str]]] = {
+    "blocks": block_problems,
+    "message": _payload_problems,
+    "view": view_problems,
+}
+
+
+def _schema_error(kind: str, problem: str) -> Json:
+    """Return a problem in the form of blocks.validate, with a JSON pointer that begins in what was sent."""
+    path, _, said = problem.partition(": ")
+    parts = re.findall(r"\w+", path.removeprefix(kind))
+    return {"code": "failed_constraint", "message": said, "pointer": "".join(f"/{part}" for part in parts)}
 
 
 def _scope_prefix(channel: Channel) -> str:

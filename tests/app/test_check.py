@@ -60,7 +60,7 @@ def test_a_sound_world_is_found_sound_and_left_as_it_is(world: World) -> None:
     *lines, last = said.splitlines()
     assert {line[0] for line in lines} == {"✓"}
     assert [int(number) for number in re.findall(r"\d+", last)] == [len(lines), 0, 0]
-    parts = ("Settings", "Ledger", "Slack", "Clock", "Channel", "Reviewers", "Socket", "Conveyor")
+    parts = ("Settings", "Ledger", "Slack", "Clock", "Channel", "Reviewers", "Socket", "Words", "Conveyor")
     assert list(dict.fromkeys(line[2:].partition(":")[0] for line in lines)) == list(parts)
     for data in (str(world.database), "#trust-requests", "Bob Brown", "approve", "reject", "revoke"):
         assert data in said, said

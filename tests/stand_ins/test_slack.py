@@ -172,6 +172,27 @@ def history(client: WebClient, **more: Any) -> list[Json]:
     return found
 
 
+def test_blocks_are_validated_without_a_token_and_nothing_is_posted(slack: SlackStandIn) -> None:
+    def refusal(**asked: Any) -> list[Any]:
+        with pytest.raises(SlackApiError) as caught:
+            anybody.blocks_validate(**asked)
+        answer = caught.value.response
+        return [answer["error"], *(error["pointer"] for error in answer.get("errors", []))]
+
+    anybody = WebClient(base_url=slack.api_url)
+    good: Json = {"type": "header", "text": {"type": "plain_text", "text": "Hello"}}
+    bad = {**good, "text": {"type": "plain_text", "text": "x" * 151}}
+    window: Json = {"type": "modal", "title": good["text"], "blocks": [good]}
+    for asked in ({"blocks": [good]}, {"message": {"blocks": [good]}}, {"view": window}):
+        assert anybody.blocks_validate(**asked)["ok"]
+    assert refusal(blocks=[good, bad]) == ["invalid_blocks", "/1/text/text"]
+    assert refusal(message={"blocks": [bad]}) == ["invalid_message", "/blocks/0/text/text"]
+    assert refusal(message={"text": "Hello", "blocks": [good]}) == ["invalid_message", "/text"]
+    assert refusal(view={**window, "title": bad["text"]}) == ["invalid_view", "/title/text"]
+    assert refusal(view=window, blocks=[good]) == refusal() == ["invalid_arguments"]
+    assert not slack.messages
+
+
 ERRORS: list[tuple[str, Change, Call]] = [
     (
         "invalid_auth",

@@ -1,7 +1,7 @@
 """The part of `check` that asks Slack: token, scopes, clock, channel, and the socket."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from email.utils import parsedate_to_datetime
 
 from operations.check_people import PeopleCheck
@@ -10,6 +10,7 @@ from operations.findings import BAD, GOOD, ODD, Finding
 from operations.slack_questions import INSTALL_AGAIN, NotSlack, Refused, SlackQuestions, mapping
 from settings import Settings
 from workspace.channel import ORG_WIDE, is_org_wide
+from workspace.reviewers import groups_in
 from workspace.web_socket import SocketFailed, open_socket
 
 CLOCK_SECONDS = 300  # Slack: how old a signed request may be
@@ -25,6 +26,9 @@ SCOPES = {
     "users:read.email": "see the reviewers' email addresses",
     "usergroups:read": "see who is in the user groups in REVIEWERS",
 }
+# Whoever installs the app may decline these. The scopes for a kind of channel begin with its key here.
+KINDS = {"channels": "public", "groups": "private"}
+OPTIONAL = {scope for scope in SCOPES if scope.partition(":")[0] in (*KINDS, "usergroups")}
 
 
 class SlackCheck:
@@ -83,15 +87,42 @@ class SlackCheck:
             return
         granted = {scope.strip() for scope in header.split(",")} - {""}
         self._slack.missing = SCOPES.keys() - granted
-        for scope in sorted(self._slack.missing):
-            yield (
-                BAD,
-                f"Slack: the scope {scope} is missing; the app needs it to {SCOPES[scope]}. {INSTALL_AGAIN}",
-            )
+        yield from self._lacks(self._slack.missing - OPTIONAL)
         for scope in sorted(granted - SCOPES.keys()):
             yield ODD, f"Slack: the app doesn't need the scope {scope}."
         if not self._slack.missing:
             yield GOOD, "Slack: all scopes are there."
+        elif self._slack.missing <= OPTIONAL:
+            yield GOOD, "Slack: the scopes that every installation needs are there."
+        if "usergroups:read" in self._slack.missing:
+            yield from self._without_user_groups()
+
+    def _lacks(self, scopes: Iterable[str]) -> Iterator[Finding]:
+        """Yield a line for each of these scopes, which the app needs here."""
+        for scope in sorted(scopes):
+            use = SCOPES[scope]
+            yield BAD, f"Slack: the scope {scope} is missing; the app needs it to {use}. {INSTALL_AGAIN}"
+
+    def _without_user_groups(self) -> Iterator[Finding]:
+        """Say what it costs that the scope usergroups:read is missing."""
+        if groups_in(self._settings.reviewers):
+            yield from self._lacks(["usergroups:read"])
+        elif groups_in(self._settings.remind):
+            lost = "this check can't tell whether anybody is in the user groups in REMIND"
+            yield ODD, f"Slack: usergroups:read isn't granted, so {lost}."
+        else:
+            yield GOOD, "Slack: usergroups:read isn't granted, so REVIEWERS can't name user groups."
+
+    def _without_channels(self, kind: str) -> Iterator[Finding]:
+        """Say what it costs that scopes for channels are missing; the channel is of this kind."""
+        for each, name in KINDS.items():
+            missing = sorted(scope for scope in self._slack.missing if scope.startswith(f"{each}:"))
+            if each == kind:
+                yield from self._lacks(missing)
+            elif missing:
+                aren = "aren't" if len(missing) > 1 else "isn't"
+                lost = f"the cards can't be in a {name} channel"
+                yield GOOD, f"Slack: {' and '.join(missing)} {aren} granted, so {lost}."
 
     def _clock(self, date: str) -> Iterator[Finding]:
         try:
@@ -123,13 +154,21 @@ class SlackCheck:
                 self._slack.ask(self._slack.client.conversations_info, channel=channel_id), "channel"
             )
         except Refused as error:
-            # Without groups:read, Slack may say this of a private channel that does exist.
-            if str(error) != "channel_not_found" or "groups:read" not in self._slack.missing:
-                hint = "Check SLACK_CHANNEL_ID, and invite the app to the channel."
-                yield from self._slack.refused(
-                    error, f"Channel: Slack says {error} about {channel_id}. {hint}"
-                )
+            hint = "Check SLACK_CHANNEL_ID, and invite the app to the channel."
+            kinds = [kind for kind in KINDS if f"{kind}:read" in self._slack.missing]
+            for kind in kinds:
+                scopes = f"{kind}:history and {kind}:read"
+                hint += f" If it's {KINDS[kind]}, reinstall your Slack app and grant {scopes}."
+            said = f"Channel: Slack says {error} about {channel_id}. {hint}"
+            needed = [kind for kind in kinds if f"{kind}:read" in error.needed]
+            if len(needed) == 1:
+                yield from self._without_channels(needed[0])
+            elif needed:
+                yield BAD, said
+            else:
+                yield from self._slack.refused(error, said)
             return
+        yield from self._without_channels("groups" if channel.get("is_private") else "channels")
         name = f"#{channel.get('name') or channel_id}"
         if channel.get("is_archived"):
             yield BAD, f"Channel: {name} is archived. Unarchive it, or choose another channel."

@@ -12,7 +12,10 @@ from operations.findings import BAD, Finding, no_answer
 from settings import Settings
 from workspace.slack_client import SlackClient
 
-INSTALL_AGAIN = "Add it on your Slack app's OAuth & Permissions page, then reinstall the app."
+INSTALL_AGAIN = (
+    "Reinstall your Slack app and grant it. If Slack doesn't offer it, first add it on the app's OAuth & "
+    "Permissions page."
+)
 # Errors of Slack that say nothing about what was asked.
 BUSY = {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 

@@ -172,9 +172,10 @@ def ids_of(person: Person) -> set[str]:
     return {person.id, (person.enterprise_user or {}).get("id", person.id)}
 
 
-def manifest_scopes() -> list[str]:
-    """Return the scopes that manifest.yaml asks for, which are all that the app has in this workspace."""
-    return re.findall(r"^ {6}- (\S+)", MANIFEST.read_text(), re.MULTILINE)
+def manifest_scopes(key: str = "bot") -> list[str]:
+    """Return the scopes that manifest.yaml asks for; with "bot_optional", those that may be declined."""
+    listed = re.search(rf"^    {key}:.*\n((?: {{6}}- .*\n)*)", MANIFEST.read_text(), re.MULTILINE)
+    return re.findall(r"- (\S+)", listed[1]) if listed else []
 
 
 def messages_tab_is_read_only() -> bool:
@@ -224,7 +225,7 @@ class Workspace(StandIn):
     ) -> None:
         super().__init__([bot_token, signing_secret, "xapp-made-up-token"])
         self.bot_token, self.signing_secret = bot_token, signing_secret
-        self.scopes = set(manifest_scopes())
+        self.install()
         self.limit_rates = limit_rates
         # How many times a method may be called within how many seconds, whatever `limit_rates` says, and how
         # many messages a page of a channel's history has at most.
@@ -260,6 +261,12 @@ class Workspace(StandIn):
         self._choices: dict[tuple[str, str], dict[ElementIds, Any]] = {}  # by person and ts of the message
         self._redrawn: set[tuple[str, str]] = set()  # ts and block_id of blocks that ignore initial values
         self._suggested: dict[str, dict[str, Json]] = {}  # options of external selects by action_id and value
+
+    def install(self, *declined: str) -> None:
+        """Install the app again, without the scopes that are declined: Slack lets nobody decline others."""
+        if required := set(declined) - set(manifest_scopes("bot_optional")):
+            raise ValueError(f"not optional: {', '.join(sorted(required))}")
+        self.scopes = set(manifest_scopes()) - set(declined)
 
     @property
     def api_url(self) -> str:

@@ -75,7 +75,8 @@ PROBLEMS = {
     "not_in_channel": "the app is not in the channel. Type /invite @Conveyor there",
 }
 NO_SCOPE = (
-    "the scope {} is missing. Add it on your Slack app's OAuth & Permissions page, then reinstall the app"
+    "the scope {} is missing. Reinstall your Slack app and grant it; if Slack doesn't offer it, first add it "
+    "on the app's OAuth & Permissions page"
 )
 RESTRICTED = (
     "the app may not post in the channel ({}). Ask whoever manages the channel to allow it in the channel's "

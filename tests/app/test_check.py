@@ -142,6 +142,7 @@ def test_a_wrong_clock_is_seen(
 
 def test_check_knows_the_scopes_of_the_manifest() -> None:
     assert set(check_slack.SCOPES) == set(manifest_scopes())
+    assert set(manifest_scopes("bot_optional")) == check_slack.OPTIONAL
 
 
 def test_a_password_in_a_wrong_place_is_not_repeated(world: World) -> None:

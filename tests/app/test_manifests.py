@@ -2,6 +2,7 @@
 
 import yaml
 
+from sandbox.workspace import manifest_scopes
 from tests.support.world import ROOT
 
 COMMENT = 2  # lines at the top of each, which say when to use it
@@ -18,3 +19,13 @@ def test_the_two_manifests_differ_only_in_how_slack_reaches_the_app() -> None:
     assert by_socket.read_text().splitlines()[COMMENT:] == expected
     assert yaml.safe_load(by_socket.read_text())["settings"]["socket_mode_enabled"] is True
     assert "YOUR-ADDRESS" not in by_socket.read_text()
+
+
+def test_optional_scopes_are_listed_twice() -> None:
+    """Slack takes a scope as optional only if it is also in the list of all scopes."""
+    scopes = yaml.safe_load((ROOT / "manifest.yaml").read_text())["oauth_config"]["scopes"]
+    assert scopes.keys() == {"bot", "bot_optional"}
+    assert set(scopes["bot_optional"]) < set(scopes["bot"])
+    for key, listed in scopes.items():
+        assert listed == manifest_scopes(key)
+        assert len(set(listed)) == len(listed)

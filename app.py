@@ -28,6 +28,7 @@ from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from listeners.answers import Answers
 from listeners.clicks import Clicks
+from listeners.colleagues import Colleagues
 from listeners.customers import Customers
 from listeners.decisions import Listeners
 from listeners.intake import NOT_SLACKS, Intake, make_bolt
@@ -98,7 +99,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     # What people do in Slack
     bolt = make_bolt(quick)
     answers = Answers(ledger, channel, for_slack, settings.slack_api_url, clock)
-    Listeners(ledger, reviewers, channel, quick, answers, settings.reason_required, clock).register(bolt)
+    for_cards = ledger, reviewers, channel, quick, answers, settings.reason_required, clock
+    Listeners(*for_cards).register(bolt)
+    Colleagues(*for_cards).register(bolt)
     members = Members(channel, reviewers)
     customers = Customers(ledger, channel, reviewers, conveyor, clock.time_of_day)
     Rooms(ledger, members, customers, answers, clock.time_of_day).register(bolt)
@@ -141,7 +144,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             channel,
             ledger,
             Companies(conveyor, ledger.known, reviewers.domains),
-            Draw(ledger.polls, ledger.memory, settings.trust_center_url),
+            Draw(ledger.polls, ledger.memory, ledger.same, settings.trust_center_url),
             Tell(channel, ledger.cards, lease.held, reminders),
             lease.held,
             clock,

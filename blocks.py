@@ -20,6 +20,7 @@ from conveyor_client import GATED, LATEST, AccessGroup
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
 from ledger.gated import FOLLOWED_SECONDS
 from ledger.rows import Past, Reviewer, Row
+from ledger.same import Given
 from ledger.states import IN_FLIGHT, LET_IN, State
 from workspace.block_kit import (
     CHECKBOXES,
@@ -57,6 +58,7 @@ from workspace.reviewers import WhoDecides
 
 # Ids that Slack sends back
 APPROVE = "approve"
+APPROVE_SAME = "approve_same"
 OPTIONS_BUTTON = "options"
 REJECT = "reject"
 MORE = "more"
@@ -149,6 +151,9 @@ HAVE_ACCESS = "{} at {} already had access"
 PEOPLE = "{:,} people"
 LAST_ACTIVE = " (last active "
 ASKED_BEFORE = "asked before: "
+SAME = "Approve the same"
+GAVE = " gave "
+THAT_ENDS = " That access ends {}."
 REJECTED_BEFORE, REVOKED_BEFORE = "Rejected before", "Access revoked before"
 MAIL_SUBJECT = "Your request for access to our security documents"
 MAIL_BODIES = {
@@ -167,16 +172,20 @@ MAIL_NDA = "; you'll be asked to sign our NDA first"
 
 
 def card(
-    row: Row, groups: Sequence[AccessGroup] = (), past: Sequence[Past] = (), trust_center: str = ""
+    row: Row,
+    groups: Sequence[AccessGroup] = (),
+    past: Sequence[Past] = (),
+    trust_center: str = "",
+    given: Given | None = None,
 ) -> Message:
     """Return the card of a request.
 
     While it waits, the card offers `groups`, which can be granted in its Trust Center, and tells of `past`,
-    the earlier requests of the same person or company. `trust_center` is the address at which customers sign
-    in, or empty.
+    the earlier requests of the same person or company. It offers to give the same as was `given` to a
+    colleague. `trust_center` is the address at which customers sign in, or empty.
     """
     if row.state == State.PENDING:
-        return _pending(row, groups, past)
+        return _pending(row, groups, past, given)
     if row.state in IN_FLIGHT:
         return _in_progress(row)
     if row.state in (State.OUTAGE, State.OUTAGE_OVER):
@@ -197,14 +206,14 @@ def shorter_card(row: Row, past: Sequence[Past] = ()) -> Message:
     return card(shorter, past=risky)
 
 
-def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> Message:
+def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past], given: Given | None) -> Message:
     risks = _risks(row, past)
     blocks = [
         header(":sparkles: Access request"),
         _about(row, ASKS),
         *_links(row),
         *(rich(risk.line) for risk in risks),
-        *(rich(line) for line in _asked_before(row, past)),
+        *(rich(line) for line in _asked_before(row, past, given)),
         *_company(row),
         *_message(row),
     ]
@@ -215,15 +224,18 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
     more = " Choose groups to share more." if groups else ""
     blocks.append(context(f"{APPROVING_GIVES}{more} {NDA_MAY_FOLLOW}"))
     value, who = _value(row), _address(row.email)
-    approve = button(APPROVE, "Approve", value, "primary", f"Approve the request from {who}")
+    approvals = [button(APPROVE, "Approve", value, "primary", f"Approve the request from {who}")]
+    if given:
+        blocks.append(rich(_gave(given)))
+        approvals.append(button(APPROVE_SAME, SAME, value, "", f"{SAME} for {who}"))
     if risks:
-        approve["confirm"] = _approve_anyway(row, risks)
+        approvals = [{**each, "confirm": _approve_anyway(row, risks)} for each in approvals]
     blocks.append(
         {
             "type": "actions",
-            "block_id": _block_id("decide", row),
+            "block_id": _block_id(_decide_id(given), row),
             "elements": [
-                approve,
+                *approvals,
                 button(OPTIONS_BUTTON, "Options…", value, "", f"Approve with options: {who}"),
                 button(REJECT, "Reject", value, "danger", f"Reject the request from {who}"),
             ],
@@ -231,6 +243,24 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past]) -> M
     )
     warnings = "".join(f" {risk.sentence}" for risk in risks)
     return message_of(f"Access request: {_who(row)}{ASKS}{warnings}", blocks)
+
+
+def _gave(given: Given) -> list[Block]:
+    """Return the sentence that says who gave what to the colleague whose access the card offers."""
+    row = given.row
+    what = f"{_address(row.email)} {_names(given.groups, PAST_CHARS)} on "
+    elements = [*_person(row.reviewer), words(f"{GAVE}{what}"), date(row.settled_at, "{date}")]
+    return [*elements, words(f".{THAT_ENDS.format(_day(given.ends))}" if given.ends else ".")]
+
+
+def _decide_id(given: Given | None) -> str:
+    """Return how the id of the block with the buttons begins: it is bound to what they offer."""
+    return f"decide-{given.digest}" if given else "decide"
+
+
+def offers(block_id: str, given: Given) -> bool:
+    """Return whether the buttons in this block offer exactly that."""
+    return block_id.startswith(f"{_decide_id(given)}-")
 
 
 class _Risk(NamedTuple):
@@ -292,11 +322,11 @@ def _earlier(row: Row, past: Sequence[Past]) -> list[Past]:
     return list(last.values())
 
 
-def _asked_before(row: Row, past: Sequence[Past]) -> list[list[Block]]:
-    """Return a line for each earlier request that is no warning."""
+def _asked_before(row: Row, past: Sequence[Past], given: Given | None) -> list[list[Block]]:
+    """Return a line for each earlier request that is no warning, but for what the card says of `given`."""
     lines = []
     for before in _earlier(row, past):
-        if before.state not in RISKY:
+        if before.state not in RISKY and not (given and before == given.row.past):
             is_same = addresses.same(before.email, row.email) or not before.email
             lead = ASKED_BEFORE.capitalize() if is_same else f"{_address(before.email)} {ASKED_BEFORE}"
             lines.append([words(lead), *_ended(before)])
@@ -316,7 +346,7 @@ def _approve_anyway(row: Row, risks: Sequence[_Risk]) -> Block:
 def _company(row: Row) -> list[Block]:
     """Return what Conveyor said about the customer's company when the request came, if it said anything."""
     known = row.company or {}
-    if known.get("personal") or "with_access" not in known:
+    if "with_access" not in known:
         return []
     name, count = domain(row.email), known.get("with_access")
     if not isinstance(count, int) or not count:
@@ -813,6 +843,11 @@ def changed(row: Row) -> str:
         f"The request from {_code(row)} changed in Conveyor: its address or its Trust Center isn't what you "
         "saw. I've updated the card. Please check it and decide again."
     )
+
+
+def same_changed(row: Row) -> str:
+    """Return the sentence for a click that would give something else than the card said."""
+    return f"What {_code(row)} would get isn't what you saw on the card anymore, {NOTHING_GRANTED}"
 
 
 OPEN_CURRENT = "Open the current one."

@@ -10,6 +10,7 @@ from ledger.lease import Lease
 from ledger.memory import Memory
 from ledger.polls import Polls
 from ledger.queue import Queue
+from ledger.same import Same
 from ledger.upkeep import Upkeep
 from ledger.user_groups import UserGroups
 
@@ -29,4 +30,5 @@ class Ledger:
         self.upkeep = Upkeep(self.database)
         self.memory = Memory(self.database)
         self.known = Known(self.database)
+        self.same = Same(self.database, self.polls)
         self.user_groups = UserGroups(self.database)

@@ -154,6 +154,12 @@ def button_text(body: Mapping[str, Any]) -> str:
     return text_at(actions[0], "value") if actions else ""
 
 
+def button_block(body: Mapping[str, Any]) -> str:
+    """Return the id of the block in which a button was clicked."""
+    actions = list_at(body, "actions")
+    return text_at(actions[0], "block_id") if actions else ""
+
+
 def page_wanted(body: Mapping[str, Any]) -> int:
     """Return which page of a message the clicked button leads to; the first if it names none."""
     page = button_text(body)

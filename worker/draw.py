@@ -6,6 +6,7 @@ import blocks
 from ledger.memory import Memory
 from ledger.polls import Polls
 from ledger.rows import Row
+from ledger.same import Same
 from ledger.states import State
 from workspace.block_kit import Message
 
@@ -16,6 +17,7 @@ class Draw:
 
     polls: Polls
     memory: Memory
+    same: Same
     trust_center: str = ""
 
     def card(self, row: Row) -> Message:
@@ -23,4 +25,5 @@ class Draw:
         if row.refusals:
             return blocks.shorter_card(row, past)
         groups = self.polls.access_groups(row.dataroom_id) if row.state == State.PENDING else []
-        return blocks.card(row, groups, past, self.trust_center)
+        given = self.same.offered(row) if row.state == State.PENDING else None
+        return blocks.card(row, groups, past, self.trust_center, given)

@@ -67,6 +67,7 @@ class Show:
         self._channel = channel
         self._cards = ledger.cards
         self._polls = ledger.polls
+        self._same = ledger.same
         self._adopt = Adopt(channel, ledger.cards)
         self._draw = draw
         self._tell = tell
@@ -225,7 +226,7 @@ class Show:
             self._find(row, row.posting_at)
             return
         if row.company is None:
-            row = replace(row, company=self._companies.known(row.email))
+            row = replace(row, company=self._companies.known(row.email, self._same.of(row)))
         if not self._cards.posting(row, self._channel.id, self._channel.clock.now()):
             return
         message = self._draw.card(row)

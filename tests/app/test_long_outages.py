@@ -67,7 +67,7 @@ class Scene:
         self.watch = Watch(
             conveyor, self.ledger.queue, self.ledger.polls, blocks.offer, POLL, lambda: self.now
         )
-        draw = Draw(self.ledger.polls, self.ledger.memory)
+        draw = Draw(self.ledger.polls, self.ledger.memory, self.ledger.same)
         tell = Tell(self.channel, self.ledger.cards, lambda: True, Reminders())
         parts = companies, draw, tell
         self.show = Show(self.channel, self.ledger, *parts, lambda: True, lambda: self.now, lambda: self.now)

@@ -49,7 +49,7 @@ class Scene:
         channel.clock = SlackClock(lambda: self.now)
         eventually(channel.refresh_identity)
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
-        draw = Draw(self.ledger.polls, self.ledger.memory)
+        draw = Draw(self.ledger.polls, self.ledger.memory, self.ledger.same)
         tell = Tell(channel, self.ledger.cards, lambda: True, Reminders())
         parts = Companies(nobody, self.ledger.known, set), draw, tell
         return Show(channel, self.ledger, *parts, lambda: True, lambda: self.now, lambda: self.now)

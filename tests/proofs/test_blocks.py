@@ -17,6 +17,7 @@ import addresses
 import blocks
 from conveyor_client import AccessGroup
 from ledger.rows import Past, Reviewer, Row
+from ledger.same import Given
 from ledger.states import State
 from sandbox import limits
 from settings import MENTIONS_MOST
@@ -196,6 +197,18 @@ READY = st.lists(
     max_size=100,
     unique_by=lambda ready: ready.words,
 )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(rows(), min_size=2, max_size=6), GROUPS, st.sampled_from(["", "2027-01-31"]))
+def test_every_offer_of_the_same_is_valid(found: list[Row], groups: list[AccessGroup], ends: str) -> None:
+    first, *others = found
+    what = Given(first, tuple(groups), ends)
+    for row in others:
+        check_message(blocks.card(row, groups, given=what))
+    for sentence in (blocks.same_changed(first),):
+        assert 0 < len(sentence) <= limits.TEXT_BUDGET
+        no_raw_markup(sentence)
 
 
 @settings(max_examples=50, deadline=None)

@@ -39,6 +39,7 @@ from listeners.sockets import Sockets
 from listeners.unheard import Unheard
 from operations import health
 from settings import Settings, load
+from worker.colleagues import Questions
 from worker.companies import Companies
 from worker.decide import Decide
 from worker.draw import Draw
@@ -145,7 +146,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             ledger,
             Companies(conveyor, ledger.known, reviewers.domains),
             Draw(ledger.polls, ledger.memory, ledger.same, settings.trust_center_url),
-            Tell(channel, ledger.cards, lease.held, reminders),
+            Tell(channel, ledger.cards, lease.held, reminders, Questions(ledger.same, ledger.memory)),
             lease.held,
             clock,
         ),

@@ -6,6 +6,7 @@ only, where nothing pings, links or formats.
 """
 
 import datetime
+import json
 import re
 import urllib.parse
 from collections import Counter
@@ -59,6 +60,7 @@ from workspace.reviewers import WhoDecides
 # Ids that Slack sends back
 APPROVE = "approve"
 APPROVE_SAME = "approve_same"
+APPROVE_COLLEAGUES = "approve_colleagues"
 OPTIONS_BUTTON = "options"
 REJECT = "reject"
 MORE = "more"
@@ -97,6 +99,7 @@ EXCERPT_CHARS = 300
 ROOMS_MOST = 5
 WAITING_MOST = 10
 MISSING_MOST = 10
+VALUE_CHARS = 2000  # Slack's limit for the value of a button
 
 
 # Cards
@@ -320,6 +323,11 @@ def _earlier(row: Row, past: Sequence[Past]) -> list[Past]:
     for before in sorted(filter(None, [row.previous, *past]), key=lambda before: -before.at):
         last.setdefault(addresses.folded(before.email), before)
     return list(last.values())
+
+
+def has_warnings(row: Row, past: Sequence[Past]) -> bool:
+    """Return whether the card of this request warns of anything. `past` is the same as for the card."""
+    return bool(_risks(row, past))
 
 
 def _asked_before(row: Row, past: Sequence[Past], given: Given | None) -> list[list[Block]]:
@@ -987,6 +995,80 @@ def _working_span(seconds: float) -> str:
     if not hours:
         return f"less than a {WORKING_HOUR}"
     return f"{hours:,} {WORKING_HOUR}{'' if hours == 1 else 's'}"
+
+
+# The question about colleagues who wait as well, and the answer to it
+
+WAIT_TOO = (" is waiting too.", " are waiting too.")
+MORE_WAIT = (" 1 more is waiting.", " {} more are waiting.")
+WITH_THE_SAME, WITH_BASIC = "with the same groups", f"with {BASIC} access"
+OUTDATED = "That question is out of date, so nothing was granted. Please decide on the cards."
+
+
+def colleagues_question(
+    given: Given, waiting: Sequence[Row], more: int, permalink: Callable[[Row], str]
+) -> Message | None:
+    """Return the question whether these colleagues get what was given; `more` of them wait besides.
+
+    The button is bound to those whom it names. Return None if their ids have no room there.
+    """
+    names = [_address(each.email) for each in waiting]
+    if length(value := _colleagues_value(given, waiting)) > VALUE_CHARS:
+        return colleagues_question(given, waiting[:-1], more + 1, permalink) if waiting[1:] else None
+    whom = "them" if len(names) == 1 else "both" if len(names) == 2 else f"all {len(names)}"
+    question = f"Approve {whom} {_with(given)}?"
+    ends = f" {ENDS_ON.format(_day(given.ends))}" if given.ends else ""
+    said = f" with {_names(given.groups, PAST_CHARS)}.{ends} " if given.groups else f" {WITH_BASIC}.{ends} "
+    rest = MORE_WAIT[more > 1].format(f"{more:,}") if more else ""
+    listed: list[Block] = []
+    for number, each in enumerate(waiting):
+        listed += [words(" and " if each is waiting[-1] else ", ")] if number else []
+        listed.append(link(permalink(each), names[number]))
+    approved = [words("You approved "), words(_address(given.row.email), bold=True), words(said)]
+    then = [words(f"{WAIT_TOO[len(names) > 1]}{rest} "), words(question, bold=True)]
+    label = f"Approve {whom}"
+    blocks = [
+        rich([*approved, *listed, *then]),
+        context(NDA_MAY_FOLLOW),
+        {
+            "type": "actions",
+            "block_id": APPROVE_COLLEAGUES,
+            "elements": [button(APPROVE_COLLEAGUES, label, value, "primary", f"{label} {_with(given)}")],
+        },
+    ]
+    return message_of(f"{_listed(names)}{WAIT_TOO[len(names) > 1]}{rest} {question}", blocks)
+
+
+def _with(given: Given) -> str:
+    return WITH_THE_SAME if given.groups else WITH_BASIC
+
+
+def _colleagues_value(given: Given, waiting: Sequence[Row]) -> str:
+    """Return the value of the button: what was given to which request, and the requests that it names."""
+    named = json.dumps([[each.id, each.round, each.subject] for each in waiting], separators=(",", ":"))
+    # As one word: the value has the same three as the value of a card's button.
+    subject = given.digest + urllib.parse.quote(named)
+    return f"{given.row.round} {subject} {given.row.id}"
+
+
+def colleagues_answer(given: Given, approved: Sequence[Row], others: Sequence[str]) -> str:
+    """Return the answer to a click on that button; `others` are the sentences about those left out."""
+    names = _listed([_code(row) for row in approved])
+    said = f"You're approving {names} {_with(given)} as {_code(given.row)}. The cards show the outcome."
+    return "\n".join([*([said] if approved else []), *others])
+
+
+def left_out(row: Row | None) -> str:
+    """Return the sentence about a colleague whose request is not as it was when the question was asked."""
+    who = _code(row) if row else "One of them"
+    return f"{who} isn't among them: the request has changed since I asked. Please decide on its card."
+
+
+def not_saved(row: Row | None) -> str:
+    """Return the sentence about a colleague whose approval could not be recorded."""
+    return (
+        f"I couldn't save the approval of {_code(row) if row else 'one of them'}. Please decide on the card."
+    )
 
 
 # Answers to the slash command, and what follows from them

@@ -16,7 +16,7 @@ from ledger.database import Database
 from ledger.rows import NOBODY, Reviewer, Row, person, row_of
 from ledger.states import LET_IN, SETTLED, State
 from ledger.tables import REQUESTS
-from ledger.trail import add_note, log_event, tell_watchers
+from ledger.trail import add_note, ask_about_colleagues, log_event, tell_watchers
 
 MANY_FAILURES = 3  # of one row: it may be its own fault, the operator is told, and others go first
 AT_ONCE = 500  # rows of one statement or transaction: SQLite takes 32,766 values, and clicks wait meanwhile
@@ -154,6 +154,8 @@ class Changes:
             if values["state"] in SETTLED and event != "given back":
                 once_more, ended = values.get("access_status") == GATED, values["state"] not in LET_IN
                 tell_watchers(db, row, now, once_more=once_more, ended=ended)
+            if event == State.APPROVED:
+                ask_about_colleagues(db, row, now)
         return True
 
 

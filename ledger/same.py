@@ -1,4 +1,4 @@
-"""What a colleague of the customer was given here.
+"""What a colleague of the customer was given here, and which other colleagues wait for the same.
 
 Only the ledger is read. Whether Conveyor says that the colleague still has access is asked when a card is
 posted, and kept in the request's `company`.
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, or_
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 
 import addresses
 from conveyor_client import GATED
@@ -58,6 +58,7 @@ LAST_APPROVED = (
     .order_by(REQUESTS.c.settled_at.desc())
     .limit(1)
 )
+WAITING = and_(COLLEAGUES, REQUESTS.c.state == State.PENDING, REQUESTS.c.card_ts != "")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Given:
 
 
 class Same:
-    """Used by cards that offer the same. It may raise LedgerError."""
+    """Used by cards that offer the same, and by the question about colleagues. It may raise LedgerError."""
 
     def __init__(self, database: Database, polls: Polls) -> None:
         self._database = database
@@ -113,6 +114,24 @@ class Same:
         offered = {group.id: group for group in self._polls.access_groups(row.dataroom_id)}
         groups = tuple(offered[group.id] for group in row.groups if group.id in offered)
         return Given(row, groups, ends) if groups or not row.groups else None
+
+    def waiting(self, row: Row, most: int) -> tuple[list[Row], int]:
+        """Return the colleagues who wait with a card, the oldest first, and how many there are.
+
+        There are none while whoever approved this request is approving others of them.
+        """
+        if not _is_of_a_company(row):
+            return [], 0
+        colleagues = _parameters(row)
+        is_theirs = REQUESTS.c.reviewer_id == row.reviewer.id
+        busy = select(REQUESTS.c.id).where(COLLEAGUES, REQUESTS.c.state == State.APPROVING, is_theirs)
+        oldest = ROWS.where(WAITING).order_by(REQUESTS.c.received_at, REQUESTS.c.id).limit(most)
+        count = select(func.count()).select_from(REQUESTS).where(WAITING)
+        with self._database.read() as db:
+            if db.execute(busy, colleagues).first():
+                return [], 0
+            found = [row_of(each) for each in db.execute(oldest, colleagues)]
+            return found, db.scalar(count, colleagues) or 0
 
 
 def _is_of_a_company(row: Row) -> bool:

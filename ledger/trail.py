@@ -2,17 +2,19 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, func, literal, select, union
+from sqlalchemy import Connection, exists, func, literal, select, union
 from sqlalchemy.exc import IntegrityError
 
+import addresses
 from conveyor_client import GATED
 from ledger.rows import NOBODY, Reviewer, Row
-from ledger.states import REVOKE
-from ledger.tables import FOLLOWERS, NOTES, TRAIL, WATCHERS
+from ledger.states import REVOKE, State
+from ledger.tables import FOLLOWERS, NOTES, REQUESTS, TRAIL, WATCHERS
 
 # Kinds of notes that are no answer to a decision: a message about missing requests, answers to somebody who
-# wanted to be told of the outcome or of the first document that is opened, a reminder.
-OUTAGE, OUTCOME, OPENED, REMINDER = "outage", "outcome", "document", "reminder"
+# wanted to be told of the outcome or of the first document that is opened, a reminder, a question about
+# colleagues who wait as well.
+OUTAGE, OUTCOME, OPENED, REMINDER, COLLEAGUES = "outage", "outcome", "document", "reminder", "colleagues"
 DIRECT = (OUTCOME, OPENED)  # those that go to one person as a direct message
 LAST = "last"  # the detail of the last reminder of a card
 FIRST_LINES = 100
@@ -83,6 +85,23 @@ def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") 
         "send_at": now,
     }
     db.execute(NOTES.insert().values(**values))
+
+
+def ask_about_colleagues(db: Connection, row: Row, now: float) -> None:
+    """Let whoever approved this request be asked about its colleagues, if it seems that any of them waits.
+
+    Who they are is found out when the question is sent.
+    """
+    if (row.company or {}).get("personal"):
+        return
+    waiting = exists().where(
+        REQUESTS.c.domain == addresses.domain(row.email),
+        REQUESTS.c.id != row.id,
+        REQUESTS.c.state == State.PENDING,
+    )
+    who = literal(row.id), literal(COLLEAGUES), literal(row.reviewer.id), literal(str(row.round))
+    names = ("request_id", "kind", "person_id", "detail", "send_at")
+    db.execute(NOTES.insert().from_select(names, select(*who, literal(now)).where(waiting)))
 
 
 def tell_watchers(

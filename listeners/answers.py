@@ -45,8 +45,16 @@ class Decided:
     request_id: str
 
 
+@dataclass(frozen=True)
+class InPlace:
+    """What to say in place of the private message that was clicked, and which requests the click decided."""
+
+    text: str
+    decided: tuple[str, ...] = ()
+
+
 # A listener takes a payload, and returns what to tell the person, if anything.
-Answer = str | Message | Decided | None
+Answer = str | Message | Decided | InPlace | None
 Listener = Callable[[Mapping[str, Any]], Answer]
 
 
@@ -84,7 +92,10 @@ class Answers:
             if isinstance(answer, Decided):
                 self._check_card_later(body, answer)
             elif answer and not self._is_told(body, answer):
-                return BoltResponse(status=503, body="Slack took no answer to this click.")
+                if not (isinstance(answer, InPlace) and answer.decided):
+                    return BoltResponse(status=503, body="Slack took no answer to this click.")
+                for request_id in answer.decided:  # their cards are the answer
+                    self._check_card_later(body, Decided(request_id))
             ack()
             return None
 
@@ -177,20 +188,22 @@ class Answers:
         """Return the request whose current card this is, or None."""
         return self._ledger.decisions.find_by_card(self._channel.ids_of(channel_id), ts)
 
-    def _is_told(self, body: Mapping[str, Any], answer: str | Message) -> bool:
+    def _is_told(self, body: Mapping[str, Any], answer: str | Message | InPlace) -> bool:
         """Send the answer, and return False if that failed at once. A slow one may still arrive."""
         try:
             return self._pool.submit(self._tell, Recipient.of(body), answer).result(TOLD_SECONDS)
         except TimeoutError:
             return True
 
-    def _tell(self, recipient: Recipient, answer: str | Message) -> bool:
+    def _tell(self, recipient: Recipient, answer: str | Message | InPlace) -> bool:
         """Send the answer privately, and return whether Slack took it.
 
         The click's own URL works wherever the card is seen. If it fails, the answer goes to the channel.
         """
-        message: Mapping[str, Any] = {"text": answer} if isinstance(answer, str) else answer
-        cause = self._respond(recipient, message)
+        in_place = isinstance(answer, InPlace)
+        text = answer.text if isinstance(answer, InPlace) else answer
+        message: Mapping[str, Any] = {"text": text} if isinstance(text, str) else text
+        cause = self._respond(recipient, message, in_place=in_place)
         if cause is None:
             return True
         try:
@@ -200,14 +213,14 @@ class Answers:
             return False
         return True
 
-    def _respond(self, recipient: Recipient, message: Mapping[str, Any]) -> str | None:
+    def _respond(self, recipient: Recipient, message: Mapping[str, Any], *, in_place: bool) -> str | None:
         """Post the message to the URL of a click. Return None, or the cause if that failed."""
         url = recipient.response_url
         if not url.startswith(self._response_hosts):
             return "not an address of Slack's"
         place = {"thread_ts": recipient.thread_ts} if recipient.thread_ts else {}
         try:
-            private = {"response_type": "ephemeral", "replace_original": False, **place, **message}
+            private = {"response_type": "ephemeral", "replace_original": in_place, **place, **message}
             status = self._calls.request(TELL_SECONDS, "POST", url, json=private).status
         except CallFailed as error:
             return str(error)

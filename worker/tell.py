@@ -3,6 +3,7 @@
 1. A reply goes into the thread of the card, and what somebody wanted to know to them as a direct message.
 2. What Slack refuses there (the thread is locked, the app's messages tab is off) is said privately in the
    channel. A reminder is to nobody in particular, and is said in the channel for all to see.
+   A question about colleagues is private from the start.
 3. If Slack refuses that as well, the log says so, without the customer's words, and /readyz has a note.
 """
 
@@ -16,7 +17,8 @@ from ledger.cards import Cards
 from ledger.changes import MANY_FAILURES
 from ledger.rows import Note, Row
 from ledger.states import State
-from ledger.trail import DIRECT, LAST, OPENED, OUTAGE, OUTCOME, REMINDER
+from ledger.trail import COLLEAGUES, DIRECT, LAST, OPENED, OUTAGE, OUTCOME, REMINDER
+from worker.colleagues import Questions
 from worker.reminders import Reminders
 from workspace.block_kit import Message
 from workspace.channel import Channel
@@ -39,6 +41,7 @@ class Tell:
     ledger: Cards
     held: Callable[[], bool]
     reminders: Reminders
+    questions: Questions
     # Why Slack did not take a note where it belongs, by the number of the note.
     _refused: dict[int, ChannelError] = field(default_factory=dict)
 
@@ -60,6 +63,8 @@ class Tell:
         if _awaits_card(row, note) or not self.held():
             self.ledger.note_later(note, now + 1.0, failed=False)
             return False
+        if note.kind == COLLEAGUES:
+            return self._ask(row, note)
         try:
             self._say(row, note, now)
         except CardLost as error:
@@ -70,6 +75,22 @@ class Tell:
         self.ledger.note_sent(note)
         self._refused.pop(note.number, None)
         return True
+
+    def _ask(self, row: Row, note: Note) -> bool:
+        """Ask whoever approved about the colleagues, and return whether Slack took that.
+
+        If it refuses, nobody misses anything: their cards still wait.
+        """
+        question = self.questions.about_colleagues(row, note, self._permalink)
+        try:
+            if question:
+                self.channel.post_ephemeral(note.person_id, question)
+        except ChannelError as error:
+            if not _is_final(error, row, note):
+                raise
+            log.warning("request=%s note=%r user=%s told=no", row.id, note.kind, note.person_id)
+        self.ledger.note_sent(note)
+        return question is not None
 
     def _say(self, row: Row, note: Note, now: float) -> None:
         """Say it where it belongs; if Slack refuses that, in another place; then only in the log."""

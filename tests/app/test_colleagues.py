@@ -1,5 +1,6 @@
-"""Colleagues: "Approve the same" on a card."""
+"""Colleagues: "Approve the same" on a card, and the question about those who wait as well."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,12 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 import blocks
-from ledger.same import LAST_APPROVED
+from ledger.same import LAST_APPROVED, WAITING
 from ledger.states import State
-from sandbox.workspace import ANN, BOB, SAM, Message, elements_in
+from ledger.tables import REQUESTS
+from sandbox.workspace import ANN, BOB, SAM, Message, Private, elements_in
 from tests.support.steps import (
+    approved,
     asked_before,
     clickable,
     day,
@@ -50,6 +53,25 @@ def decision(world: World, request_id: str) -> Any:
     """Return the one decision about this request that reached Conveyor."""
     (made,) = [each for each in world.conveyor.decisions if each.request_id == request_id]
     return made
+
+
+def question(world: World, who: str = ANN, about: str = "") -> Private:
+    """Wait for the newest question to this person that names this address, and return it."""
+
+    def asked() -> list[Private]:
+        mine = [each for each in world.slack.private if each.user == who and about in each.text]
+        return [each for each in mine if button_of(each)]
+
+    return eventually(asked, what=f"a question to {who}\n{world.log()}")[-1]
+
+
+def button_of(private: Private) -> dict[str, Any] | None:
+    buttons = [element for _, element in elements_in(private.blocks)]
+    return next((each for each in buttons if each["action_id"] == blocks.APPROVE_COLLEAGUES), None)
+
+
+def agree(world: World, asked: Private, who: str = ANN) -> None:
+    assert world.slack.click(who, asked.ts, blocks.APPROVE_COLLEAGUES, via=asked).status == 200
 
 
 # Approve the same
@@ -213,10 +235,166 @@ def test_a_company_is_said_to_have_nobody_only_if_conveyor_said_so(world: World,
 
 def test_the_ledger_finds_colleagues_by_its_indexes(world: World, groups: list[str]) -> None:
     values = {"domain": "acme.com", "room": ROOM, "address": "bob@acme.com", "request_id": "r"}
-    compiled = LAST_APPROVED.params(**values).compile(
-        dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}
-    )
-    plan = [str(step[3]) for step in world.ledger(f"EXPLAIN QUERY PLAN {compiled}")]
-    reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
-    assert reads
-    assert all("USING INDEX" in step for step in reads), plan
+    for query in (LAST_APPROVED, REQUESTS.select().where(WAITING)):
+        compiled = query.params(**values).compile(
+            dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}
+        )
+        plan = [str(step[3]) for step in world.ledger(f"EXPLAIN QUERY PLAN {compiled}")]
+        reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
+        assert reads
+        assert all("USING INDEX" in step for step in reads), plan
+
+
+# Their colleagues wait too
+
+
+def waiting(world: World, *names: str) -> list[Message]:
+    return [posted(world, f"{name}@acme.com", dataroom_id=ROOM) for name in names]
+
+
+def test_one_click_approves_those_who_wait_too(world: World, groups: list[str]) -> None:
+    jane, bob, eve = waiting(world, "jane", "bob", "eve")
+    world.slack.click(ANN, jane.ts, "options")
+    world.slack.submit(ANN, values={"groups": groups, "nda": ["nda"], "ends": "30"})
+    asked = question(world)
+    said = world.slack.text_of(asked)
+    for part in ("jane@acme.com", "bob@acme.com", "eve@acme.com", "SOC 2 report and Pen test", written(30)):
+        assert part in said
+    assert blocks.WITH_THE_SAME in said
+    agree(world, asked)
+    copy = world.slack.answers[-1]
+    for card in (bob, eve):
+        world.shows(request_of(card), "approved", "SOC 2 report and Pen test", f"<@{ANN}>")
+        made = decision(world, request_of(card))
+        assert (made.groups, made.expires_at, made.nda_bypass) == (groups, day(30), False)
+    told = next(each for each in world.slack.private if each.ts == asked.ts)
+    assert button_of(told) is None
+    assert "bob@acme.com" in told.text
+    assert "eve@acme.com" in told.text
+    # A copy of the click does nothing, and nobody is asked once more.
+    count = len(world.slack.private)
+    assert world.slack.replay(copy).status == 200
+    claims = world.ledger("SELECT request_id, count(*) FROM trail WHERE event = 'approving' GROUP BY 1")
+    assert {number for _, number in claims} == {1}
+    eventually(lambda: not world.ledger("SELECT 1 FROM notes"))
+    assert len(world.slack.private) == count
+
+
+def test_after_the_same_the_others_are_asked_about(world: World, groups: list[str]) -> None:
+    give(world, "jane@acme.com", groups)
+    bob, eve = waiting(world, "bob", "eve")
+    world.slack.click(BOB, bob.ts, blocks.APPROVE_SAME)
+    asked = question(world, BOB, "eve@acme.com")
+    agree(world, asked, BOB)
+    world.shows(request_of(eve), "approved", "SOC 2 report and Pen test")
+
+
+def test_each_may_fail_alone(world: World, groups: list[str]) -> None:
+    jane, bob, eve, kim = waiting(world, "jane", "bob", "eve", "kim")
+    world.slack.click(ANN, jane.ts, "approve", choose={blocks.GROUPS: groups[:1]})
+    asked = question(world)
+    world.slack.click(BOB, bob.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "not him"})
+    world.shows(request_of(bob), "rejected")
+    world.conveyor.change_here(request_of(eve), email="mallory@evil.example")
+    eventually(lambda: world.row(request_of(eve)).email == "mallory@evil.example")
+    # Bob's rejection is no warning about Kim alone, but her card shows it by now: it has to be seen.
+    agree(world, asked)
+    told = eventually(lambda: next(e for e in world.slack.private if e.ts == asked.ts and not button_of(e)))
+    for part in (f"<@{BOB}>", "bob@acme.com", "mallory@evil.example", "kim@acme.com"):
+        assert part in told.text
+    assert writes(world, request_of(kim)) == writes(world, request_of(eve)) == []
+    assert world.row(request_of(kim)).state == State.PENDING
+
+
+def test_the_question_ends_with_its_situation(world: World, groups: list[str]) -> None:
+    jane, bob = waiting(world, "jane", "bob")
+    world.slack.click(ANN, jane.ts, "approve", choose={blocks.GROUPS: groups})
+    asked = question(world)
+    jane = world.shows(request_of(jane), "approved")
+    revoke(world, BOB, jane)
+    world.shows(request_of(jane), "revoked")
+    agree(world, asked)
+    world.told(ANN, blocks.OUTDATED)
+    assert not any(map(button_of, world.slack.private))
+    assert writes(world, request_of(bob)) == []
+
+
+def test_a_reviewer_is_asked_about_five_at_most_and_then_about_the_rest(
+    world: World, groups: list[str]
+) -> None:
+    cards = waiting(world, *(f"p{number}" for number in range(8)))
+    world.slack.click(ANN, cards[0].ts, "approve", choose={blocks.GROUPS: groups})
+    asked = question(world)
+    assert "p5@acme.com" in asked.text
+    assert "p6@acme.com" not in asked.text
+    assert blocks.MORE_WAIT[1].format(2) in asked.text
+    agree(world, asked)
+    for card in cards[1:6]:
+        world.shows(request_of(card), "approved")
+    rest = question(world, about="p6@acme.com")
+    assert "p7@acme.com" in rest.text
+    assert [each for each in world.slack.private if button_of(each)] == [rest]
+
+
+def test_nobody_is_asked_about_others(world: World, groups: list[str]) -> None:
+    """Neither about another Trust Center, nor personal addresses, nor somebody with a warning."""
+    approved(world, "al@gmail.com", dataroom_id=ROOM)
+    rejected = posted(world, "kim@acme.com", dataroom_id=ROOM)
+    world.slack.click(BOB, rejected.ts, "reject")
+    world.slack.submit(BOB, values={"reason": "why"})
+    world.shows(request_of(rejected), "rejected")
+    for email, room in (
+        ("jo@gmail.com", ROOM), ("cy@gmail.com", ROOM), ("jo@globex.com", "room-1"), ("cy@globex.com", ROOM),
+        ("kim@acme.com", ROOM), ("cy@acme.com", ROOM),
+    ):  # fmt: skip
+        card = posted(world, email, dataroom_id=room)
+        if email.startswith("cy"):
+            world.slack.click(ANN, card.ts, "approve")
+            world.shows(request_of(card), "approved")
+    eventually(lambda: not world.ledger("SELECT 1 FROM notes"))
+    assert not any(map(button_of, world.slack.private))
+
+
+def test_basic_access_is_asked_about_as_such(world: World, groups: list[str]) -> None:
+    jane, bob = waiting(world, "jane", "bob")
+    world.slack.click(ANN, jane.ts, "approve")
+    asked = question(world)
+    assert blocks.WITH_BASIC in asked.text
+    agree(world, asked)
+    world.shows(request_of(bob), "approved")
+    assert decision(world, request_of(bob)).groups == []
+
+
+def test_a_question_outlives_the_app(world: World, groups: list[str]) -> None:
+    jane, _ = waiting(world, "jane", "bob")
+    world.slack.fail("chat.postEphemeral", 3, status=500)
+    world.slack.click(ANN, jane.ts, "approve")
+    world.shows(request_of(jane), "approved")
+    eventually(lambda: world.ledger("SELECT 1 FROM notes"))
+    world.kill()
+    world.slack.clear_faults()
+    world.start(**QUICK)
+    question(world)
+    eventually(lambda: not world.ledger("SELECT 1 FROM notes"))
+
+
+def test_a_forged_question_does_nothing(world: World, groups: list[str]) -> None:
+    jane, bob = waiting(world, "jane", "bob")
+    world.slack.click(ANN, jane.ts, "approve")
+    asked = question(world)
+    payload = world.slack.click_payload(ANN, asked.ts, blocks.APPROVE_COLLEAGUES, via=asked)
+    real = payload["actions"][0]["value"]
+    round, subject, request_id = real.split(" ")
+    others = json.dumps([["x", 1, "y"]] * 6, separators=(",", ":"))
+    for value in (f"{round} {subject[:16]} {request_id}", f"{round} {subject[:16]}{others} {request_id}",
+                  f"{round} {subject[:16]}[[1e999,1e999,{{}}]] {request_id}", "", real[:-1],
+                  real.replace(subject[:16], "0" * 16)):  # fmt: skip
+        payload["actions"][0]["value"] = value
+        payload["trigger_id"] += "x"
+        assert world.slack.send_payload(payload).status == 200
+    payload["user"]["id"], payload["actions"][0]["value"] = SAM, real
+    payload["trigger_id"] += "x"
+    world.slack.send_payload(payload)
+    world.told(SAM, blocks.NOT_A_REVIEWER)
+    assert writes(world, request_of(bob)) == []

@@ -18,6 +18,7 @@ from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, Message
 from tests.support.steps import posted, request_of
 from tests.support.world import World, eventually, free_port, state_of
+from worker.colleagues import Questions
 from worker.companies import Companies
 from worker.draw import Draw
 from worker.reminders import Reminders
@@ -68,7 +69,8 @@ class Scene:
             conveyor, self.ledger.queue, self.ledger.polls, blocks.offer, POLL, lambda: self.now
         )
         draw = Draw(self.ledger.polls, self.ledger.memory, self.ledger.same)
-        tell = Tell(self.channel, self.ledger.cards, lambda: True, Reminders())
+        questions = Questions(self.ledger.same, self.ledger.memory)
+        tell = Tell(self.channel, self.ledger.cards, lambda: True, Reminders(), questions)
         parts = companies, draw, tell
         self.show = Show(self.channel, self.ledger, *parts, lambda: True, lambda: self.now, lambda: self.now)
         self.watch_at = self.show_at = self.now

@@ -14,6 +14,7 @@ from ledger.states import APPROVE
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Channel as SlackChannel
 from tests.support.world import eventually, state_of
+from worker.colleagues import Questions
 from worker.companies import Companies
 from worker.draw import Draw
 from worker.reminders import Reminders
@@ -50,7 +51,8 @@ class Scene:
         eventually(channel.refresh_identity)
         nobody = ConveyorClient("http://127.0.0.1:9", "no key")
         draw = Draw(self.ledger.polls, self.ledger.memory, self.ledger.same)
-        tell = Tell(channel, self.ledger.cards, lambda: True, Reminders())
+        questions = Questions(self.ledger.same, self.ledger.memory)
+        tell = Tell(channel, self.ledger.cards, lambda: True, Reminders(), questions)
         parts = Companies(nobody, self.ledger.known, set), draw, tell
         return Show(channel, self.ledger, *parts, lambda: True, lambda: self.now, lambda: self.now)
 

@@ -206,7 +206,13 @@ def test_every_offer_of_the_same_is_valid(found: list[Row], groups: list[AccessG
     what = Given(first, tuple(groups), ends)
     for row in others:
         check_message(blocks.card(row, groups, given=what))
-    for sentence in (blocks.same_changed(first),):
+    question = blocks.colleagues_question(what, others, 2, lambda row: "https://ours.example/p1")
+    assert question
+    check_message(question)
+    for sentence in (
+        blocks.colleagues_answer(what, others, [blocks.left_out(first), blocks.not_saved(first)]),
+        blocks.same_changed(first),
+    ):
         assert 0 < len(sentence) <= limits.TEXT_BUDGET
         no_raw_markup(sentence)
 

@@ -18,9 +18,9 @@ from ledger.changes import ROWS
 from ledger.database import Database
 from ledger.memory import PERSONAL_DOMAINS
 from ledger.polls import Polls
-from ledger.rows import Groups, Row, pairs, row_of
+from ledger.rows import Groups, Note, Row, pairs, row_of
 from ledger.states import State
-from ledger.tables import REQUESTS, TRAIL
+from ledger.tables import NOTES, REQUESTS, TRAIL
 
 # What the trail says after a request ended badly, here or in Conveyor.
 ENDED_BADLY = (State.REJECTED, State.REVOKED, State.IGNORED_ELSEWHERE)
@@ -38,7 +38,7 @@ HAS_ENDED_BADLY = exists().where(
     ),
 )
 IS_ENDING_BADLY = exists().where(AT_THE_COMPANY, OTHERS.c.state.in_([State.REJECTING, State.REVOKING]))
-COLLEAGUES = and_(
+IS_COLLEAGUE = and_(
     REQUESTS.c.domain == bindparam("domain"),
     REQUESTS.c.dataroom_id == bindparam("room"),
     REQUESTS.c.address != bindparam("address"),
@@ -47,7 +47,7 @@ COLLEAGUES = and_(
 # Made once: to make a statement costs SQLAlchemy more than to run it.
 LAST_APPROVED = (
     ROWS.where(
-        COLLEAGUES,
+        IS_COLLEAGUE,
         REQUESTS.c.state == State.APPROVED,
         REQUESTS.c.access_status != GATED,
         REQUESTS.c.groups.is_not(None),
@@ -58,7 +58,7 @@ LAST_APPROVED = (
     .order_by(REQUESTS.c.settled_at.desc())
     .limit(1)
 )
-WAITING = and_(COLLEAGUES, REQUESTS.c.state == State.PENDING, REQUESTS.c.card_ts != "")
+WAITING = and_(IS_COLLEAGUE, REQUESTS.c.state == State.PENDING, REQUESTS.c.card_ts != "")
 
 
 @dataclass(frozen=True)
@@ -115,20 +115,25 @@ class Same:
         groups = tuple(offered[group.id] for group in row.groups if group.id in offered)
         return Given(row, groups, ends) if groups or not row.groups else None
 
-    def waiting(self, row: Row, most: int) -> tuple[list[Row], int]:
+    def waiting(self, row: Row, note: Note, most: int) -> tuple[list[Row], int]:
         """Return the colleagues who wait with a card, the oldest first, and how many there are.
 
-        There are none while whoever approved this request is approving others of them.
+        There are none for this note while whoever approved this request is approving others of them, or if
+        a newer note will ask about the same.
         """
         if not _is_of_a_company(row):
             return [], 0
-        colleagues = _parameters(row)
-        is_theirs = REQUESTS.c.reviewer_id == row.reviewer.id
-        busy = select(REQUESTS.c.id).where(COLLEAGUES, REQUESTS.c.state == State.APPROVING, is_theirs)
+        is_theirs = and_(REQUESTS.c.state == State.APPROVING, REQUESTS.c.reviewer_id == note.person_id)
+        busy = select(REQUESTS.c.id).where(IS_COLLEAGUE, is_theirs)
+        is_newer = and_(NOTES.c.kind == note.kind, NOTES.c.number > note.number)
+        newer = select(NOTES.c.number).where(is_newer, NOTES.c.person_id == note.person_id)
+        newer = newer.join(REQUESTS, REQUESTS.c.id == NOTES.c.request_id).where(IS_COLLEAGUE)
         oldest = ROWS.where(WAITING).order_by(REQUESTS.c.received_at, REQUESTS.c.id).limit(most)
         count = select(func.count()).select_from(REQUESTS).where(WAITING)
+        colleagues = _parameters(row)
         with self._database.read() as db:
-            if db.execute(busy, colleagues).first():
+            # In this order: a decision that ends between the two has left a newer note.
+            if db.execute(busy, colleagues).first() or db.execute(newer, colleagues).first():
                 return [], 0
             found = [row_of(each) for each in db.execute(oldest, colleagues)]
             return found, db.scalar(count, colleagues) or 0

@@ -29,7 +29,7 @@ class Questions:
         given = (
             self.same.given(row) if row.state == State.APPROVED and str(row.round) == note.detail else None
         )
-        waiting, total = self.same.waiting(row, LOOKED_AT_MOST) if given else ([], 0)
+        waiting, total = self.same.waiting(row, note, LOOKED_AT_MOST) if given else ([], 0)
         named: dict[str, Row] = {}
         for each in waiting:
             if not blocks.has_warnings(each, self.memory.past(each)):

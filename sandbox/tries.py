@@ -3,8 +3,10 @@
 A thing counts as done by what reached the stand-ins. It must not depend on the app's words.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import cycle
 
 from sandbox.app_process import AppProcess
 from sandbox.conveyor import OPEN, ConveyorStandIn
@@ -21,6 +23,8 @@ TRIES = {
     "guest": ("Try to decide as a guest", "Click a button on the card as somebody who can't decide."),
     "personal": ("Decide about a personal address", "A request from gmail.com arrives. Can you trust it?"),
     "look-alike": ("Spot a look-alike address", "Approve robin@wayne.example, and look who asks next."),
+    "same": ("Give a colleague the same", "Approve Kai with a report. Then see the card of a colleague."),
+    "colleagues": ("Approve several at once", "Three people of one company ask. Approve one of them."),
     "down": ("Decide while Conveyor is down", "Approve, watch the card, then turn the switch off again."),
     "rooms": ("Ask as a sales rep", "Press Enter to send the command. Only Sam sees the answer."),
     "notify": ("Get a message when it's decided", "Click the button in the answer, then decide as Ann."),
@@ -28,6 +32,7 @@ TRIES = {
     "thread": ("Ask about a message in a thread", "Commands don't work in threads: use ⋮ on Bob's reply."),
     "words": ("Change a word in blocks.py", "Change and save it, then click here: the next card shows it."),
 }
+COMPANIES = ("globex.example", "initech.example", "hooli.example", "cyberdyne.example")
 CUSTOMER, LOOK_ALIKE = "robin@wayne.example", "robin@vvayne.example"
 
 
@@ -43,6 +48,8 @@ class Tries:
     _clicked_by: dict[str, set[str]] = field(default_factory=dict)  # by the ts of the message
     _decided_before_outage: int | None = None
     _look_alike_is_next: bool = False
+    _companies: Iterator[str] = field(default_factory=lambda: cycle(COMPANIES))
+    _followed_by: dict[str, str] = field(default_factory=dict)  # who asks after whom was approved
 
     def __post_init__(self) -> None:
         self.slack.on_exchange.append(self._see)
@@ -71,6 +78,8 @@ class Tries:
                 if not self._has_access(CUSTOMER):
                     self.conveyor.ask(CUSTOMER, "Could we see your penetration test?")
                 return {"person": ANN, "follow": True}
+            case "same" | "colleagues":
+                return self._ask_from_a_company(next(self._companies), name)
             case "down":
                 self.faults.switch("conveyor-down", True)
                 return {"person": ANN, "ts": self._waiting_card(), "pane": "faults"}
@@ -92,6 +101,15 @@ class Tries:
                 self.conveyor.ask("robin@stark.example", "May we see your security documents?")
                 return {"person": ANN, "follow": True}
         return {"person": ANN, "ts": self._waiting_card()}
+
+    def _ask_from_a_company(self, company: str, name: str) -> Json:
+        """Let one person ask, whom a colleague follows after the approval, or three at once."""
+        if name == "same":
+            self.conveyor.have_signed.add(f"kai@{company}")
+            self._followed_by[f"kai@{company}"] = f"lena@{company}"
+        for who in ("kai",) if name == "same" else ("pia", "bo", "max"):
+            self.conveyor.ask(f"{who}@{company}", "Our security team would like to read your reports.")
+        return {"person": ANN, "follow": True}
 
     def _waiting_card(self) -> str:
         """Return the ts of the oldest card that waits for a decision, or "" after asking for a new one."""
@@ -116,12 +134,16 @@ class Tries:
             case {"type": "block_actions", "user": {"id": person}, "message": {"ts": ts}}:
                 clicked_by = self._clicked_by.setdefault(ts, set())
                 clicked_by.add(person)
+                if "'approve_same'" in str(exchange.request.get("actions")):
+                    self.done.add("same")
                 if {ANN, BOB} <= clicked_by:
                     self.done.add("race")
                 if person in (GUS, EVE):
                     self.done.add("guest")
                 if any(name.startswith("conveyor") for name in self.faults.on):
                     self._decided_before_outage = len(self._decided())
+            case {"type": "block_actions", "actions": [{"action_id": "approve_colleagues"}]}:
+                self.done.add("colleagues")
             case {"type": "message_action"}:
                 self.done.add("thread")
             case {"command": "/rooms", "text": text, "user_id": str(person)} if text and person == SAM:
@@ -135,6 +157,8 @@ class Tries:
                 self.done.add("approve")
             if call == "PATCH":
                 self.done.add("reject")
+            if groups and (colleague := self._followed_by.pop(email, "")):
+                self.conveyor.ask(colleague, "Kai said that you share your reports here.")
             if email.endswith("@gmail.com"):
                 self.done.add("personal")
             if email == LOOK_ALIKE:

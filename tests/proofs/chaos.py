@@ -19,11 +19,22 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
+import blocks
 from sandbox.conveyor import OPEN
 from sandbox.stand_in import StandIn
-from sandbox.workspace import ANN, BOB, SAM
+from sandbox.workspace import ANN, BOB, SAM, Message, elements_in
 from tests.proofs.invariants import broken, payload_of, watch_each_step
-from tests.proofs.mortal import LAG_SECONDS, TELL_ME, TELL_MORE, MortalWorld, follow, stop_watching, watch
+from tests.proofs.mortal import (
+    LAG_SECONDS,
+    TELL_ME,
+    TELL_MORE,
+    MortalWorld,
+    answer_question,
+    follow,
+    questions,
+    stop_watching,
+    watch,
+)
 from tests.proofs.promises import promises_broken, watch_what_is_told
 from tests.support.launcher import Kill
 from tests.support.world import eventually
@@ -155,6 +166,7 @@ class Chaos(MortalWorld):
         self.busy: list[Future[None]] = []
         self.witnessed = False
         self.planned_death = False
+        self.companies: list[str] = []  # from which several people ask
         watch_each_step(self, self.found)
         watch_what_is_told(self, self.found)
         for name in ("Penetration test", "Source code"):
@@ -218,6 +230,27 @@ def ask(chaos: Chaos, number: int, _: int, __: int) -> None:
     chaos.conveyor.ask(f"p{number}@acme.com", f"Hello <{number}>")
 
 
+def ask_together(chaos: Chaos, number: int, who: int, _: int) -> None:
+    """Three people of a company ask, and a reviewer approves the first, who has signed the NDA before."""
+    emails = [f"{name}@c{number}.example" for name in ("jane", "bob", "eve")]
+    chaos.conveyor.have_signed.add(emails[0])
+    waiting = [chaos.conveyor.ask(email) for email in emails]
+    chaos.companies.append(f"c{number}.example")
+
+    def approve() -> None:
+        with suppress(AssertionError):
+            eventually(lambda: all(map(chaos.has_buttons, waiting)), 2 * PATIENCE)
+            chaos.does(PEOPLE[who % 2], waiting[0], "approve")
+
+    chaos.busy.append(chaos.people.submit(approve))
+
+
+def follow(chaos: Chaos, which: int, number: int, _: int) -> None:
+    """Somebody else of such a company asks."""
+    if chaos.companies:
+        chaos.conveyor.ask(f"p{number}@{chaos.companies[which % len(chaos.companies)]}")
+
+
 def ask_again(chaos: Chaos, which: int, _: int, __: int) -> None:
     """A customer repeats a request that was decided."""
     if closed := chaos.requests_that_are("approved", "ignored"):
@@ -269,6 +302,27 @@ def click(chaos: Chaos, which: int, who: int, what: int) -> None:
         chaos.does(person, request_id, action)
 
     chaos.busy.append(chaos.people.submit(decide))
+
+
+def give_same(chaos: Chaos, which: int, who: int, _: int) -> None:
+    """Somebody gives a customer what a colleague got, if a card offers that."""
+    waiting = chaos.requests_that_are(*OPEN)
+    offers = [each for each in waiting if _has(chaos.cards(each)[-1:], blocks.APPROVE_SAME)]
+    if offers:
+        request_id = offers[which % len(offers)]
+        chaos.busy.append(chaos.people.submit(chaos.does, PEOPLE[who % 3], request_id, "give the same"))
+
+
+def _has(cards: list[Message], action_id: str) -> bool:
+    return any(each.get("action_id") == action_id for card in cards for _, each in elements_in(card.blocks))
+
+
+def agree(chaos: Chaos, which: int, who: int, _: int) -> None:
+    """A reviewer agrees to approve colleagues who wait as well; sometimes two clicks come at once."""
+    person = PEOPLE[who % 2]
+    if asked := questions(chaos, person):
+        for _ in range(1 + which % 2):
+            chaos.busy.append(chaos.people.submit(answer_question, chaos, person, asked[which % len(asked)]))
 
 
 def rush(chaos: Chaos, which: int, who: int, what: int) -> None:
@@ -452,11 +506,15 @@ def revive(chaos: Chaos, _: int, __: int, ___: int) -> None:
 # How often each kind of step happens, and what it does.
 EVENTS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "ask": (5, ask),
+    "ask together": (2, ask_together),
+    "follow": (3, follow),
     "ask again": (3, ask_again),
     "handle here": (2, handle_here),
     "change groups": (1, change_groups),
     "click": (10, click),
     "rush": (4, rush),
+    "give same": (5, give_same),
+    "agree": (6, agree),
     "take back": (3, take_back),
     "sign": (4, sign),
     "open document": (4, open_document),

@@ -48,7 +48,16 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
 }
 CLAIMS = ("approving", "rejecting", "revoking")
-BESIDE = ("refused", "opened", "reminder", "watching", "following", "not watching", "changed in Conveyor")
+BESIDE = (
+    "refused",
+    "opened",
+    "colleagues",
+    "reminder",
+    "watching",
+    "following",
+    "not watching",
+    "changed in Conveyor",
+)
 TOO_LATE = "too late to watch"
 # After these events it is too late to watch. What is adopted as revoking was approved, and may be again.
 ENDED = (*DECIDED, "adopted as closed", "adopted as revoking")
@@ -165,7 +174,11 @@ def _is_picture(world: MortalWorld, card: Message, row: Row, offered: list[Acces
         cards = [payload_of(message) for message in world.slack.messages]
     others = {str(each["email"]).casefold() for each in cards if each.get("email") and each["id"] != row.id}
     shown, drawn = (
-        [line for line in _lines(found) if not any(other in line.casefold() for other in others)]
+        [
+            line
+            for line in _lines(found)
+            if line != blocks.SAME and not any(other in line.casefold() for other in others)
+        ]
         for found in (card.blocks, picture["blocks"])
     )
     alone = blocks.card(replace(row, previous=None), offered)["text"]
@@ -337,13 +350,14 @@ def life_cycle(world: MortalWorld) -> list[str]:
 def clicks_are_answered(world: MortalWorld) -> list[str]:
     """After every click its person could see something."""
     found = []
+    # A click for several colleagues has a line for each, whose trigger_id begins with its own.
     trail = {
-        str(trigger): (str(event), int(str(number)))
+        str(trigger).partition(" ")[0]: (str(event), int(str(number)))
         for trigger, event, number in world.ledger(
-            "SELECT trigger_id, event, number FROM trail WHERE trigger_id IS NOT NULL"
+            "SELECT trigger_id, event, number FROM trail WHERE trigger_id IS NOT NULL ORDER BY number"
         )
     }
-    answers = [said.ts for deed in world.deeds for said in deed.said]
+    answers = [said.ts for deed in world.deeds for said in deed.said] + question_ids(world)
     silent: Counter[str] = Counter()
     for deed in world.deeds:
         name = f"{deed.user}'s “{deed.what}” on {deed.request_id}"
@@ -375,6 +389,18 @@ def clicks_are_answered(world: MortalWorld) -> list[str]:
         if told[user] < number:
             found.append(f"{user} clicked {number} times without effect and was told {told[user]} times")
     return found
+
+
+def question_posts(world: MortalWorld) -> list[Exchange]:
+    """Return the calls that asked somebody about colleagues."""
+    posts = world.slack.calls("chat.postEphemeral")
+    return [post for post in posts if blocks.APPROVE_COLLEAGUES in str(post.request.get("blocks"))]
+
+
+def question_ids(world: MortalWorld) -> list[str]:
+    """Return the ts of each question about colleagues; it stays when an answer takes its place."""
+    asked = [post.response for post in question_posts(world) if isinstance(post.response, dict)]
+    return [str(response.get("message_ts")) for response in asked]
 
 
 def _reached_nobody(world: MortalWorld, deed: Deed) -> bool:

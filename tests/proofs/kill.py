@@ -51,6 +51,8 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "shorter": [(ANN, "approve refused")],
     "changed": [(ANN, "approve changed")],
     "unheard": [(ANN, "approve unheard")],
+    "same": [(ANN, "approve and give the same")],
+    "colleagues": [(ANN, "approve all")],
     "three clicks": [(ANN, "approve"), (BOB, "approve"), (ANN, "approve")],
 }
 SETTINGS = {"reminders": {"REMIND_AFTER_HOURS": str(0.2 / 3600)}}

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from sqlalchemy.exc import OperationalError
 
@@ -33,6 +33,7 @@ ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
 TELL_MORE = "tell me more"
 DECISIONS = ("approve", "reject", "revoke")
+COLLEAGUES = "approve colleagues"
 GATED = "SELECT authorization_id FROM requests WHERE state = 'approved' AND access_status = 'gated'"
 FOLLOWED = (
     "SELECT email, max(at, min(coalesce(claimed_at, settled_at), settled_at)) FROM followers"
@@ -345,13 +346,7 @@ def _in_a_window(
 def approve_and_revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Approve, and revoke as soon as the card offers it."""
     approve(world, user, request_id, ts)
-
-    def can_be_revoked() -> bool:
-        card = world.slack.find(ts)
-        return world.is_dead() or bool(card and state_of(card) == "approved")
-
-    with suppress(AssertionError):
-        eventually(can_be_revoked, 5)
+    _wait_for_approval(world, ts)
     revoke(world, user, request_id, ts)
 
 
@@ -472,6 +467,89 @@ def approve_unheard(world: MortalWorld, user: str, request_id: str, ts: str) -> 
     approve(world, user, request_id, ts)
 
 
+def give_the_same(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Give this customer what a colleague got, if the card offers that."""
+    act = partial(world.slack.click, user, ts, blocks.APPROVE_SAME)
+    world.attempt(Deed(user, request_id, "approve"), act, ts)
+
+
+def named_by(question: Private) -> list[str]:
+    """Return the requests that a private question about colleagues names, the approved one first."""
+    buttons = [each for _, each in elements_in(question.blocks)]
+    values = [each["value"] for each in buttons if each["action_id"] == blocks.APPROVE_COLLEAGUES]
+    if not values:
+        return []
+    _, subject, first = values[0].split(" ", 2)
+    return [first, *(request_id for request_id, *_ in json.loads(unquote(subject[16:])))]
+
+
+def questions(world: MortalWorld, user: str) -> list[Private]:
+    """Return the questions about colleagues that somebody can still answer."""
+    with world.slack.lock:
+        return [each for each in world.slack.private if each.user == user and named_by(each)]
+
+
+def answer_question(world: MortalWorld, user: str, question: Private) -> None:
+    """Agree to approve those whom the question names. Each is a decision of its own."""
+    first, *named = named_by(question)
+    deed = Deed(user, first, COLLEAGUES)
+    shown = [frozenset([str(world.conveyor.requests[each]["email"])]) for each in named]
+    theirs = [Deed(user, each, "approve", shown=seen) for each, seen in zip(named, shown, strict=True)]
+    world.deeds += theirs
+    click = partial(world.slack.click, user, question.ts, blocks.APPROVE_COLLEAGUES, via=question)
+    world.attempt(deed, click)
+    with suppress(AssertionError):
+        eventually(lambda: not named_by(question) or world.is_dead(), 1)
+    deed.seen = "" if named_by(question) else "the answer in place of the question"
+    for each in theirs:
+        each.answer, each.ended, each.seen = deed.answer, time.time(), "the same click"
+        if deed.answer is None:
+            world.deeds.remove(each)
+
+
+def approve_and_give_the_same(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve somebody who has signed; then a colleague asks, and gets the same with one click."""
+    world.conveyor.have_signed.add(str(world.conveyor.requests[request_id]["email"]))
+    approve(world, user, request_id, ts)
+    _wait_for_approval(world, ts)
+    (bob,) = _ask_once(world, "bob@acme.com")
+    with suppress(AssertionError):
+        eventually(lambda: world.is_dead() or _offers_same(world, bob), 5)
+    world.does(user, bob, "give the same")
+
+
+def approve_all(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve while two colleagues wait as well, and answer the question about them."""
+    others = _ask_once(world, "bob@acme.com", "eve@acme.com")
+    with suppress(AssertionError):
+        eventually(lambda: world.is_dead() or all(map(world.cards, others)), 8)
+    approve(world, user, request_id, ts)
+    with suppress(AssertionError):
+        answer_question(world, user, eventually(lambda: questions(world, user), 6)[-1])
+
+
+def _ask_once(world: MortalWorld, *emails: str) -> list[str]:
+    """Return the requests of these customers, who ask now if they did not before."""
+    with world.conveyor.lock:
+        known = {str(item["email"]): key for key, item in world.conveyor.requests.items()}
+        return [known.get(email) or world.conveyor.ask(email) for email in emails]
+
+
+def _offers_same(world: MortalWorld, request_id: str) -> bool:
+    cards = world.cards(request_id)
+    found = [each.get("action_id") for _, each in elements_in(cards[-1].blocks)] if cards else []
+    return blocks.APPROVE_SAME in found
+
+
+def _wait_for_approval(world: MortalWorld, ts: str) -> None:
+    def is_approved() -> bool:
+        card = world.slack.find(ts)
+        return world.is_dead() or bool(card and state_of(card) == "approved")
+
+    with suppress(AssertionError):
+        eventually(is_approved, 5)
+
+
 def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Approve after the last reminder."""
 
@@ -497,4 +575,7 @@ ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
     "approve refused": approve_refused,
     "approve changed": approve_changed,
     "approve unheard": approve_unheard,
+    "give the same": give_the_same,
+    "approve and give the same": approve_and_give_the_same,
+    "approve all": approve_all,
 }

@@ -12,7 +12,7 @@ from ledger.states import State
 from sandbox.limits import blocks_text
 from sandbox.stand_in import Exchange
 from settings import Settings
-from tests.proofs.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of
+from tests.proofs.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, deciders, payload_of, question_posts
 from tests.proofs.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, TELL_MORE, Deed, MortalWorld
 from workspace.block_kit import cut, one_line
 
@@ -22,7 +22,12 @@ DECIDING_SECONDS = 0.5  # the same for a reminder
 
 def promises_broken(world: MortalWorld) -> list[str]:
     """Return every promise that is broken in a world at rest, each as a sentence."""
-    return [*watchers_are_told(world), *watchers_hear_of_signatures(world), *reminders_are_few(world)]
+    return [
+        *watchers_are_told(world),
+        *watchers_hear_of_signatures(world),
+        *reminders_are_few(world),
+        *questions_are_few(world),
+    ]
 
 
 def watchers_are_told(world: MortalWorld) -> list[str]:
@@ -212,6 +217,37 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
             if before and (set(WAITING).isdisjoint(still) or "revoking" in before[-2:][0]):
                 found.append(f"{name}: a reminder after “{before[-1]}”")
     return found
+
+
+def questions_are_few(world: MortalWorld) -> list[str]:
+    """Whoever approved is asked once about colleagues, or again after a death or a lost answer.
+
+    They are asked after Conveyor had the approval, and nobody is approved who was not named.
+    """
+    found = []
+    asked: dict[tuple[str, str], list[Exchange]] = defaultdict(list)
+    for post in question_posts(world):
+        _, _, first = re.findall(r'"value": ?"(\d+) (\S+) ([^"]+)"', json.dumps(_blocks_of(post)))[0]
+        asked[str(post.request["user"]), first].append(post)
+    starts = world.every_start()
+    for (user, first), posts in asked.items():
+        if user not in deciders(world.deeds, first) or not world.closings(first, "approved"):
+            found.append(f"{user} is asked about the colleagues of {first}, whom they did not approve")
+        deaths = sum(any(one.at < start < other.at for start in starts) for one, other in pairwise(posts))
+        doubtful = sum(bool(post.fault) or world.is_slow(post.at) for post in posts)
+        if len(posts) > len(world.approvals(first)) + deaths + doubtful:
+            found.append(f"{user} is asked {len(posts)} times about the colleagues of {first}")
+    claims = "SELECT request_id, trigger_id FROM trail WHERE event = 'approving' AND trigger_id LIKE '% %'"
+    named = {(deed.request_id, deed.trigger_id) for deed in world.deeds if deed.answer}
+    for request_id, trigger in world.ledger(claims):
+        if (request_id, str(trigger).partition(" ")[0]) not in named:
+            found.append(f"{request_id} was approved with colleagues by a click that did not name it")
+    return found
+
+
+def _blocks_of(post: Exchange) -> object:
+    drawn = post.request["blocks"]
+    return json.loads(drawn) if isinstance(drawn, str) else drawn
 
 
 def watch_what_is_told(world: MortalWorld, found: list[str]) -> None:

@@ -105,7 +105,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Colleagues(*for_cards).register(bolt)
     members = Members(channel, reviewers)
     customers = Customers(ledger, channel, reviewers, conveyor, clock.time_of_day)
-    Rooms(ledger, members, customers, answers, clock.time_of_day).register(bolt)
+    Rooms(ledger, members, customers, answers, clock.time_of_day, settings.working_hours).register(bolt)
     Shortcut(ledger, channel, members, customers, answers).register(bolt)
     unheard = Unheard(channel.clock.now)
     intake = Intake(bolt, channel, reviewers, answers, clicks, unheard)

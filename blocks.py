@@ -7,6 +7,7 @@ only, where nothing pings, links or formats.
 
 import datetime
 import json
+import math
 import re
 import urllib.parse
 from collections import Counter
@@ -20,6 +21,7 @@ from addresses import ADDRESS_CHARS
 from conveyor_client import GATED, LATEST, AccessGroup
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
 from ledger.gated import FOLLOWED_SECONDS
+from ledger.numbers import Numbers
 from ledger.rows import Past, Reviewer, Row
 from ledger.same import Given
 from ledger.states import IN_FLIGHT, LET_IN, State
@@ -1176,6 +1178,7 @@ def rooms_help(command: str, typed: str = "", *, searched: bool = False) -> Mess
         f"{command} jane@acme.com": "does Jane have access?",
         f"{command} acme": "find a company or a person by part of the name",
         f"{command} watching": "requests you follow",
+        f"{command} numbers": "how many requests came in, and how long decisions took",
     }
     items = [
         {"type": "rich_text_section", "elements": [words(typed, bold=True), words(f"  {about}")]}
@@ -1398,7 +1401,7 @@ def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Calla
     """Return the answer about the requests that wait: the oldest `rows` of `total`."""
     if not rows:
         return message_of(NOTHING_WAITS, [rich([words(NOTHING_WAITS)])])
-    count = "1 request is waiting." if total == 1 else f"{total:,} requests are waiting."
+    count = _are_waiting(total)
     blocks = [rich([words(f"{WAITS} "), words(count, bold=True)])]
     for row in rows:
         said = BEING.get(row.state) or _waited(row, now)
@@ -1408,6 +1411,76 @@ def waiting_answer(rows: Sequence[Row], total: int, now: float, permalink: Calla
     if more := total - len(rows):
         blocks.append(context(f"{more:,} newer. To see them, ask about a company."))
     return message_of(f"{WAITS} {count}", blocks)
+
+
+def _are_waiting(total: int) -> str:
+    return "1 request is waiting." if total == 1 else f"{total:,} requests are waiting."
+
+
+QUIET_WEEK, NO_NEW = "A quiet week: no new requests.", "No new requests in the past {}."
+NEW = "The past {}: {}."
+DECISIONS, REVOCATIONS = "{:,} approved, {:,} rejected", "{:,} revoked"
+IN_CONVEYOR = "{:,} handled in Conveyor"
+TIME, TIMES = "Decided in Slack within {}.", "Decided in Slack: half within {}, 9 of 10 within {}."
+LONGEST = "The longest:"
+RECORDS_BEGIN = "My records begin on "
+NOT_A_PERIOD = "“{}” isn't a number of days or weeks. Try {command} numbers 30d, or {command} numbers 2w."
+
+
+def numbers(found: Numbers) -> Message:
+    """Return what came of the requests of a period: how many, how fast, and what waits."""
+    is_week = found.days == 7
+    period = "week" if is_week else "day" if found.days == 1 else f"{found.days:,} days"
+    lead = QUIET_WEEK if is_week else NO_NEW.format(period)
+    if found.asked:
+        lead = NEW.format(period, _some(found.asked, "new request"))
+    decided = found.approved + found.rejected
+    parts = [DECISIONS.format(found.approved, found.rejected)] if decided else []
+    parts += [REVOCATIONS.format(found.revoked)] if found.revoked else []
+    parts += [IN_CONVEYOR.format(found.elsewhere)] if found.elsewhere else []
+    said = [f"{', '.join(parts)}."] if parts else []
+    if found.half is not None and found.most is not None:
+        within = [_within(seconds, found.working) for seconds in (found.half, found.most)]
+        said.append((TIME if decided == 1 else TIMES).format(*within))
+    waiting = _are_waiting(found.waiting) if found.waiting else NOTHING_WAITS
+    said.append(waiting + (f" {LONGEST}" if found.longest and found.waiting > len(found.longest) else ""))
+    section = rich([words("📊 "), words(lead, bold=True), *(words(f"\n{each}") for each in said)])
+    items = [
+        {
+            "type": "rich_text_section",
+            "elements": [
+                words(_address(each.email), bold=True),
+                words(f", {_span(each.seconds)}."),
+                *([words(" "), link(each.card, "See card")] if each.card else []),
+            ],
+        }
+        for each in found.longest
+    ]
+    if items:
+        section["elements"].append({"type": "rich_text_list", "style": "bullet", "elements": items})
+    blocks = [section]
+    if found.begins:
+        blocks.append(rich([words(RECORDS_BEGIN), date(found.begins, "{date}"), words(".")]))
+    return message_of(" ".join([lead, *said]), blocks)
+
+
+def _some(count: int, what: str) -> str:
+    """Return a count with its noun, such as "2 requests"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _within(seconds: float, working: bool) -> str:
+    """Return a length of time that is no shorter than this one, such as "3 hours" or "3 working hours"."""
+    if working:
+        return _some(max(1, math.ceil(seconds / 3600)), WORKING_HOUR)
+    unit, length_of = next((each for each in UNITS if seconds > 2 * each[1]), UNITS[-1])
+    return _some(max(1, math.ceil(seconds / length_of)), unit)
+
+
+def period_not_understood(command: str, typed: str) -> Message:
+    """Return the answer to a period that is none."""
+    said = NOT_A_PERIOD.format(cut(one_line(typed), 100), command=command)
+    return message_of(said, [rich([words(said)])])
 
 
 def watching_answer(
@@ -1580,9 +1653,12 @@ def _waited(row: Row, now: float, new: str = JUST_ASKED) -> str:
     return new if seconds < 60 else WAITED.format(_span(seconds))
 
 
+UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
+
+
 def _span(seconds: float) -> str:
     """Return a length of time as a number and a unit, such as "3 days"."""
-    for name, length_of in (("day", 86400), ("hour", 3600), ("minute", 60)):
+    for name, length_of in UNITS:
         count = int(max(seconds, 0.0) // length_of)
         if count:
             return f"{count:,} {name}{'' if count == 1 else 's'}"

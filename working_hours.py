@@ -5,10 +5,12 @@ This module knows no clock: it is told the time of day, in seconds since 1970.
 
 import re
 import zoneinfo
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import accumulate
 
 EXAMPLE = "Mon-Fri 09:00-17:00 Europe/Berlin"
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -17,7 +19,7 @@ MINUTE, DAY = 60, 86400
 THURSDAY = 3  # the first day of 1970, as a place in DAYS
 PART = re.compile(r"([a-z]+)(?:-([a-z]+))?\s+(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)", re.ASCII)
 
-Span = tuple[int, int]  # the seconds of a day at which working time begins and ends
+Span = tuple[float, float]  # when working time begins and ends: the seconds of a day, or of all time
 
 
 class NotUnderstood(Exception):
@@ -38,14 +40,33 @@ class WorkingHours:
 
     def between(self, start: float, end: float) -> float:
         """Return how many seconds of working time there are from one time to another."""
-        worked = 0.0
+        return sum(finish - begin for begin, finish in self._stretches(start, end))
+
+    def worked(self, start: float, end: float) -> Callable[[float], float]:
+        """Return a function that says how much working time lies between `start` and a time before `end`.
+
+        It is for whoever asks thousands of times, and takes much less time than `between`.
+        """
+        stretches = list(self._stretches(start, end))
+        begins = [begin for begin, _ in stretches]
+        before = [0.0, *accumulate(finish - begin for begin, finish in stretches)]
+
+        def until(at: float) -> float:
+            place = bisect_right(begins, at)
+            return before[place] - max(0.0, stretches[place - 1][1] - at) if place else 0.0
+
+        return until
+
+    def _stretches(self, start: float, end: float) -> Iterator[Span]:
+        """Yield when working time begins and ends between two times, in order."""
         for first, last in self._pieces(start, end):
             ahead = self._ahead(first)
-            first, last = first + ahead, last + ahead
-            for day in range(int(first // DAY), int(last // DAY) + 1):
+            for day in range(int((first + ahead) // DAY), int((last + ahead) // DAY) + 1):
                 for begin, finish in self._spans(day):
-                    worked += max(0.0, min(last, day * DAY + finish) - max(first, day * DAY + begin))
-        return worked
+                    began = max(first, day * DAY + begin - ahead)
+                    ended = min(last, day * DAY + finish - ahead)
+                    if began < ended:
+                        yield began, ended
 
     def _spans(self, day: int) -> Sequence[Span]:
         """Return the working time of a day, which is counted from the first day of 1970."""

@@ -129,6 +129,7 @@ def _event(number: int, what: str) -> dict[str, Any]:
         "person_email": by and f"reviewer{number % 20}@example.com",
         "detail": "",
         "trigger_id": f"{number}.trigger" if what in (State.APPROVING, State.REJECTING) else None,
+        "waited": number * 7919 % 1_000_003 if what in (State.APPROVED, State.REJECTED) else None,
     }
 
 

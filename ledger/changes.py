@@ -148,7 +148,9 @@ class Changes:
                 return False
             groups = values.get("groups")
             written = note or ("" if groups is None else json.dumps(groups))
-            log_event(db, self._time_of_day(), event, row.id, round or row.round, by, written)
+            at = self._time_of_day()
+            waited = max(0.0, at - row.received_at) if values["state"] in SETTLED else None
+            log_event(db, at, event, row.id, round or row.round, by, written, waited=waited)
             if note:
                 add_note(db, row, note, now, detail)
             if values["state"] in SETTLED and event != "given back":

@@ -8,6 +8,7 @@ from ledger.gated import Gated
 from ledger.known import Known
 from ledger.lease import Lease
 from ledger.memory import Memory
+from ledger.numbers import Counting
 from ledger.polls import Polls
 from ledger.queue import Queue
 from ledger.same import Same
@@ -31,4 +32,5 @@ class Ledger:
         self.memory = Memory(self.database)
         self.known = Known(self.database)
         self.same = Same(self.database, self.polls)
+        self.numbers = Counting(self.database)
         self.user_groups = UserGroups(self.database)

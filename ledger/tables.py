@@ -120,6 +120,8 @@ TRAIL = Table(
     Column("person_email", CleanText, nullable=False),
     Column("detail", CleanText, nullable=False),
     Column("trigger_id", CleanText, unique=True),
+    # For how many seconds the customer had waited; null in lines that say nothing about an outcome.
+    Column("waited", Float),
 )
 
 NOTES = Table(

@@ -36,10 +36,11 @@ def log_event(
     by: Reviewer = NOBODY,
     detail: str = "",
     trigger_id: str = "",
+    waited: float | None = None,
 ) -> None:
     """Add a line to the trail; `at` is the time of day. Raises Repeated if it has this very click already."""
     try:
-        db.execute(LOG, line(at, event, request_id, round, by, detail, trigger_id))
+        db.execute(LOG, line(at, event, request_id, round, by, detail, trigger_id, waited))
     except IntegrityError as error:
         raise Repeated from error
 
@@ -52,6 +53,7 @@ def line(
     by: Reviewer = NOBODY,
     detail: str = "",
     trigger_id: str = "",
+    waited: float | None = None,
 ) -> dict[str, Any]:
     """Return the values of a line of the trail."""
     return {
@@ -63,6 +65,7 @@ def line(
         "person_email": by.email,
         "detail": detail,
         "trigger_id": trigger_id or None,
+        "waited": waited,
     }
 
 

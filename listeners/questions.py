@@ -20,6 +20,7 @@ AFTER = ".,;:!?…"
 TYPED_CHARS = 2000  # nothing longer is about one customer
 HOST = r"([^\s@:/?#]+?)\.?(?::\d+)?(?:[/?#]\S*)?"
 ADDRESS = re.compile(rf"([\w\\+-][^\s@,;:<>()\[\]\"]*)@{HOST}")
+PERIOD = re.compile(r"([0-9]{1,4}) ?(d|days?|w|weeks?)")
 PART = re.compile(r"@?([\w+'-]{1,64})")
 # A domain may also be typed as a browser shows it: https://www.acme.com/about
 DOMAIN = re.compile(rf"(?:https?://)?@?(?:www\.(?=[^.]+\.))?{HOST}", re.I)
@@ -39,6 +40,12 @@ def part(typed: str) -> str:
     """Return the word without a dot that may be part of a customer's name, or an empty string."""
     found = PART.fullmatch(_accented(_bare(_without_invisible(as_shown(typed[:TYPED_CHARS]))), "NFC"))
     return found[1] if found else ""
+
+
+def days(typed: str) -> int:
+    """Return how many days a period such as "90d" or "2 weeks" has, or 0 if it is none."""
+    found = PERIOD.fullmatch(typed)
+    return int(found[1]) * (7 if found[2].startswith("w") else 1) if found else 0
 
 
 def readings(typed: str) -> list[str]:

@@ -13,6 +13,7 @@ from slack_bolt import App
 import addresses
 import blocks
 from ledger.ledger import Ledger
+from ledger.numbers import DAY_SECONDS
 from ledger.rows import Row
 from ledger.states import LET_IN, SETTLED
 from listeners.answers import Answers
@@ -20,8 +21,9 @@ from listeners.customers import OFFERED_MOST, Customers
 from listeners.errors import Refusal
 from listeners.members import Members
 from listeners.payloads import button_text, command_text, text_at, user_of
-from listeners.questions import as_shown, part, readings, word
+from listeners.questions import as_shown, days, part, readings, word
 from text import is_readable
+from working_hours import WorkingHours
 from workspace.block_kit import Message
 
 MAX_WATCHED = 20
@@ -36,6 +38,7 @@ class Rooms:
     _customers: Customers
     _answers: Answers
     _clock: Callable[[], float]
+    _hours: WorkingHours | None
 
     def register(self, bolt: App) -> None:
         # Every command, because the manifest may give it another name.
@@ -57,6 +60,8 @@ class Rooms:
             return blocks.watching_answer(rows, total, self._customers.permalink, until)
         if word(typed) == "help":
             return blocks.rooms_help(command)
+        if word(typed).split()[:1] == ["numbers"]:
+            return self._numbers(command, " ".join(word(typed).split()[1:]))
         if name := part(typed):
             if found := self._ledger.memory.called(name, OFFERED_MOST + 1):
                 found = [each if "@" in each else addresses.domain_unfolded(each) for each in found]
@@ -65,6 +70,15 @@ class Rooms:
         if customer := readings(typed):
             return self._customers.about(customer)
         return blocks.rooms_help(command, as_shown(typed))
+
+    def _numbers(self, command: str, typed: str) -> Message:
+        """Answer how many requests there were in the period that was typed, or in the last 30 days."""
+        if not (period := days(typed or "30d")):
+            return blocks.period_not_understood(command, typed)
+        now = self._clock()
+        since = now - period * DAY_SECONDS
+        found = self._ledger.numbers.numbers(since, now, self._customers.permalink, self._hours)
+        return blocks.numbers(found)
 
     def ask(self, body: Mapping[str, Any]) -> Message:
         """Answer about the customer whom a button names, one of several that an answer offered."""

@@ -245,7 +245,7 @@ def ask_together(chaos: Chaos, number: int, who: int, _: int) -> None:
     chaos.busy.append(chaos.people.submit(approve))
 
 
-def follow(chaos: Chaos, which: int, number: int, _: int) -> None:
+def ask_after(chaos: Chaos, which: int, number: int, _: int) -> None:
     """Somebody else of such a company asks."""
     if chaos.companies:
         chaos.conveyor.ask(f"p{number}@{chaos.companies[which % len(chaos.companies)]}")

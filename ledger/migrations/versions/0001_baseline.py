@@ -99,6 +99,7 @@ def upgrade() -> None:
         sa.Column("person_email", sa.Text, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("trigger_id", sa.Text, unique=True),
+        sa.Column("waited", sa.Float),
     )
     op.create_table(
         "notes",

@@ -54,6 +54,7 @@ from worker.show import Show
 from worker.tell import Tell
 from worker.upkeep import Upkeep
 from worker.watch import Watch
+from worker.weekly import Weekly
 from workspace.channel import Channel
 from workspace.mentions import Mentions
 from workspace.reviewers import Reviewers, groups_in
@@ -115,7 +116,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     gated = Gated(conveyor, ledger.gated, lease.held, settings.poll_seconds, clock)
     when = settings.remind_after_hours, settings.retention_days, settings.remind_times, settings.working_hours
     interest = Interest(conveyor, ledger.followers, lease.held, settings.poll_seconds, clock)
-    upkeep = Upkeep(ledger.upkeep, gated, interest, *when)
+    weekly = Weekly(ledger.numbers, channel, settings.weekly, settings.working_hours, customers.permalink)
+    upkeep = Upkeep(ledger.upkeep, gated, interest, weekly, *when)
     reminders = Reminders(mentions.ids, settings.working_hours)
     worker = Worker(
         ledger.database,

@@ -195,6 +195,8 @@ def card(
         return _in_progress(row)
     if row.state in (State.OUTAGE, State.OUTAGE_OVER):
         return _outage(row)
+    if row.state == State.NUMBERS:
+        return _weekly(row)
     return _decided(row, trust_center)
 
 
@@ -1424,7 +1426,16 @@ IN_CONVEYOR = "{:,} handled in Conveyor"
 TIME, TIMES = "Decided in Slack within {}.", "Decided in Slack: half within {}, 9 of 10 within {}."
 LONGEST = "The longest:"
 RECORDS_BEGIN = "My records begin on "
+NUMBERS_GONE = "I no longer have the numbers of that week."
 NOT_A_PERIOD = "“{}” isn't a number of days or weeks. Try {command} numbers 30d, or {command} numbers 2w."
+
+
+def _weekly(row: Row) -> Message:
+    """Return the weekly message; if Slack refused it before, without the customers who wait."""
+    found = Numbers.of(row.numbers)
+    if found is None:
+        return message_of(NUMBERS_GONE, [rich([words(NUMBERS_GONE)])])
+    return numbers(replace(found, longest=()) if row.refusals else found)
 
 
 def numbers(found: Numbers) -> Message:

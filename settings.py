@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
 from named_people import entry_problem
-from working_hours import NotUnderstood, WorkingHours, parse
+from working_hours import NotUnderstood, WeeklyMoment, WorkingHours, parse, parse_moment
 
 DEFAULT_DATABASE_URL = "sqlite:///data/ledger.db"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -54,6 +54,7 @@ class Settings:
     remind_times: int = 3
     remind: tuple[str, ...] = ()  # empty: those whom REVIEWERS names
     working_hours: WorkingHours | None = None  # None: always
+    weekly: WeeklyMoment | None = None  # None: no weekly message
     retention_days: float = 0.0
     trust_center_url: str = ""
     conveyor_api_url: str = "https://api.conveyor.com/api/v2"
@@ -82,6 +83,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     read = _Reader(environment)
     read.required()
     read.secrets()
+    working_hours = read.working_hours()
     settings = Settings(
         conveyor_key=read.get("CONVEYOR_KEY"),
         slack_bot_token=read.get("SLACK_BOT_TOKEN"),
@@ -100,7 +102,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         remind_after_hours=read.number("REMIND_AFTER_HOURS", 24, 0, MAX_HOURS, "hours", "0 means never"),
         remind_times=int(read.number("REMIND_TIMES", 3, 1, 20, "reminders", "such as 3")),
         remind=read.people("REMIND", "whom reminders mention", "mention the reviewers"),
-        working_hours=read.working_hours(),
+        working_hours=working_hours,
+        weekly=read.weekly(working_hours.zone if working_hours else "UTC"),
         retention_days=read.number("RETENTION_DAYS", 0, 0, MAX_DAYS, "days", "0 means forever"),
         reviewers=read.people("REVIEWERS", "who may decide", "let every full member of the workspace decide"),
         database_url=read.database_url(),
@@ -245,6 +248,15 @@ class _Reader:
             return parse(text) if text else None
         except NotUnderstood as error:
             self.problems.append(f"WORKING_HOURS: {error}")
+            return None
+
+    def weekly(self, zone: str) -> WeeklyMoment | None:
+        """Return the moment of the weekly message, in this time zone if it names none."""
+        text = self.get("WEEKLY")
+        try:
+            return parse_moment(text, zone) if text else None
+        except NotUnderstood as error:
+            self.problems.append(f"WEEKLY: {error}")
             return None
 
     def database_url(self) -> str:

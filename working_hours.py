@@ -1,4 +1,4 @@
-"""The hours in which people work: when they may be reminded, and how much of a time was working time.
+"""The hours in which people work, and the moment of the week at which the channel is told its numbers.
 
 This module knows no clock: it is told the time of day, in seconds since 1970.
 """
@@ -8,7 +8,7 @@ import zoneinfo
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from functools import cached_property
 from itertools import accumulate
 
@@ -17,6 +17,8 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 LONGEST_WORD = 20  # that is shown to whoever wrote it
 MINUTE, DAY = 60, 86400
 THURSDAY = 3  # the first day of 1970, as a place in DAYS
+MOMENT_EXAMPLE = "Mon 09:00 Europe/Berlin"
+MOMENT = re.compile(r"([a-z]+) (\d{1,2}):(\d\d)(?: (\S+))?", re.ASCII | re.IGNORECASE)
 PART = re.compile(r"([a-z]+)(?:-([a-z]+))?\s+(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)", re.ASCII)
 
 Span = tuple[float, float]  # when working time begins and ends: the seconds of a day, or of all time
@@ -100,6 +102,46 @@ class WorkingHours:
         """Return by how many seconds the clocks of the zone are ahead of UTC at this time."""
         offset = datetime.fromtimestamp(at, self._zone).utcoffset()
         return offset.total_seconds() if offset is not None else 0.0
+
+
+@dataclass(frozen=True)
+class WeeklyMoment:
+    """A moment of each week by the clocks of one time zone: the day, 0 for Monday, and its second."""
+
+    day: int
+    second: int
+    zone: str
+
+    def __str__(self) -> str:
+        minutes = self.second // MINUTE
+        return f"{DAYS[self.day][:3].capitalize()} {minutes // 60:02}:{minutes % 60:02} {self.zone}"
+
+    def last(self, at: float) -> tuple[float, str]:
+        """Return when it was last, at this time or before, and the name of its week, such as "2026-W49".
+
+        A time that clocks skip comes when they have been set. One that they show twice comes only once.
+        """
+        zone = zoneinfo.ZoneInfo(self.zone)
+        today = datetime.fromtimestamp(at, zone).date()
+        date = today - timedelta(days=(today.weekday() - self.day) % 7)
+        moment = (datetime.combine(date, time(), zone) + timedelta(seconds=self.second)).timestamp()
+        if moment > at:
+            date -= timedelta(days=7)
+            moment = (datetime.combine(date, time(), zone) + timedelta(seconds=self.second)).timestamp()
+        year, week, _ = date.isocalendar()
+        return moment, f"{year}-W{week:02}"
+
+
+def parse_moment(text: str, zone: str) -> WeeklyMoment:
+    """Return the moment in a text such as MOMENT_EXAMPLE; if it names no time zone, in this one.
+
+    Raises NotUnderstood.
+    """
+    found = MOMENT.fullmatch(" ".join(text.split()))
+    if not found:
+        raise NotUnderstood(f"{_quoted(text)} isn't a day and a time. Write it like {MOMENT_EXAMPLE}.")
+    day, hour, minute, named = found.groups()
+    return WeeklyMoment(_day(day.casefold()), _second(hour, minute), _zone_named(named) if named else zone)
 
 
 def parse(text: str) -> WorkingHours:

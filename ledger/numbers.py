@@ -1,18 +1,21 @@
-"""How many requests came and were decided in a period, and how long that took."""
+"""How many requests came and were decided in a period, and how long that took; and whose turn the week is.
+
+The weekly message is a row like that of a card, and its id names the week: inserting it decides who posts it.
+"""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, select, update
 
-from ledger.changes import ROWS, Changes
+from ledger.changes import ROWS, Changes, addressed, fresh
 from ledger.queue import BEFORE
 from ledger.rows import Row, row_of
 from ledger.states import ELSEWHERE, State
-from ledger.tables import REQUESTS, TRAIL
+from ledger.tables import LEASE, REQUESTS, TRAIL
 from ledger.trail import first_start
 from working_hours import WorkingHours
 
@@ -57,9 +60,17 @@ class Numbers:
     longest: Sequence[Waiting] = ()
     begins: float | None = None
 
+    @classmethod
+    def of(cls, kept: Any) -> "Numbers | None":
+        """Return what the column `numbers` holds, or None if it holds nothing or is damaged."""
+        try:
+            return cls(**{**kept, "longest": [Waiting(*each) for each in kept["longest"]]})
+        except (TypeError, LookupError):
+            return None
+
 
 class Counting(Changes):
-    """Used by the slash command. Every method may raise LedgerError."""
+    """Used by the slash command, and for the weekly message. Every method may raise LedgerError."""
 
     def numbers(
         self, since: float, until: float, permalink: Callable[[Row], str], hours: WorkingHours | None
@@ -99,6 +110,32 @@ class Counting(Changes):
             longest=longest,
             begins=began if began > since else None,
         )
+
+    # The weekly message
+
+    def in_force_since(self, weekly: str) -> float:
+        """Return since when this has been the setting WEEKLY: from now on if it was another until now."""
+        other = update(LEASE).where(LEASE.c.weekly != weekly)
+        self._database.update(other.values(weekly=weekly, weekly_since=self._time_of_day()), wakes=False)
+        with self._database.read() as db:
+            return float(db.scalar(select(LEASE.c.weekly_since)) or 0.0)
+
+    def post(self, week: str, numbers: Numbers, now: float) -> bool:
+        """Let this week's message be posted, unless it was before; return whether it was not.
+
+        Its numbers are kept in its row, so that it says the same however often it is drawn.
+        """
+        at = self._time_of_day()
+        values = {
+            **fresh(week, now),
+            **addressed(""),
+            "state": State.NUMBERS,
+            "numbers": asdict(numbers),
+            "received_at": at,
+            "settled_at": at,
+            "settled_since": now,
+        }
+        return self._database.update(self._database.insert_if_absent(REQUESTS).values(values))
 
 
 def _times(ends: Sequence[tuple[float, float]], hours: WorkingHours | None) -> list[float]:

@@ -85,6 +85,7 @@ class Row:
     status: str = ""
     previous: Past | None = None
     company: Mapping[str, Any] | None = None
+    numbers: object = None
     waiting_since: float | None = None
     reminded_at: float | None = None
     reminders: int = 0
@@ -212,7 +213,7 @@ def row_of(found: Any) -> Row:
     """Return the row that the database found."""
     values = dict(found._mapping)
     damaged = [name for name in _TIMES if values[name] is not None and not _is_time(values[name])]
-    damaged += [name for name in ("groups", "previous", "company") if isinstance(values[name], Damaged)]
+    damaged += [name for name, value in values.items() if isinstance(value, Damaged)]
     values |= dict.fromkeys(damaged, 0.0)
     if values["state"] not in _STATES:
         damaged.append("state")
@@ -220,8 +221,7 @@ def row_of(found: Any) -> Row:
     values["state"] = State(values["state"])
     values["groups"] = groups_of(values["groups"])
     values["previous"] = Past.of(values["previous"])
-    if values["company"] is not None and not isinstance(values["company"], Mapping):
-        values["company"] = {}
+    values["company"] = values["company"] if isinstance(values["company"], Mapping | None) else {}
     for by in ("reviewer", "revoker"):
         values[by] = Reviewer(*(values[f"{by}_{part}"] for part in ("id", "name", "email")))
     for name in damaged:

@@ -44,6 +44,8 @@ class State(StrEnum):
     # posted once, found again after a crash, and kept up to date.
     OUTAGE = "outage"
     OUTAGE_OVER = "outage over"
+    # Not a request either: the weekly message with numbers, which is posted once and then stays as it is.
+    NUMBERS = "numbers"
 
 
 @dataclass(frozen=True)

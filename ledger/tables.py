@@ -43,6 +43,8 @@ REQUESTS = Table(
     Column("domain", CleanText, nullable=False, index=True),
     # What was known of the customer's company when the card was posted; null before that.
     Column("company", JSON(none_as_null=True)),
+    # What the weekly message says (numbers.Numbers); null in a request.
+    Column("numbers", JSON(none_as_null=True)),
     # The names that end in `_since`, and those of what is due (`show_at`, `decide_at`, `send_at`, `read_at`,
     # `reminded_at`), are times of the ledger's own clock. The others are times of day.
     Column("waiting_since", Float),
@@ -216,6 +218,9 @@ LEASE = Table(
     Column("messages_read", Integer, nullable=False, default=0),
     # Whether somebody wants a poll before it is due.
     Column("poll_wanted", Boolean, nullable=False, default=False),
+    # The setting WEEKLY of the process that works, and since when it has been that.
+    Column("weekly", String(80), nullable=False, default=""),
+    Column("weekly_since", Float),
 )
 
 Index("requests_by_card", REQUESTS.c.card_ts)

@@ -54,7 +54,11 @@ class Upkeep(Changes):
         links = {"link": "", "crm_link": ""}
         nobody = {**addressed(""), **links, "message": "", "previous": None, "company": None}
         closed = {**nobody, **redraw(now), "state": State.CLOSED, "show_at": None}
+        # The weekly message names who waited. Its row stays, so that no other is posted for that week.
+        told = and_(REQUESTS.c.state == State.NUMBERS, REQUESTS.c.settled_at < before)
+        told = and_(told, REQUESTS.c.numbers.is_not(None))
         with self._database.write() as db:
+            db.execute(update(REQUESTS).where(told).values(numbers=None, show_at=None))
             count = db.execute(update(REQUESTS).where(old, REQUESTS.c.id.in_(some)).values(**closed)).rowcount
             if count:
                 log_event(db, self._time_of_day(), "forgotten", detail=f"{count} requests")

@@ -119,7 +119,7 @@ def _values(card: FoundCard, now: float, time_of_day: float) -> dict[str, Any]:
     }
     if state in IN_FLIGHT:
         return {**values, **flight}
-    if state == State.OUTAGE:
+    if state in (State.OUTAGE, State.NUMBERS):
         return {**values, "show_at": None}
     if state == State.PENDING:
         return values

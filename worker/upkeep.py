@@ -1,4 +1,4 @@
-"""What is done now and then: following NDAs and documents, reminding, and forgetting what is old."""
+"""What is done now and then: following NDAs and documents, reminders, numbers, and forgetting what is old."""
 
 import logging
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ledger.upkeep import Upkeep as Record
 from worker.gated import Gated
 from worker.interest import Interest
+from worker.weekly import Weekly
 from working_hours import WorkingHours
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class Upkeep:
     record: Record
     gated: Gated
     interest: Interest
+    weekly: Weekly
     remind_after_hours: float
     retention_days: float
     remind_times: int
@@ -37,6 +39,7 @@ class Upkeep:
                 log.info("forgotten=%d", forgotten)
             else:
                 self._forget_at = now + min(FORGET_SECONDS, self.retention_days * DAY_SECONDS)
+        self.weekly.run(now)
         # One call to Conveyor at most. Whose turn it was comes second the next time.
         turns = (self.interest, self.gated) if self._was_gated else (self.gated, self.interest)
         if turns[0].run():

@@ -1,15 +1,17 @@
 """/rooms numbers: how many requests came and were decided, and how long that took."""
 
+import json
 import random
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 import blocks
 from conveyor_client import AuthorizationRequest
 from ledger.ledger import Ledger
-from ledger.numbers import DAY_SECONDS, Numbers
+from ledger.numbers import DAY_SECONDS, Numbers, Waiting
 from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE, ELSEWHERE, REJECT, REVOKE, Decision
 from listeners.questions import days
@@ -91,6 +93,7 @@ def test_each_decision_counts_in_its_own_period(book: Book) -> None:
     assert replace(book.numbers(30), asked=8, approved=1, half=found.half, days=7) == found
     assert (book.numbers(30).asked, book.numbers(30).approved, book.numbers(30).half) == (9, 2, 2 * HOUR)
     assert book.numbers(9999).begins == book.began
+    assert Numbers.of(json.loads(json.dumps(asdict(found)))) == replace(found, longest=list(found.longest))
 
 
 def test_what_the_ledger_forgot_still_counts(book: Book) -> None:
@@ -189,3 +192,9 @@ def test_only_members_of_the_channel_get_numbers(world: World) -> None:
 
 def test_help_lists_it(town: World) -> None:
     assert "/rooms numbers" in town.slack.text_of(answer_to(town, SAM, "help"))
+
+
+def test_a_damaged_message_of_the_week_says_that_its_numbers_are_gone(tmp_path: Path) -> None:
+    for damaged in (None, 0.0, {}, {"days": 7}, {"longest": [[1]], "days": 7}, {"longest": 5, "days": 7}):
+        assert Numbers.of(damaged) is None
+    assert Numbers.of({"days": 7, "longest": [["a", 1.0, ""]]}) == Numbers(7, longest=[Waiting("a", 1.0, "")])

@@ -507,7 +507,7 @@ def revive(chaos: Chaos, _: int, __: int, ___: int) -> None:
 EVENTS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "ask": (5, ask),
     "ask together": (2, ask_together),
-    "follow": (3, follow),
+    "follow": (3, ask_after),
     "ask again": (3, ask_again),
     "handle here": (2, handle_here),
     "change groups": (1, change_groups),

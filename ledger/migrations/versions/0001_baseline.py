@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("address", sa.Text, nullable=False),
         sa.Column("domain", sa.Text, nullable=False),
         sa.Column("company", sa.JSON),
+        sa.Column("numbers", sa.JSON),
         sa.Column("waiting_since", sa.Float),
         sa.Column("reminded_at", sa.Float),
         sa.Column("reminders", sa.Integer, nullable=False),
@@ -162,6 +163,8 @@ def upgrade() -> None:
         sa.Column("channel_problems", sa.Text, nullable=False),
         sa.Column("messages_read", sa.Integer, nullable=False),
         sa.Column("poll_wanted", sa.Boolean, nullable=False),
+        sa.Column("weekly", sa.String(80), nullable=False),
+        sa.Column("weekly_since", sa.Float),
     )
     op.create_index("ix_requests_address", "requests", ["address"])
     op.create_index("ix_requests_domain", "requests", ["domain"])
@@ -173,7 +176,7 @@ def upgrade() -> None:
     op.create_index("requests_by_state", "requests", ["state", "domain"])
     lease = sa.text(
         "INSERT INTO lease (number, owner, heartbeat, clock, poll_problem, poll_note, channel_problems, "
-        "messages_read, poll_wanted) VALUES (1, '', 0, :clock, '', '', '', 0, false)"
+        "messages_read, poll_wanted, weekly) VALUES (1, '', 0, :clock, '', '', '', 0, false, '')"
     )
     op.execute(lease.bindparams(clock=time.time()))
     if op.get_bind().dialect.name == "sqlite":

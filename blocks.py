@@ -228,8 +228,7 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past], give
         # A menu takes less room, so that beside a long message the buttons stay on a phone's first screen.
         is_long = _is_shortened(row)
         blocks.append(_group_choice(groups, as_menu=is_long, block_id=_block_id(GROUPS, row)))
-    more = " Choose groups to share more." if groups else ""
-    blocks.append(context(f"{APPROVING_GIVES}{more} {NDA_MAY_FOLLOW}"))
+    blocks.append(_gives(groups))
     value, who = _value(row), _address(row.email)
     approvals = [button(APPROVE, "Approve", value, "primary", f"Approve the request from {who}")]
     if given:
@@ -332,6 +331,12 @@ def _earlier(row: Row, past: Sequence[Past]) -> list[Past]:
 def has_warnings(row: Row, past: Sequence[Past]) -> bool:
     """Return whether the card of this request warns of anything. `past` is the same as for the card."""
     return bool(_risks(row, past))
+
+
+def _gives(groups: Sequence[AccessGroup]) -> Block:
+    """Return the line that says what approving gives, and that groups give more if there are any."""
+    more = " Choose groups to share more." if groups else ""
+    return context(f"{APPROVING_GIVES}{more} {NDA_MAY_FOLLOW}")
 
 
 def _asked_before(row: Row, past: Sequence[Past], given: Given | None) -> list[list[Block]]:
@@ -649,6 +654,7 @@ def approve_modal(
         *_links(row),
         *(rich(risk.line) for risk in _risks(row, past)),
         *_message(row, in_modal=True),
+        _gives(groups),
         *([_group_choice(groups, chosen)] if groups else []),
         # Slack writes "(optional)" behind this label, so it names what is optional.
         _input(NDA, "Skip the NDA", {"type": "checkboxes", "options": [skip_nda]}, optional=True),
@@ -674,8 +680,9 @@ def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Bloc
 
 def revoke_modal(row: Row, private_metadata: str, reason_required: bool) -> Block:
     """Return the modal that asks why access is revoked, and says whose, and what becomes of it."""
+    loses = " won't get in, even if they sign the NDA." if row.is_gated else " loses access right away."
     blocks = [
-        rich([words(_address(row.email), bold=True), words(" loses access right away.")]),
+        rich([words(_address(row.email), bold=True), words(loses)]),
         context("Conveyor won't notify them."),
         rich([words(_granted(row))]),
         *_why(REVOKE_REASONS, reason_required),
@@ -712,7 +719,8 @@ def message_modal(row: Row, private_metadata: str, page: int = 0) -> Block:
     texts = pieces(inert(row.message).strip() or NO_MESSAGE, SECTION_CHARS)
     pages = [texts[start : start + PAGE_SECTIONS] for start in range(0, len(texts), PAGE_SECTIONS)]
     page = min(max(page, 0), len(pages) - 1)
-    blocks = [_about(row, " wrote:"), *_links(row)]
+    # The address stands right above the message, so that the two read as one.
+    blocks = [*_links(row), _about(row, " wrote:")]
     blocks += [{"type": "section", "text": plain(text), "expand": True} for text in pages[page]]
     is_last = page == len(pages) - 1
     if is_last and len(row.message) >= KEPT_CHARS:

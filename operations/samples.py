@@ -18,7 +18,9 @@ from conveyor_client import (
     STATUS_CHARS,
     AccessGroup,
 )
+from ledger.numbers import Numbers, Waiting
 from ledger.rows import Past, Reviewer, Row
+from ledger.same import Given
 from ledger.states import IN_FLIGHT, State
 from settings import MENTIONS_MOST
 from workspace.reviewers import WhoDecides
@@ -91,11 +93,14 @@ APPROVED = {
 }
 
 
+GIVEN = [Given(replace(LONG, state=State.APPROVED), LONG.groups or (), DAY), Given(IS_APPROVED, (), "")]
+WAITING = [Waiting(ADDRESS, 1e8, PERMALINK), Waiting(USUAL.email, 60.0, "")]
+
 # The constants of blocks.py that are private answers as they are.
 SENTENCES = """
     CARD_UNKNOWN FORGOTTEN LEDGER_BUSY MEMBERS_UNKNOWN MESSAGE_GONE MORE_CALLED MORE_IN_MESSAGE NOT_ASKED
     NOT_A_MEMBER NOT_CURRENT NO_ADDRESS NO_CUSTOMER NO_KNOWN_CUSTOMER NO_SCOPE ODD_CLICK ORG_WIDE
-    OTHER_WORKSPACE READING_THE_CHANNEL STILL_STARTING WHO_UNKNOWN
+    OTHER_WORKSPACE OUTDATED READING_THE_CHANNEL STILL_STARTING WHO_UNKNOWN
 """
 
 
@@ -115,8 +120,10 @@ def _made(case: str, function: Callable[..., Any], *arguments: Any, **more: Any)
     return f"{function.__name__} ({case})", made
 
 
-def _said(sentence: str) -> Sample:
-    return {"text": sentence, "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": sentence}}]}
+def _said(sentences: str) -> Sample:
+    """Return a message with a block for each line: Slack is asked about blocks, and takes longer texts."""
+    texts = [{"type": "mrkdwn", "text": line} for line in sentences.split("\n")]
+    return {"text": sentences, "blocks": [{"type": "section", "text": text} for text in texts]}
 
 
 def _past(state: State | None, email: str) -> Past:
@@ -139,8 +146,12 @@ def _cards() -> Iterator[Named]:
             yield _made(f"{state}, long", blocks.shorter_card, _in(state, replace(LONG, refusals=1)), past)
     yield _made("refused twice", blocks.shorter_card, replace(LONG, refusals=2), past)
     yield _made("pending, 10 groups", blocks.card, USUAL, GROUPS[:10])
-    for company in ({"personal": True}, {"with_access": 0}, {"with_access": 1}):
-        case = ", ".join(f"{key} {value}" for key, value in company.items())
+    for given in GIVEN:
+        case = f"pending, {len(given.groups)} groups as a colleague"
+        yield _made(case, blocks.card, LONG, GROUPS, past, given=given)
+    companies: list[dict[str, Any]] = [{"personal": True}, {"with_access": 0}, {"with_access": 1}]
+    for company in (*companies, {"like_own": COMPANY}, {"like_customer": COMPANY}):
+        case = ", ".join(f"{key} {value!s:.5}" for key, value in company.items())
         yield _made(f"pending, {case}", blocks.card, replace(USUAL, company=company))
     for before in (*ENDED, None):
         row, colleague = replace(USUAL, previous=_past(before, USUAL.email)), _past(before, ADDRESS)
@@ -180,7 +191,8 @@ def _sentences() -> Iterator[Named]:
     yield _made("long", blocks.old_card, LONG, PERMALINK)
     yield _made("long", blocks.not_in_channel, "C0123456789")
     about_a_row = (blocks.card_late, blocks.no_window, blocks.nothing_to_revoke, blocks.changed)
-    for function in (*about_a_row, blocks.unwatched):
+    about_colleagues = (blocks.same_changed, blocks.left_out, blocks.not_saved)
+    for function in (*about_a_row, *about_colleagues, blocks.unwatched):
         yield _made("long", function, LONG)
         yield _made("empty", function, EMPTY)
     for is_new in (True, False):
@@ -208,6 +220,12 @@ def _notes() -> Iterator[Named]:
             yield _made(case, blocks.reminder, ADDRESS, waited, mentions, hours, PERMALINK)
     yield _made("forgotten", blocks.reminder, "", 3600.0, [], False, "")
 
+    for given in GIVEN:
+        for others in ([USUAL], [LONG, USUAL], 5 * [LONG]):
+            case = f"{len(others)} about {len(given.groups)} groups"
+            yield _made(case, blocks.colleagues_question, given, others, len(others) - 1, _permalink)
+            yield _made(case, blocks.colleagues_answer, given, others[1:], [blocks.not_saved(others[0])])
+
 
 def _permalink(_: Row) -> str:
     return PERMALINK
@@ -223,7 +241,12 @@ def _answers() -> Iterator[Named]:
     for case, waiting, following in (("none", [], []), ("one", [USUAL], [USUAL]), ("many", many, followed)):
         total = 100 * len(waiting) if len(waiting) > 1 else len(waiting)
         yield _made(case, blocks.waiting_answer, waiting, total, LATER, _permalink)
-        yield _made(case, blocks.watching_answer, following, total, _permalink)
+        yield _made(case, blocks.watching_answer, following, total, _permalink, {USUAL.id: LATER})
+    yield _made("long", blocks.period_not_understood, "/rooms", LONG.message)
+    for days in (1, 7, 30):
+        yield _made(f"none in {days} days", blocks.numbers, Numbers(days))
+        busy = Numbers(days, 9999, 9999, 999, 9, 99, 3600.0, 1e8, days == 7, 9999, WAITING, NOW)
+        yield _made(f"many in {days} days", blocks.numbers, busy)
     yield from _standing("access unknown", None)
     for status in ("", "authorized", GATED, "revoked", _long(STATUS_CHARS)):
         yield from _standing(f"access “{status}”", blocks.Access(status, DAY))
@@ -254,6 +277,12 @@ def _standing(case: str, access: blocks.Access | None) -> Iterator[Named]:
 
 def _told() -> Iterator[Named]:
     yield _made("long", blocks.outcome_withheld, LONG)
+    yield _made("long", blocks.opened, ADDRESS, LONG.message, NOW, PERMALINK)
+    yield _made("no title", blocks.opened, USUAL.email, "", NOW, "")
+    for case, row in {"pending": LONG, **APPROVED}.items():
+        yield _made(case, blocks.more_offered, blocks.watched(row, new=True), row, NOW)
+        yield _made(case, blocks.followed, row, LATER, NOW)
+        yield _made(case, blocks.documents_unseen, row, NOW)
     again = replace(LONG, previous=_past(State.REJECTED, ADDRESS))
     rows = {str(state): _in(state, LONG) for state in (*ENDED, State.REVOKING, State.CLOSED)}
     for case, row in (rows | APPROVED | {"asked again": again}).items():

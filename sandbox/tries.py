@@ -30,6 +30,7 @@ TRIES = {
     "notify": ("Get a message when it's decided", "Click the button in the answer, then decide as Ann."),
     "more": ("Hear when a document is opened", "Ask for both. Approve as Ann; sign and open it in Conveyor."),
     "thread": ("Ask about a message in a thread", "Commands don't work in threads: use ⋮ on Bob's reply."),
+    "numbers": ("See how many and how fast", "Press Enter: what came in, and how long decisions took."),
     "words": ("Change a word in blocks.py", "Change and save it, then click here: the next card shows it."),
 }
 COMPANIES = ("globex.example", "initech.example", "hooli.example", "cyberdyne.example")
@@ -95,6 +96,9 @@ class Tries:
                 ts = self._waiting_card()
                 reply = self.slack.post_as(BOB, "Does mia@acme.example have access?", ts) if ts else None
                 return {"person": SAM, "ts": reply.ts if reply else ""}
+            case "numbers":
+                self.conveyor.ask("lee@wayne.example", "May we see your security documents?")
+                return {"person": SAM, "type": "/rooms numbers"}
             case "search":
                 return {"search": True}
             case "words":
@@ -146,6 +150,8 @@ class Tries:
                 self.done.add("colleagues")
             case {"type": "message_action"}:
                 self.done.add("thread")
+            case {"command": "/rooms", "text": "numbers"}:
+                self.done.add("numbers")
             case {"command": "/rooms", "text": text, "user_id": str(person)} if text and person == SAM:
                 self.done.add("rooms")
 

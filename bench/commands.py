@@ -16,6 +16,8 @@ TYPED = {  # what a person types after the command, by how the table names it
     "a company of 20 requests": "customer7.com",
     "somebody unknown": "nobody@nowhere.example",
     "part of several names": "customer7",
+    "the numbers of a month": "numbers",
+    "the numbers of all decisions": "numbers 9999d",
 }
 
 

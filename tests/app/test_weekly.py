@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ from ledger.trail import log_event
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, SAM, Message
 from settings import SettingsError, load
-from tests.support.steps import answer_to, posted, request_of, run
+from tests.support.steps import answer_to, posted, request_of, run, weekly_due
 from tests.support.world import GOOD, World, eventually
 from worker.weekly import Weekly
 from working_hours import WeeklyMoment, parse_moment
@@ -237,17 +237,6 @@ def test_nothing_is_due_before_slack_has_said_what_time_it_is(scene: Scene) -> N
 # In the channel
 
 
-def due(world: World) -> str:
-    """Return a moment of a few minutes ago; let the ledger believe that it was always the setting."""
-    ago = datetime.now(UTC) - timedelta(minutes=5)
-    weekly = f"{ago:%a} {ago:%H:%M} UTC"
-    ledger = Ledger(world.settings["DATABASE_URL"])
-    with closing(ledger.database):
-        ledger.database.prepare()
-    world.ledger(f"UPDATE lease SET weekly = '{weekly}', weekly_since = 0")
-    return weekly
-
-
 def weeks(world: World) -> list[Message]:
     """Return the weekly messages in the channel."""
     return [card for card in world.slack.cards() if request_of(card).startswith("week-")]
@@ -259,7 +248,7 @@ def is_up_to_date(world: World) -> bool:
 
 def test_it_is_posted_once_across_restarts_and_a_lost_ledger(world: World) -> None:
     asked = world.conveyor.ask("jane@acme.com")
-    weekly = due(world)
+    weekly = weekly_due(world)
     world.start(WEEKLY=weekly)
     (told,) = eventually(lambda: weeks(world))
     eventually(lambda: is_up_to_date(world))
@@ -276,7 +265,7 @@ def test_it_is_posted_once_across_restarts_and_a_lost_ledger(world: World) -> No
     world.stop()
     for file in world.database.parent.iterdir():
         file.unlink()
-    due(world)
+    weekly_due(world)
     world.start(WEEKLY=weekly)
     posted(world, "last@acme.com")
     assert [card.text for card in weeks(world)] == [text]
@@ -286,7 +275,7 @@ def test_it_is_posted_once_across_restarts_and_a_lost_ledger(world: World) -> No
 
 def test_it_is_posted_once_if_the_answer_to_the_post_is_lost(world: World) -> None:
     world.slack.fail(POST, drop="after")
-    world.start(WEEKLY=due(world))
+    world.start(WEEKLY=weekly_due(world))
     eventually(lambda: is_up_to_date(world), 30)
     assert len(weeks(world)) == 1
     assert len(world.slack.calls(POST)) == 1
@@ -294,7 +283,7 @@ def test_it_is_posted_once_if_the_answer_to_the_post_is_lost(world: World) -> No
 
 def test_if_slack_refuses_its_words_it_comes_without_customers(world: World) -> None:
     world.conveyor.ask("jane@acme.com")
-    weekly = due(world)
+    weekly = weekly_due(world)
     world.slack.fail(
         POST,
         body={"ok": False, "error": "invalid_blocks"},
@@ -309,7 +298,7 @@ def test_if_slack_refuses_its_words_it_comes_without_customers(world: World) -> 
 
 def test_its_customers_are_forgotten_with_the_others(world: World) -> None:
     world.conveyor.ask("jane@acme.com")
-    weekly = due(world)
+    weekly = weekly_due(world)
     world.start(WEEKLY=weekly)
     (told,) = eventually(lambda: weeks(world))
     eventually(lambda: is_up_to_date(world))

@@ -37,6 +37,7 @@ from tests.proofs.mortal import (
 )
 from tests.proofs.promises import promises_broken, watch_what_is_told
 from tests.support.launcher import Kill
+from tests.support.steps import weekly_due
 from tests.support.world import eventually
 
 AT_ONCE = 4
@@ -161,6 +162,7 @@ class Chaos(MortalWorld):
             "workspace.channel.MEMBERS_SECONDS": 1,
         }
         self.settings["REMIND_AFTER_HOURS"] = str(1.5 / 3600)
+        self.settings["WEEKLY"] = weekly_due(self)
         self.found: list[str] = []
         self.people = ThreadPoolExecutor(12)
         self.busy: list[Future[None]] = []

@@ -27,6 +27,7 @@ from workspace.block_kit import Block
 # The life of a request in the trail: which events may come before each event. "" is the beginning.
 DECIDED = ("approved", "rejected", "revoked", "approved elsewhere", "ignored elsewhere", "gone")
 WAITING = ("asked", "adopted as pending", "asked again", "given back")
+ADOPTED = ("pending", "approving", "rejecting", "revoking", "closed", "numbers")
 ANYWHERE = (*WAITING, "approving", "rejecting", "adopted as approving", "adopted as rejecting")
 MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "asked": ("",),
@@ -45,7 +46,7 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "ignored elsewhere": ANYWHERE,
     "gone": ANYWHERE,
     "asked again": (*DECIDED, "signed", "given back", "adopted as closed"),
-    **{f"adopted as {state}": ("",) for state in ("pending", "approving", "rejecting", "revoking", "closed")},
+    **{f"adopted as {state}": ("",) for state in ADOPTED},
 }
 CLAIMS = ("approving", "rejecting", "revoking")
 BESIDE = (
@@ -135,6 +136,8 @@ def one_card_each(world: MortalWorld) -> list[str]:
 
 def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     """The ledger, Conveyor and the card say the same, and the card shows exactly its row."""
+    if row.state == State.NUMBERS:
+        return _of_the_week(world, row)
     name = f"{row.id}, round {row.round}"
     item = world.conveyor.requests.get(row.id)
     status = item["status"] if item else None
@@ -159,6 +162,15 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     if row.state in OUTCOME_OF:
         found += _credit(world, row, card) + _signature(world, row)
     return found
+
+
+def _of_the_week(world: MortalWorld, row: Row) -> list[str]:
+    """The message of a week is in the channel, and says what its row says unless the ledger was lost."""
+    card = world.slack.find(row.card_ts)
+    if card is None:
+        return [f"{row.id} has no message"]
+    is_known = row.numbers is not None
+    return [f"{row.id} says something else"] if is_known and not _is_picture(world, card, row, []) else []
 
 
 def _is_picture(world: MortalWorld, card: Message, row: Row, offered: list[AccessGroup]) -> bool:

@@ -22,6 +22,7 @@ from tests.proofs.invariants import broken, watch_each_step
 from tests.proofs.mortal import REST_SECONDS, MortalWorld
 from tests.proofs.promises import promises_broken, watch_what_is_told
 from tests.support.launcher import Kill, When
+from tests.support.steps import weekly_due
 from tests.support.world import eventually
 from worker.adopt import kept_by_card
 from workspace.channel import Channel
@@ -53,6 +54,7 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "unheard": [(ANN, "approve unheard")],
     "same": [(ANN, "approve and give the same")],
     "colleagues": [(ANN, "approve all")],
+    "week": [],
     "three clicks": [(ANN, "approve"), (BOB, "approve"), (ANN, "approve")],
 }
 SETTINGS = {"reminders": {"REMIND_AFTER_HOURS": str(0.2 / 3600)}}
@@ -78,6 +80,8 @@ class Stage(MortalWorld):
         super().__init__(folder)
         self.people = SCENARIOS[scenario]
         self.settings |= SETTINGS.get(scenario, {})
+        if scenario == "week":
+            self.settings["WEEKLY"] = weekly_due(self)
         self.found: list[str] = []
         watch_each_step(self, self.found)
         watch_what_is_told(self, self.found)

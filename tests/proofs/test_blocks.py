@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import unquote
@@ -16,6 +16,7 @@ from slack_sdk.models.views import View
 import addresses
 import blocks
 from conveyor_client import AccessGroup
+from ledger.numbers import Numbers, Waiting
 from ledger.rows import Past, Reviewer, Row
 from ledger.same import Given
 from ledger.states import State
@@ -170,6 +171,26 @@ def no_raw_markup(text: str) -> None:
     links = r"<(https://|mailto:)[^|<>]*\|[^|<>]*>"
     ours = re.sub(rf"<@U0ANN>|<!subteam\^S0SEC(URITY)?>|<!date\^\d+\^[^|<>]*\|[^<>]*>|{links}", "", text)
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", ours), text
+
+
+NUMBERS = st.builds(
+    Numbers,
+    **dict.fromkeys(("days", "asked", "approved", "rejected"), st.integers(0, 70_000)),
+    **dict.fromkeys(("revoked", "elsewhere", "waiting"), st.integers(0, 10**6)),
+    **dict.fromkeys(("half", "most"), st.none() | st.floats(0, 1e9)),
+    working=st.booleans(),
+    longest=st.lists(st.builds(Waiting, OUTSIDE, TIMES, st.sampled_from(["", "https://x/p1"])), max_size=3),
+    begins=st.none() | TIMES,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(NUMBERS, st.integers(0, 2), OUTSIDE)
+def test_every_message_with_numbers_is_valid(found: Numbers, refusals: int, typed: str) -> None:
+    row = Row("week-1", 1, State.NUMBERS, "", "", "", "", 0.0, numbers=asdict(found), refusals=refusals)
+    picture = blocks.shorter_card(row) if refusals else blocks.card(row)
+    for message in (blocks.numbers(found), picture, blocks.period_not_understood("/rooms", typed)):
+        assert limits.message_problems(message["text"], message["blocks"]) == []
 
 
 @settings(max_examples=100, deadline=None)

@@ -28,6 +28,9 @@ SOME = [
     Run("nda", "kept", Kill("commit signed", 1, "before")),
     Run("nda", "kept", Kill("commit signed", 1, "after")),
     Run("nda", "lost", Kill("GET /exchange/authorizations", 1, "after")),
+    Run("week", "kept", Kill("commit post", 1, "after")),
+    Run("week", "kept", Kill("POST chat.postMessage", 1, "after")),
+    Run("week", "lost", Kill("POST chat.postMessage", 2, "after")),
     Run("three clicks", "kept", Kill("commit record_click", 1, "after")),
 ]
 

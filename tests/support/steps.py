@@ -1,13 +1,17 @@
 """Steps that many tests take: a customer asks, a reviewer decides, somebody uses the command."""
 
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 
 import blocks
+from ledger.ledger import Ledger
 from ledger.states import State
 from sandbox.workspace import ANN, Answer, Message, Private
 from tests.support.launcher import Forked, Start
 from tests.support.world import World, eventually
+
+PREPARING = Lock()  # Alembic works in one thread at a time
 
 
 def posted(world: World, email: str = "jane@acme.com", message: str | None = "Hello", **more: Any) -> Message:
@@ -102,6 +106,21 @@ def drawn(card: Message, **fields: str) -> None:
         return all(said[name] == value for name, value in fields.items())
 
     eventually(is_drawn, what=f"the card says {fields}")
+
+
+def weekly_due(world: World) -> str:
+    """Let the weekly message be due; return the setting, which the ledger takes for an old one.
+
+    The moment was a few minutes ago, and the message is late.
+    """
+    ago = datetime.now(UTC) - timedelta(minutes=5)
+    weekly = f"{ago:%a} {ago:%H:%M} UTC"
+    ledger = Ledger(world.settings["DATABASE_URL"])
+    with PREPARING:
+        ledger.database.prepare()
+    ledger.database.close()
+    world.ledger(f"UPDATE lease SET weekly = '{weekly}', weekly_since = 0")
+    return weekly
 
 
 def day(after: int) -> str:

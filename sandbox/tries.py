@@ -33,6 +33,21 @@ TRIES = {
     "numbers": ("See how many and how fast", "Press Enter: what came in, and how long decisions took."),
     "words": ("Change a word in blocks.py", "Change and save it, then click here: the next card shows it."),
 }
+# Who asks, and with which words, for what begins with a new request.
+ASKS = {
+    "personal": ("casey.jones@gmail.com", "Hi, could I see your SOC 2 report?"),
+    "notify": ("dana@umbrella.example", "We'd like to see your penetration test."),
+    "more": ("kim@tyrell.example", "Our auditors would like your SOC 2 report."),
+    "numbers": ("lee@wayne.example", "May we see your security documents?"),
+    "words": ("robin@stark.example", "May we see your security documents?"),
+}
+# What Sam types.
+TYPES = {
+    "rooms": "/rooms acme.example",
+    "notify": "/rooms umbrella.example",
+    "more": "/rooms tyrell.example",
+    "numbers": "/rooms numbers",
+}
 COMPANIES = ("globex.example", "initech.example", "hooli.example", "cyberdyne.example")
 CUSTOMER, LOOK_ALIKE = "robin@wayne.example", "robin@vvayne.example"
 
@@ -66,14 +81,17 @@ class Tries:
 
     def set_up(self, name: str) -> Json:
         """Set this up. Return what the window does next: who acts, what is typed, what it shows."""
+        if name in ASKS:
+            self.conveyor.ask(*ASKS[name])
+        if name in TYPES:
+            return {"person": SAM, "type": TYPES[name]}
+        if name in ASKS:
+            return {"person": ANN, "follow": True}
         match name:
             case "race":
                 return {"person": ANN, "window": BOB, "ts": self._waiting_card()}
             case "guest":
                 return {"person": GUS, "ts": self._waiting_card()}
-            case "personal":
-                self.conveyor.ask("casey.jones@gmail.com", "Hi, could I see your SOC 2 report?")
-                return {"person": ANN, "follow": True}
             case "look-alike":
                 self._look_alike_is_next = True
                 if not self._has_access(CUSTOMER):
@@ -84,26 +102,12 @@ class Tries:
             case "down":
                 self.faults.switch("conveyor-down", True)
                 return {"person": ANN, "ts": self._waiting_card(), "pane": "faults"}
-            case "rooms":
-                return {"person": SAM, "type": "/rooms acme.example"}
-            case "notify":
-                self.conveyor.ask("dana@umbrella.example", "We'd like to see your penetration test.")
-                return {"person": SAM, "type": "/rooms umbrella.example"}
-            case "more":
-                self.conveyor.ask("kim@tyrell.example", "Our auditors would like your SOC 2 report.")
-                return {"person": SAM, "type": "/rooms tyrell.example"}
             case "thread":
                 ts = self._waiting_card()
                 reply = self.slack.post_as(BOB, "Does mia@acme.example have access?", ts) if ts else None
                 return {"person": SAM, "ts": reply.ts if reply else ""}
-            case "numbers":
-                self.conveyor.ask("lee@wayne.example", "May we see your security documents?")
-                return {"person": SAM, "type": "/rooms numbers"}
             case "search":
                 return {"search": True}
-            case "words":
-                self.conveyor.ask("robin@stark.example", "May we see your security documents?")
-                return {"person": ANN, "follow": True}
         return {"person": ANN, "ts": self._waiting_card()}
 
     def _ask_from_a_company(self, company: str, name: str) -> Json:

@@ -101,6 +101,7 @@ EXCERPT_CHARS = 300
 ROOMS_MOST = 5
 WAITING_MOST = 10
 MISSING_MOST = 10
+COLLEAGUES_MOST = 5  # whom one question names
 VALUE_CHARS = 2000  # Slack's limit for the value of a button
 
 
@@ -254,8 +255,8 @@ def _pending(row: Row, groups: Sequence[AccessGroup], past: Sequence[Past], give
 def _gave(given: Given) -> list[Block]:
     """Return the sentence that says who gave what to the colleague whose access the card offers."""
     row = given.row
-    what = f"{_address(row.email)} {_names(given.groups, PAST_CHARS)} on "
-    elements = [*_person(row.reviewer), words(f"{GAVE}{what}"), date(row.settled_at, "{date}")]
+    what = f"{GAVE}{_address(row.email)} {_names(given.groups, TEXT_GROUPS_CHARS)} on "
+    elements = [*_person(row.reviewer), words(what), date(row.settled_at, "{date}")]
     return [*elements, words(f".{THAT_ENDS.format(_day(given.ends))}" if given.ends else ".")]
 
 
@@ -1014,7 +1015,7 @@ def _working_span(seconds: float) -> str:
 WAIT_TOO = (" is waiting too.", " are waiting too.")
 MORE_WAIT = (" 1 more is waiting.", " {} more are waiting.")
 WITH_THE_SAME, WITH_BASIC = "with the same groups", f"with {BASIC} access"
-OUTDATED = "That question is out of date, so nothing was granted. Please decide on the cards."
+OUTDATED = "has changed since I asked, so I approved nobody else. Please decide on the cards."
 
 
 def colleagues_question(
@@ -1030,13 +1031,17 @@ def colleagues_question(
     whom = "them" if len(names) == 1 else "both" if len(names) == 2 else f"all {len(names)}"
     question = f"Approve {whom} {_with(given)}?"
     ends = f" {ENDS_ON.format(_day(given.ends))}" if given.ends else ""
-    said = f" with {_names(given.groups, PAST_CHARS)}.{ends} " if given.groups else f" {WITH_BASIC}.{ends} "
+    what = f"with {_names(given.groups, TEXT_GROUPS_CHARS)}" if given.groups else WITH_BASIC
     rest = MORE_WAIT[more > 1].format(f"{more:,}") if more else ""
     listed: list[Block] = []
     for number, each in enumerate(waiting):
         listed += [words(" and " if each is waiting[-1] else ", ")] if number else []
         listed.append(link(permalink(each), names[number]))
-    approved = [words("You approved "), words(_address(given.row.email), bold=True), words(said)]
+    approved = [
+        words("You approved "),
+        words(_address(given.row.email), bold=True),
+        words(f" {what}.{ends} "),
+    ]
     then = [words(f"{WAIT_TOO[len(names) > 1]}{rest} "), words(question, bold=True)]
     label = f"Approve {whom}"
     blocks = [
@@ -1070,17 +1075,21 @@ def colleagues_answer(given: Given, approved: Sequence[Row], others: Sequence[st
     return "\n".join([*([said] if approved else []), *others])
 
 
+def outdated(row: Row | None) -> str:
+    """Return the answer if the access of this request, which the question was about, is another by now."""
+    return f"What {_code(row) if row else 'this customer'} was given {OUTDATED}"
+
+
 def left_out(row: Row | None) -> str:
     """Return the sentence about a colleague whose request is not as it was when the question was asked."""
-    who = _code(row) if row else "One of them"
-    return f"{who} isn't among them: the request has changed since I asked. Please decide on its card."
+    who = _code(row) if row else "one of them"
+    return f"I didn't approve {who}: the request has changed since I asked. Please decide on its card."
 
 
 def not_saved(row: Row | None) -> str:
     """Return the sentence about a colleague whose approval could not be recorded."""
-    return (
-        f"I couldn't save the approval of {_code(row) if row else 'one of them'}. Please decide on the card."
-    )
+    who = _code(row) if row else "one of them"
+    return f"I couldn't save the approval of {who}. Please decide on the card."
 
 
 # Answers to the slash command, and what follows from them

@@ -22,6 +22,7 @@ from ledger.rows import Groups, Note, Row, pairs, row_of
 from ledger.states import State
 from ledger.tables import NOTES, REQUESTS, TRAIL
 
+DIGEST_CHARS = 16
 # What the trail says after a request ended badly, here or in Conveyor.
 ENDED_BADLY = (State.REJECTED, State.REVOKED, State.IGNORED_ELSEWHERE)
 OTHERS, STORY = REQUESTS.alias("others"), TRAIL.alias("story")
@@ -44,20 +45,22 @@ IS_COLLEAGUE = and_(
     REQUESTS.c.address != bindparam("address"),
     REQUESTS.c.id != bindparam("request_id"),
 )
-# Made once: to make a statement costs SQLAlchemy more than to run it.
-LAST_APPROVED = (
-    ROWS.where(
+NEWEST = (
+    select(REQUESTS.c.id)
+    .where(
         IS_COLLEAGUE,
         REQUESTS.c.state == State.APPROVED,
         REQUESTS.c.access_status != GATED,
         REQUESTS.c.groups.is_not(None),
         REQUESTS.c.settled_at.is_not(None),
-        ~HAS_ENDED_BADLY,
-        ~IS_ENDING_BADLY,
     )
     .order_by(REQUESTS.c.settled_at.desc())
     .limit(1)
+    .correlate(None)
+    .scalar_subquery()
 )
+# Made once: to make a statement costs SQLAlchemy more than to run it.
+LAST_APPROVED = ROWS.where(REQUESTS.c.id == NEWEST, ~HAS_ENDED_BADLY, ~IS_ENDING_BADLY)
 WAITING = and_(IS_COLLEAGUE, REQUESTS.c.state == State.PENDING, REQUESTS.c.card_ts != "")
 
 
@@ -76,7 +79,7 @@ class Given:
     def digest(self) -> str:
         """What a click on a button that names this is bound to."""
         said = [self.row.id, self.row.round, pairs(self.groups), self.ends]
-        return sha256(json.dumps(said).encode()).hexdigest()[:16]
+        return sha256(json.dumps(said).encode()).hexdigest()[:DIGEST_CHARS]
 
 
 class Same:

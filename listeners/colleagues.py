@@ -16,7 +16,7 @@ from slack_bolt import App
 import blocks
 from ledger.database import LedgerError
 from ledger.rows import Reviewer, Row
-from ledger.same import Given
+from ledger.same import DIGEST_CHARS, Given
 from ledger.states import APPROVE
 from listeners.answers import Decided, InPlace
 from listeners.decisions import Listeners
@@ -25,9 +25,6 @@ from listeners.payloads import Click, button_block
 from text import clean
 
 log = logging.getLogger(__name__)
-
-NAMED_MOST = 5
-DIGEST_CHARS = 16
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Colleagues(Listeners):
         first = self._ledger.decisions.find(click.request_id)
         given = self._ledger.same.given(first) if first else None
         if given is None or given.digest != digest:
-            return InPlace(blocks.OUTDATED)
+            return InPlace(blocks.outdated(first))
         approved, others = [], []
         rows = [self._ledger.decisions.find(each.request_id) for each in named]
         for each, row in zip(named, rows, strict=True):
@@ -117,6 +114,10 @@ def _asked(subject: str) -> tuple[str, list[Named]]:
         named = [Named(clean(str(request_id)), int(round), str(about)) for request_id, round, about in kept]
     except (TypeError, ValueError, OverflowError, RecursionError):
         named = []
-    if not named or len(named) > NAMED_MOST or len({each.request_id for each in named}) < len(named):
+    if (
+        not named
+        or len(named) > blocks.COLLEAGUES_MOST
+        or len({each.request_id for each in named}) < len(named)
+    ):
         raise Refusal(blocks.ODD_CLICK, "odd click")
     return digest, named

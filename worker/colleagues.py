@@ -10,7 +10,6 @@ from ledger.same import Same
 from ledger.states import State
 from workspace.block_kit import Message
 
-NAMED_MOST = 5
 LOOKED_AT_MOST = 20  # colleagues, of whom those with a warning are left out
 
 
@@ -34,7 +33,7 @@ class Questions:
         for each in waiting:
             if not blocks.has_warnings(each, self.memory.past(each)):
                 named.setdefault(each.subject, each)
-        asked = list(named.values())[:NAMED_MOST]
+        asked = list(named.values())[: blocks.COLLEAGUES_MOST]
         if not (given and asked):
             return None
         return blocks.colleagues_question(given, asked, total - len(asked), permalink)

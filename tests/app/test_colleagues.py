@@ -2,15 +2,21 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy.dialects import sqlite
 
 import blocks
+from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
+from ledger.ledger import Ledger
+from ledger.rows import Reviewer, Row
 from ledger.same import LAST_APPROVED, WAITING
-from ledger.states import State
+from ledger.states import APPROVE, State
 from ledger.tables import REQUESTS
+from ledger.trail import COLLEAGUES
 from sandbox.workspace import ANN, BOB, SAM, Message, Private, elements_in
 from tests.support.steps import (
     approved,
@@ -27,6 +33,7 @@ from tests.support.steps import (
 from tests.support.world import World, eventually
 
 ROOM = "room-of-colleagues"
+SOC_2 = AccessGroup("g1", "SOC 2 report", ROOM)
 QUICK = {"POLL_SECONDS": "0.3"}
 
 
@@ -245,6 +252,44 @@ def test_the_ledger_finds_colleagues_by_its_indexes(world: World, groups: list[s
         assert all("USING INDEX" in step for step in reads), plan
 
 
+def test_every_database_finds_colleagues_and_who_waits(database_url: str) -> None:
+    ledger = Ledger(database_url)
+    with closing(ledger.database):
+        ledger.database.prepare()
+        ledger.polls.replace_access_groups([SOC_2], [], 1.0)
+        people = ("jane", "bob", "eve")
+        requests = [
+            AuthorizationRequest(who, "requested", f"{who}@acme.com", "", ROOM, "", 5.0) for who in people
+        ]
+        ledger.queue.record(requests, 10.0)
+
+        def row(who: str) -> Row:
+            found = ledger.decisions.find(who)
+            assert found
+            return found
+
+        for who in people:
+            ledger.cards.posted(row(who), "C0", f"1.{who}")
+        assert ledger.same.of(row("bob")) is None
+        ann = Reviewer(ANN, "Ann", "ann@harbor.example")
+        assert ledger.decisions.claim(row("jane"), APPROVE, ann, "t1", 11.0, groups=[SOC_2])
+        access = Authorization("a1", "jane@acme.com", "authorized", ROOM, (SOC_2,), 12.0)
+        assert ledger.decisions.settle(row("jane"), 12.0, access)
+        given = ledger.same.of(row("bob"))
+        assert given
+        assert (given.row.id, given.groups, given.ends) == ("jane", (SOC_2,), "")
+        note = ledger.cards.next_reply(13.0)
+        assert note
+        assert (note.kind, note.request_id, note.person_id) == (COLLEAGUES, "jane", ANN)
+        waiting, total = ledger.same.waiting(row("jane"), note, 1)
+        assert ([each.id for each in waiting], total) == (["bob"], 2)
+        # While she approves another, and once that has left a note of its own, there is nothing to ask.
+        assert ledger.decisions.claim(row("bob"), APPROVE, ann, "t2", 14.0, groups=[SOC_2])
+        assert ledger.same.waiting(row("jane"), note, 1) == ([], 0)
+        assert ledger.decisions.settle(row("bob"), 15.0, replace(access, id="a2", email="bob@acme.com"))
+        assert ledger.same.waiting(row("jane"), note, 1) == ([], 0)
+
+
 # Their colleagues wait too
 
 
@@ -315,7 +360,7 @@ def test_the_question_ends_with_its_situation(world: World, groups: list[str]) -
     revoke(world, BOB, jane)
     world.shows(request_of(jane), "revoked")
     agree(world, asked)
-    world.told(ANN, blocks.OUTDATED)
+    world.told(ANN, "jane@acme.com", blocks.OUTDATED)
     assert not any(map(button_of, world.slack.private))
     assert writes(world, request_of(bob)) == []
 

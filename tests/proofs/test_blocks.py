@@ -233,6 +233,7 @@ def test_every_offer_of_the_same_is_valid(found: list[Row], groups: list[AccessG
     for sentence in (
         blocks.colleagues_answer(what, others, [blocks.left_out(first), blocks.not_saved(first)]),
         blocks.same_changed(first),
+        blocks.outdated(first),
     ):
         assert 0 < len(sentence) <= limits.TEXT_BUDGET
         no_raw_markup(sentence)

@@ -31,6 +31,9 @@ SOME = [
     Run("week", "kept", Kill("commit post", 1, "after")),
     Run("week", "kept", Kill("POST chat.postMessage", 1, "after")),
     Run("week", "lost", Kill("POST chat.postMessage", 2, "after")),
+    Run("same", "kept", Kill("commit claim", 2, "after")),
+    Run("colleagues", "kept", Kill("POST chat.postEphemeral", 1, "before")),
+    Run("colleagues", "kept", Kill("commit claim", 2, "after")),
     Run("three clicks", "kept", Kill("commit record_click", 1, "after")),
 ]
 

@@ -1457,16 +1457,15 @@ def _weekly(row: Row) -> Message:
 
 def numbers(found: Numbers) -> Message:
     """Return what came of the requests of a period: how many, how fast, and what waits."""
-    is_week = found.days == 7
-    period = "week" if is_week else "day" if found.days == 1 else f"{found.days:,} days"
-    lead = QUIET_WEEK if is_week else NO_NEW.format(period)
-    if found.asked:
-        lead = NEW.format(period, _some(found.asked, "new request"))
+    period = {1: "day", 7: "week"}.get(found.days, f"{found.days:,} days")
     decided = found.approved + found.rejected
     parts = [DECISIONS.format(found.approved, found.rejected)] if decided else []
     parts += [REVOCATIONS.format(found.revoked)] if found.revoked else []
     parts += [IN_CONVEYOR.format(found.elsewhere)] if found.elsewhere else []
     said = [f"{', '.join(parts)}."] if parts else []
+    lead = QUIET_WEEK if found.days == 7 and not parts else NO_NEW.format(period)
+    if found.asked:
+        lead = NEW.format(period, _some(found.asked, "new request"))
     if found.half is not None and found.most is not None:
         within = [_within(seconds, found.working) for seconds in (found.half, found.most)]
         said.append((TIME if decided == 1 else TIMES).format(*within))

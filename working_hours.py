@@ -123,11 +123,11 @@ class WeeklyMoment:
         """
         zone = zoneinfo.ZoneInfo(self.zone)
         today = datetime.fromtimestamp(at, zone).date()
-        date = today - timedelta(days=(today.weekday() - self.day) % 7)
-        moment = (datetime.combine(date, time(), zone) + timedelta(seconds=self.second)).timestamp()
-        if moment > at:
-            date -= timedelta(days=7)
+        newest = today - timedelta(days=(today.weekday() - self.day) % 7)
+        for date in (newest, newest - timedelta(days=7)):
             moment = (datetime.combine(date, time(), zone) + timedelta(seconds=self.second)).timestamp()
+            if moment <= at:
+                break
         year, week, _ = date.isocalendar()
         return moment, f"{year}-W{week:02}"
 

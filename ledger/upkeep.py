@@ -55,8 +55,8 @@ class Upkeep(Changes):
         nobody = {**addressed(""), **links, "message": "", "previous": None, "company": None}
         closed = {**nobody, **redraw(now), "state": State.CLOSED, "show_at": None}
         # The weekly message names who waited. Its row stays, so that no other is posted for that week.
-        told = and_(REQUESTS.c.state == State.NUMBERS, REQUESTS.c.settled_at < before)
-        told = and_(told, REQUESTS.c.numbers.is_not(None))
+        numbers = REQUESTS.c.numbers.is_not(None)
+        told = and_(REQUESTS.c.state == State.NUMBERS, REQUESTS.c.settled_at < before, numbers)
         with self._database.write() as db:
             db.execute(update(REQUESTS).where(told).values(numbers=None, show_at=None))
             count = db.execute(update(REQUESTS).where(old, REQUESTS.c.id.in_(some)).values(**closed)).rowcount

@@ -165,12 +165,13 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
 
 
 def _of_the_week(world: MortalWorld, row: Row) -> list[str]:
-    """The message of a week is in the channel, and says what its row says unless the ledger was lost."""
-    card = world.slack.find(row.card_ts)
-    if card is None:
+    """The message of a week was posted, and says what its row says unless the ledger was lost."""
+    if not row.card_ts:
         return [f"{row.id} has no message"]
-    is_known = row.numbers is not None
-    return [f"{row.id} says something else"] if is_known and not _is_picture(world, card, row, []) else []
+    card = world.slack.find(row.card_ts)
+    if card is None or row.numbers is None:  # if somebody deleted it, it is not posted again
+        return []
+    return [] if _is_picture(world, card, row, []) else [f"{row.id} says something else"]
 
 
 def _is_picture(world: MortalWorld, card: Message, row: Row, offered: list[AccessGroup]) -> bool:

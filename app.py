@@ -30,10 +30,10 @@ from listeners.answers import Answers
 from listeners.clicks import Clicks
 from listeners.colleagues import Colleagues
 from listeners.customers import Customers
-from listeners.decisions import Listeners
 from listeners.intake import NOT_SLACKS, Intake, make_bolt
 from listeners.members import Members
 from listeners.rooms import Rooms
+from listeners.second_thoughts import SecondThoughts
 from listeners.shortcut import Shortcut
 from listeners.sockets import Sockets
 from listeners.unheard import Unheard
@@ -102,7 +102,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     bolt = make_bolt(quick)
     answers = Answers(ledger, channel, for_slack, settings.slack_api_url, clock)
     for_cards = ledger, reviewers, channel, quick, answers, settings.reason_required, clock
-    Listeners(*for_cards).register(bolt)
+    SecondThoughts(*for_cards, conveyor).register(bolt)
     Colleagues(*for_cards).register(bolt)
     members = Members(channel, reviewers)
     customers = Customers(ledger, channel, reviewers, conveyor, clock.time_of_day)

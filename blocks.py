@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 
 import addresses
 from addresses import ADDRESS_CHARS
-from conveyor_client import GATED, LATEST, AccessGroup
+from conveyor_client import GATED, LATEST, AccessGroup, Authorization
 from conveyor_client import MESSAGE_CHARS as KEPT_CHARS
 from ledger.gated import FOLLOWED_SECONDS
 from ledger.numbers import Numbers
 from ledger.rows import Past, Reviewer, Row
 from ledger.same import Given
-from ledger.states import IN_FLIGHT, LET_IN, State
+from ledger.states import IN_FLIGHT, LET_IN, UNDECIDED, State
 from workspace.block_kit import (
     CHECKBOXES,
     LABEL_CHARS,
@@ -67,6 +67,7 @@ OPTIONS_BUTTON = "options"
 REJECT = "reject"
 MORE = "more"
 REVOKE = "revoke"
+CHANGE_GROUPS = "change_groups"
 TELL_ME = "tell_me"
 STOP_TELLING = "stop_telling"
 TELL_MORE = "tell_more"
@@ -76,6 +77,7 @@ GROUPS = "groups"
 APPROVE_MODAL = "approve_modal"
 REJECT_MODAL = "reject_modal"
 REVOKE_MODAL = "revoke_modal"
+CHANGE_MODAL = "change_modal"
 SHOW_WHOLE = "show_message"
 MESSAGE_MODAL = "message_modal"
 PAGE_BACK, PAGE_NEXT = "page_back", "page_next"
@@ -107,7 +109,19 @@ VALUE_CHARS = 2000  # Slack's limit for the value of a button
 
 # Cards
 
-DOING = {State.APPROVING: "Approving…", State.REJECTING: "Rejecting…", State.REVOKING: "Revoking…"}
+DOING = {
+    State.APPROVING: "Approving…",
+    State.REJECTING: "Rejecting…",
+    State.REVOKING: "Revoking…",
+    State.CHANGING: "Changing groups…",
+}
+# The same inside a sentence, about a customer or what they asked for.
+DOING_TO = {
+    State.APPROVING: "approving {}",
+    State.REJECTING: "rejecting {}",
+    State.REVOKING: "revoking {}",
+    State.CHANGING: "changing the groups of {}",
+}
 # Each outcome has an icon of its own, and a word beside it.
 DECIDED: dict[State | None, tuple[str, str]] = {
     State.APPROVED: ("Approved", ":white_check_mark:"),
@@ -139,6 +153,8 @@ NDA_ASKED = "Asked for: no NDA."
 ENDS_ASKED = "Asked for: access ends {}."
 ENDS_ON = "Access ends {}."
 GROUPS_UNKNOWN = "Conveyor didn't list the groups. Open the request there to see them."
+GROUPS_CHANGED, BEFORE = "Groups changed", "Before: "
+TO_BE = "Is to become: "
 SEE_EARLIER = "see the earlier card for the outcome."
 IF_THEY_SIGN = "I'll update this card if they sign by "
 ASKS, ASKED = " would like access.", " asked for access."
@@ -378,22 +394,20 @@ def _company(row: Row) -> list[Block]:
 
 def _in_progress(row: Row) -> Message:
     doing, waiting = DOING[row.state], PROBLEMS[row.problem]
-    who, what = row.decider, "this access" if row.state == State.REVOKING else "this"
+    has_access = row.state in (State.REVOKING, State.CHANGING)
+    who, what = row.decider, "this access" if has_access else "this"
     blocks = [
         header(f":hourglass_flowing_sand: {doing}"),
         _about(row, ASKED),
         *_links(row),
-        rich([*_person(who), words(f" is {_doing(row)} {what}. {waiting}".rstrip())]),
+        rich([*_person(who), words(f" is {DOING_TO[row.state].format(what)}. {waiting}".rstrip())]),
     ]
-    if row.state == State.REVOKING:
-        blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
+    if has_access:
+        blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))]), *_changed(row)]
+    if row.state == State.CHANGING and row.wanted is not None:
+        blocks.append(rich([words(f"{TO_BE}{_access_of(row.wanted, GROUPS_CHARS)}")]))
     blocks += [*_reasons(row), *_message(row)]
     return message_of(f"{doing} by {_name(who)}: {_who(row)}. {waiting}", blocks)
-
-
-def _doing(row: Row) -> str:
-    """Return the verb of what is being done: "approving", "rejecting" or "revoking"."""
-    return DOING[row.state].rstrip("…").lower()
 
 
 def _decided(row: Row, trust_center: str) -> Message:
@@ -407,14 +421,17 @@ def _decided(row: Row, trust_center: str) -> Message:
         _ended_line(row.past),
     ]
     if row.state == State.APPROVED:
-        blocks.append(_granted_with_menu(row))
+        blocks += [_granted_with_menu(row), *_changed(row)]
         if row.is_gated:
             blocks.append(rich([words(IF_THEY_SIGN), *_last_day(row)]))
     elif row.state == State.REVOKED:
-        blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))])]
+        blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))]), *_changed(row)]
     blocks += [*_reasons(row), *_message(row)]
     by = f" by {_name(ending.by)}" if ending.by else ""
     access = f" {_granted(row, TEXT_GROUPS_CHARS)}" if row.state in (State.APPROVED, State.REVOKED) else ""
+    if row.changed:
+        before = _access_of(row.changed.groups, TEXT_GROUPS_CHARS)
+        access += f" {GROUPS_CHANGED} by {_name(row.changed.reviewer)}. {BEFORE}{before}"
     reasons = "".join(f" {label} {one_line(reason)}" for _, label, reason in _typed_reasons(row))
     return message_of(f"{word}{by}: {_who(row)}{_until_signed(row)}.{access}{reasons}", blocks)
 
@@ -492,7 +509,7 @@ def _mail_answer(reason: str) -> str:
 
 
 def _granted_with_menu(row: Row) -> Block:
-    """Return what was granted, with a menu beside it that revokes it."""
+    """Return what was granted, with a menu beside it that changes or revokes it."""
     return {
         "type": "section",
         "block_id": _block_id(MORE, row),
@@ -500,21 +517,30 @@ def _granted_with_menu(row: Row) -> Block:
         "accessory": {
             "type": "overflow",
             "action_id": MORE,
-            "options": [{"text": plain("Revoke access…"), "value": REVOKE}],
+            "options": [{"text": plain(label), "value": value} for value, label in MENU.items()],
         },
     }
+
+
+MENU = {CHANGE_GROUPS: "Change groups…", REVOKE: "Revoke access…"}
+
+
+def _changed(row: Row) -> list[Block]:
+    """Return the line that says who changed the groups last, when, and which ones they replaced."""
+    return [rich(_who_changed(row.changed, GROUPS_CHARS))] if row.changed else []
 
 
 def _granted(row: Row, most: int = GROUPS_CHARS) -> str:
     """Return what was granted: the groups in `most` characters, the NDA, and when access ends."""
     label = "Access was: " if row.state == State.REVOKED else "Access: "
-    if row.groups is None:
-        granted = GROUPS_UNKNOWN
-    elif not row.groups:
-        granted = f"{BASIC}."
-    else:
-        granted = f"{BASIC}, plus {_names(row.groups, most)}."
-    return label + granted + _nda(row) + _end(row)
+    return label + _access_of(row.groups, most) + _nda(row) + _end(row)
+
+
+def _access_of(groups: Sequence[AccessGroup] | None, most: int) -> str:
+    """Return what these groups amount to, in about `most` characters; None if nobody knows them."""
+    if groups is None:
+        return GROUPS_UNKNOWN
+    return f"{BASIC}, plus {_names(groups, most)}." if groups else f"{BASIC}."
 
 
 def _typed_reasons(row: Row) -> list[tuple[str, str, str]]:
@@ -691,6 +717,28 @@ def revoke_modal(row: Row, private_metadata: str, reason_required: bool) -> Bloc
     return _modal(REVOKE_MODAL, private_metadata, "Revoke access", "Revoke", blocks)
 
 
+SAME_GROUPS = "That's what they have now."
+
+
+def change_modal(
+    row: Row, private_metadata: str, groups: Sequence[AccessGroup], granted: Authorization
+) -> Block:
+    """Return the modal that changes the groups of an access. `granted` is what Conveyor says about it now."""
+    chosen = [group.id for group in granted.groups or ()]
+    unsigned = f" {NDA_FIRST}" if granted.status == GATED else ""
+    blocks = [
+        rich(
+            [
+                words(_named(row.email), bold=True),
+                words(f" has {BASIC} access and what is ticked here.{unsigned}"),
+            ]
+        ),
+        _group_choice(groups, chosen),
+        context("The end date can't be changed from here. To end their access now, revoke it."),
+    ]
+    return _modal(CHANGE_MODAL, private_metadata, "Change groups", "Change", blocks)
+
+
 def _why(ready: Sequence[Ready], is_required: bool) -> list[Block]:
     """Return the inputs for a reason: the ready ones, if there are any, and a text."""
     if not ready:
@@ -784,8 +832,8 @@ NO_SCOPE = (
     "tell whoever runs this app that its Slack app lacks the scope `users:read.email`."
 )
 NOT_A_REVIEWER = "You can't decide requests"
-NOT_CURRENT = "This card is out of date. Use the newest card for this customer, or revoke in Conveyor."
-FORGOTTEN = "I no longer have this request. Please revoke it in Conveyor."
+NOT_CURRENT = "This card is out of date. Use the newest card for this customer, or do it in Conveyor."
+FORGOTTEN = "I no longer have this request. Please do this in Conveyor."
 MESSAGE_GONE = "I no longer have this message. Please read it in Conveyor."
 WENT_WRONG = "Something went wrong on my side. Check the card to see if it worked."
 ODD_CLICK = "That click didn't come through properly. Reload Slack and try again."
@@ -819,9 +867,25 @@ def no_window(row: Row) -> str:
     return f"Slack couldn't open the form for {_code(row)}. Please click again."
 
 
-def nothing_to_revoke(row: Row) -> str:
-    """Return the sentence for a revocation of access that nobody has."""
-    return f"{_code(row)} has no access from this card, so there's nothing to revoke."
+def nothing_to_change(row: Row) -> str:
+    """Return the sentence for a change or a revocation of access that nobody has."""
+    return f"{_code(row)} has no access from this card, so there's nothing to change or revoke."
+
+
+# Why the groups of a customer cannot be changed.
+CANNOT_CHANGE = {
+    "unread": "I couldn't ask Conveyor what {} has now, so I didn't open the form. Try again in a minute.",
+    "no access": "Conveyor lists no access for {} right now, so there are no groups to change.",
+    "several": "{} has access from more than one approval. Please change the groups in Conveyor.",
+    "unlisted": "Conveyor doesn't list all groups of {}. Please change them in Conveyor.",
+    "no groups": "There are no access groups to choose for {}. You can add some in Conveyor.",
+    "changed": "The groups of {} changed since you opened the form. Open it again to see what they have now.",
+}
+
+
+def cannot_change(row: Row, why: str) -> str:
+    """Return the sentence that says why the groups of this customer can't be changed."""
+    return CANNOT_CHANGE[why].format(_code(row))
 
 
 NOTHING_GRANTED = "so nothing was granted. I've updated the card; please choose again."
@@ -842,7 +906,7 @@ def already_decided(row: Row, user_id: str) -> str:
     mine = decider == user_id
     who = "You" if mine else f"<@{decider}>" if decider else "Somebody"
     if row.state in IN_FLIGHT:
-        doing = f"{_doing(row)} {customer}"
+        doing = DOING_TO[row.state].format(customer)
         return f"You're already on it: {doing}." if mine else f"{who} is already {doing}."
     if row.state not in DECIDED:
         return f"The request from {customer} is already decided; its card says how."
@@ -954,6 +1018,40 @@ NOTES = {
     "revoke gone": (
         "Conveyor lists no access for this customer, so there was nothing to revoke. Please check in "
         "Conveyor."
+    ),
+    "change refused": "Conveyor refused this change, so the groups are as they were.",
+    "change not allowed": (
+        "This app's API key isn't allowed to change access in Conveyor, so the groups are as they were. "
+        "Please change them in Conveyor, and tell whoever runs this app."
+    ),
+    "change key": (
+        "The groups aren't changed yet: Conveyor rejected this app's API key. Please tell whoever runs this "
+        "app. I'll keep trying."
+    ),
+    "change never sent": (
+        "I couldn't reach Conveyor for 15 minutes, so the groups are as they were. Please change them again."
+    ),
+    "change still open": (
+        "I tried for 15 minutes, and the groups are still as they were in Conveyor. Please change them again."
+    ),
+    "change unconfirmed": (
+        "I sent your change of groups to Conveyor, and it hasn't confirmed it for 15 minutes. I'll keep "
+        "checking and update the card. If it's urgent, look in Conveyor."
+    ),
+    "change changed": (
+        "This access changed in Conveyor meanwhile, so it doesn't have the groups that you chose. Please "
+        "look at the card and, if needed, change the groups again."
+    ),
+    "change elsewhere": (
+        "Somebody was faster in Conveyor, so I didn't send your change. The card shows what they have now."
+    ),
+    "change gone": (
+        "Conveyor no longer lists any access for this customer, so I couldn't change the groups. Please "
+        "check in Conveyor."
+    ),
+    "change lost": (
+        "I lost track of your change before Conveyor confirmed it. The card shows the groups that they have "
+        "now. If these aren't the ones you chose, please change them again."
     ),
     "revoke lost": (
         "I lost track of your revocation before Conveyor confirmed it, and the customer still has access. "
@@ -1167,6 +1265,7 @@ BEING = {
     State.APPROVING: "is being approved",
     State.REJECTING: "is being rejected",
     State.REVOKING: "is losing access",
+    State.CHANGING: "is being given other groups",
 }
 # What the ledger alone knows, said where Conveyor does not answer.
 LAST_KNOWN = {
@@ -1251,7 +1350,7 @@ def rooms_answer(
         elif number:
             another = [words("Another request.", bold=True), *_history(row, now, None, permalink, led=False)]
             blocks.append(rich(another))
-        if row.state in (State.PENDING, State.APPROVING, State.REJECTING):
+        if row.state in UNDECIDED:
             notify = button(TELL_ME, "Notify me", row.id, "", f"Notify me about {_address(row.email)}")
             blocks.append({"type": "actions", "block_id": f"{TELL_ME}-{number}", "elements": [notify]})
         elif is_person and not number and _may_be_in(row, customer.access.get(row.id)):
@@ -1305,7 +1404,12 @@ def _standing(name: str, row: Row | None, access: Access | None, now: float) -> 
 
 def _may_be_given_here(row: Row) -> bool:
     """Return whether a decision of this request, or of its earlier rounds, may have given access."""
-    return row.previous is not None or row.state in (State.APPROVED, State.REVOKING, State.CLOSED)
+    return row.previous is not None or row.state in (
+        State.APPROVED,
+        State.REVOKING,
+        State.CHANGING,
+        State.CLOSED,
+    )
 
 
 def _company_standing(customer: Customer, now: float) -> tuple[str, str, str]:
@@ -1403,6 +1507,8 @@ def _outcome(row: Row, access: Access | None = None) -> list[Block]:
         end = "" if is_said else _end(row)
         if terms := nda + end:
             elements.append(words(terms))
+    if row.changed:
+        elements += [words(" "), *_who_changed(row.changed, PAST_CHARS, "{date}")]
     if row.state == State.REVOKED:
         revoked = [words(" "), *_capitalized(_ended(row.past))]
         elements = [*revoked, *elements] if row.reviewer.id else revoked
@@ -1617,7 +1723,7 @@ def outcome(row: Row, permalink: str) -> Message:
     By the time it is sent the request may have been revoked, or the customer may have asked again.
     """
     is_signed = _is_signed(row)
-    if row.state == State.REVOKING:
+    if row.state in (State.REVOKING, State.CHANGING):
         row = replace(row, state=State.APPROVED)
     if is_signed:  # which the message begins with
         row = replace(row, signed_at=None, nda_bypass=False)
@@ -1717,9 +1823,16 @@ def _ending(past: Past) -> _Ending:
     return _Ending(word, by, past.at, past.reason)
 
 
+def _who_changed(changed: Past, most: int, format: str = "{date_pretty} at {time}") -> list[Block]:
+    """Return the sentences that say who changed the groups, when, and which groups were replaced."""
+    before = f". {BEFORE}{_access_of(changed.groups, most)}"
+    by = [words(f"{GROUPS_CHANGED} by "), *_person(changed.reviewer)]
+    return [*by, words(", "), date(changed.at, format), words(before)]
+
+
 def _before_revocation(row: Row) -> Past:
-    """Return how the request ended, leaving aside that its access was or is being revoked."""
-    was_approved = row.state in (State.REVOKING, State.REVOKED)
+    """Return how the request ended, leaving aside what has become of its access since."""
+    was_approved = row.state in (State.REVOKING, State.REVOKED, State.CHANGING)
     return replace(row, state=State.APPROVED).past if was_approved else row.past
 
 

@@ -270,6 +270,25 @@ class ConveyorClient:
         if granted is None or granted.id != authorization_id or granted.status != "revoked":
             raise Unavailable(f"PATCH {path}: the answer does not say that it is revoked")
 
+    def change_groups(self, granted: Authorization, group_ids: Sequence[str]) -> Authorization:
+        """Replace all groups of an access by these, and return the access as it is then.
+
+        Raises Unavailable if it is not certain that it has exactly these groups.
+        """
+        path = f"/exchange/authorizations/{quote(granted.id, safe='')}"
+        answer = self._call("PATCH", path, write={"access_group_ids": list(group_ids)})
+        changed = _read_authorization(answer.get("authorization", answer))
+        if (
+            changed is None
+            or changed.id != granted.id
+            or not addresses.same(changed.email, granted.email)
+            or changed.status == "revoked"
+            or changed.groups is None
+            or {group.id for group in changed.groups} != set(group_ids)
+        ):
+            raise Unavailable(f"PATCH {path}: the answer does not say that it has these groups")
+        return changed
+
     def company(self, domain: str) -> Company | None:
         """Return what is known about the people of this domain, or None if Conveyor knows nobody there."""
         answer = self._call("GET", "/exchange/connections", {"domain": domain})

@@ -42,6 +42,7 @@ NOT_BEGUN: dict[str, Any] = {
     "not_found": 0,
 }
 NOT_REVOKED: dict[str, Any] = {**person("revoker", NOBODY), "revoke_reason": ""}
+NOT_CHANGING: dict[str, Any] = {**person("changer", NOBODY), "wanted": None, "basis": None}
 # A request that nobody has decided.
 UNDECIDED: dict[str, Any] = {
     **person("reviewer", NOBODY),
@@ -55,6 +56,8 @@ UNDECIDED: dict[str, Any] = {
     "reason": "",
     **NOT_REVOKED,
     "revoked_at": None,
+    **NOT_CHANGING,
+    "changed": None,
     "settled_at": None,
     "settled_since": None,
     **NOT_BEGUN,
@@ -106,8 +109,9 @@ class Changes:
         values: Mapping[str, Any],
         by: Reviewer = NOBODY,
         note: str = "",
+        event: str = "",
     ) -> bool:
-        """End the round in this state. Otherwise the same as `_change`."""
+        """End the round in this state, after which the event is named by default. Otherwise as `_change`."""
         values = {
             **redraw(now),
             "settled_at": self._time_of_day(),
@@ -119,7 +123,7 @@ class Changes:
             "problem": "",
             "open_since": None,
         }
-        return self._change(row, values, now, state, by, note=note)
+        return self._change(row, values, now, event or state, by, note=note)
 
     def _revoked(self, row: Row, now: float) -> dict[str, Any]:
         """Return when access was taken back, and still when it had been given."""
@@ -153,7 +157,7 @@ class Changes:
             log_event(db, at, event, row.id, round or row.round, by, written, waited=waited)
             if note:
                 add_note(db, row, note, now, detail)
-            if values["state"] in SETTLED and event != "given back":
+            if values["state"] in SETTLED and event == values["state"]:
                 once_more, ended = values.get("access_status") == GATED, values["state"] not in LET_IN
                 tell_watchers(db, row, now, once_more=once_more, ended=ended)
             if event == State.APPROVED:

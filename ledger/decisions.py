@@ -8,9 +8,20 @@ from sqlalchemy import and_, bindparam, update
 
 import addresses
 from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
-from ledger.changes import NOT_BEGUN, NOT_REVOKED, ROWS, UNDECIDED, Changes, redraw, said, unchanged
+from ledger import second_thoughts
+from ledger.changes import (
+    NOT_BEGUN,
+    NOT_CHANGING,
+    NOT_REVOKED,
+    ROWS,
+    UNDECIDED,
+    Changes,
+    redraw,
+    said,
+    unchanged,
+)
 from ledger.rows import Reviewer, Row, pairs, person, row_of
-from ledger.states import APPROVE, REVOKE, RUNNING, Decision, State
+from ledger.states import APPROVE, CHANGE, REVOKE, RUNNING, Decision, State
 from ledger.tables import REQUESTS
 from ledger.trail import Repeated, add_note, log_event
 
@@ -63,11 +74,13 @@ class Decisions(Changes):
         reason: str = "",
         nda_bypass: bool = False,
         expires_at: str = "",
+        basis: Sequence[AccessGroup] = (),
     ) -> bool:
         """Record that this click decided the request, and return whether it did.
 
         It did if the request is in the state that the decision starts from, with the same card, address and
-        Trust Center, and if the trail does not have this click yet. Otherwise nothing changes.
+        Trust Center, and if the trail does not have this click yet. Otherwise nothing changes. `basis` has
+        the groups that a change of groups is to replace.
         """
         seen = {
             "the_id": row.id,
@@ -79,7 +92,9 @@ class Decisions(Changes):
             "the_room": row.dataroom_id,
         }
         chosen: dict[str, Any] = {"revoke_reason": reason}
-        if decision is not REVOKE:
+        if decision is CHANGE:
+            chosen = {"wanted": pairs(groups), "basis": pairs(basis)}
+        elif decision is not REVOKE:
             chosen = {
                 "groups": pairs(groups),
                 "reason": reason,
@@ -150,15 +165,19 @@ class Decisions(Changes):
         note: str,
         detail: str = "",
         request: AuthorizationRequest | None = None,
+        granted: Authorization | None = None,
     ) -> bool:
         """Take the decision back, so that all is as before, and let whoever decided be told why.
 
-        Return whether the row was unchanged until then. `request` is what Conveyor says about it now.
+        Return whether the row was unchanged until then. `request` is what Conveyor says about it now, and
+        `granted` about the access whose groups were to be changed.
         """
         known = said(request, self._time_of_day()) if request else {}
         before = {**UNDECIDED, **known, "state": State.PENDING}
         if row.state == REVOKE.runs_as:
             before = {**NOT_BEGUN, **NOT_REVOKED, "state": REVOKE.comes_from}
+        elif row.state == CHANGE.runs_as:
+            before = second_thoughts.not_changed(granted)
         values = {**before, **redraw(now)}
         return self._change(row, values, now, "given back", row.decider, note=note, detail=detail)
 
@@ -170,8 +189,12 @@ class Decisions(Changes):
         `granted` is what Conveyor says that it gave; `updated_at` is when it last changed the request.
         """
         values: dict[str, Any] = {"updated_at": max(updated_at or 0.0, row.updated_at or 0.0)}
+        event = ""
         if row.state == REVOKE.runs_as:
             values = self._revoked(row, now)
+        elif row.state == CHANGE.runs_as:
+            values = second_thoughts.changed(row, granted, self._time_of_day())
+            event = second_thoughts.CHANGED
         elif row.state == APPROVE.runs_as:
             values |= {
                 "groups": pairs(granted.groups if granted else None),
@@ -182,11 +205,11 @@ class Decisions(Changes):
                 "email": granted.email if granted else row.email,
                 "dataroom_id": row.dataroom_id or (granted.dataroom_id if granted else ""),
             }
-        return self._settle(row, RUNNING[row.state].ends_as, now, values, row.decider)
+        return self._settle(row, RUNNING[row.state].ends_as, now, values, row.decider, event=event)
 
     def revoked_elsewhere(self, row: Row, now: float) -> bool:
-        """End a revocation whose access had been taken back before; return whether the row was unchanged."""
-        revoked = {**self._revoked(row, now), **NOT_REVOKED}
+        """End a decision about access that was taken back before; return whether the row was unchanged."""
+        revoked = {**self._revoked(row, now), **NOT_REVOKED, **NOT_CHANGING}
         return self._settle(row, REVOKE.ends_as, now, revoked, note="elsewhere")
 
     def learn(self, row: Row, request: AuthorizationRequest, now: float) -> None:

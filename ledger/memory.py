@@ -53,7 +53,10 @@ class Memory:
 
     def approvals(self, domain: str) -> int:
         """Return how many requests of a domain may have given access: by the last decision or one before."""
-        gave = or_(REQUESTS.c.state.in_([State.APPROVED, State.REVOKING]), REQUESTS.c.previous.is_not(None))
+        gave = or_(
+            REQUESTS.c.state.in_([State.APPROVED, State.REVOKING, State.CHANGING]),
+            REQUESTS.c.previous.is_not(None),
+        )
         return self._count(and_(REQUESTS.c.domain == addresses.domain_folded(domain), gave))
 
     def called(self, part: str, most: int) -> list[str]:

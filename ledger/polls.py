@@ -1,17 +1,38 @@
 """How the polls of Conveyor went, which of its access groups can be granted, and who wants a poll now."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import and_, bindparam, select, union_all, update
 
 from conveyor_client import AccessGroup
 from ledger.changes import redraw
 from ledger.database import Database
-from ledger.rows import PollStatus
 from ledger.states import OPEN, State
 from ledger.tables import ACCESS_GROUPS, GROUP_NAMES, LEASE, NOTES, REQUESTS
 from ledger.trail import OUTAGE
+
+
+@dataclass(frozen=True)
+class PollStatus:
+    """What the last polls of Conveyor came to, and how the channel is, whichever process found out.
+
+    `adopted_at` is None until the channel was read. `polled_since` is when a poll last ended or went on
+    to another page, by the ledger's clock; None if none ever did. `problem` is empty after a complete poll.
+    `note` is what the operator should know of a poll all the same, or empty. `untold_at` is when words to a
+    person could last be said nowhere in Slack.
+    `channel_problems` has a line for each thing that keeps cards from being posted or read. `messages_read`
+    counts the messages of the channel that were read back so far; 0 while nothing is.
+    """
+
+    adopted_at: float | None
+    polled_at: float | None
+    polled_since: float | None
+    problem: str
+    note: str
+    untold_at: float | None
+    channel_problems: str
+    messages_read: int
 
 
 class Polls:

@@ -11,8 +11,8 @@ from hashlib import sha256
 from typing import Any
 
 import addresses
-from conveyor_client import GATED, LATEST, AccessGroup
-from ledger.states import DECISIONS, REVOKE, Decision, State
+from conveyor_client import GATED, LATEST, AccessGroup, Authorization
+from ledger.states import CHANGE, DECISIONS, Decision, State
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,10 @@ class Row:
     revoke_reason: str = ""
     revoker: Reviewer = NOBODY
     revoked_at: float | None = None
+    changer: Reviewer = NOBODY
+    wanted: Groups | None = None
+    basis: Groups | None = None
+    changed: Past | None = None
     claimed_at: float | None = None
     claimed_since: float | None = None
     sent_at: float | None = None
@@ -138,11 +142,14 @@ class Row:
     @property
     def decider(self) -> Reviewer:
         """Who made that decision."""
-        return self.revoker if self.decision is REVOKE else self.reviewer
+        by = self.decision.by if self.decision else "reviewer"
+        return {"reviewer": self.reviewer, "revoker": self.revoker, "changer": self.changer}[by]
 
     @property
     def is_shown(self) -> bool:
         """Whether the card shows who decided: Slack took a picture of this state, or of the one before."""
+        if self.state == State.APPROVED and self.changed:  # the card said "approved" before the change, too
+            return self.show_at is None or self.card_state == CHANGE.runs_as
         return self.card_state in (self.state, self.decision.runs_as if self.decision else self.state)
 
     @property
@@ -170,31 +177,10 @@ class Note:
     failures: int
 
 
-@dataclass(frozen=True)
-class PollStatus:
-    """What the last polls of Conveyor came to, and how the channel is, whichever process found out.
-
-    `adopted_at` is None until the channel was read. `polled_since` is when a poll last ended or went on
-    to another page, by the ledger's clock; None if none ever did. `problem` is empty after a complete poll.
-    `note` is what the operator should know of a poll all the same, or empty. `untold_at` is when words to a
-    person could last be said nowhere in Slack.
-    `channel_problems` has a line for each thing that keeps cards from being posted or read. `messages_read`
-    counts the messages of the channel that were read back so far; 0 while nothing is.
-    """
-
-    adopted_at: float | None
-    polled_at: float | None
-    polled_since: float | None
-    problem: str
-    note: str
-    untold_at: float | None
-    channel_problems: str
-    messages_read: int
-
-
 _TIMES = [field.name for field in fields(Row) if field.type in (float, float | None)]
 _NAMES = [field.name for field in fields(Row)]
 _STATES = frozenset(State)
+_JSON = ("groups", "wanted", "basis", "previous", "changed", "company")
 
 
 class Damaged:
@@ -219,10 +205,10 @@ def row_of(found: Any) -> Row:
         damaged.append("state")
         values["state"] = State.CLOSED
     values["state"] = State(values["state"])
-    values["groups"] = groups_of(values["groups"])
-    values["previous"] = Past.of(values["previous"])
+    values |= {name: groups_of(values[name]) for name in ("groups", "wanted", "basis")}
+    values |= {name: Past.of(values[name]) for name in ("previous", "changed")}
     values["company"] = values["company"] if isinstance(values["company"], Mapping | None) else {}
-    for by in ("reviewer", "revoker"):
+    for by in ("reviewer", "revoker", "changer"):
         values[by] = Reviewer(*(values[f"{by}_{part}"] for part in ("id", "name", "email")))
     for name in damaged:
         log.warning("request=%s damaged=%s", values["id"], name)
@@ -230,7 +216,7 @@ def row_of(found: Any) -> Row:
 
 
 def person(by: str, who: Reviewer) -> dict[str, str]:
-    """Return the three columns that hold who made a decision; `by` is "reviewer" or "revoker"."""
+    """Return the three columns that hold who made a decision; `by` is their prefix (see Decision)."""
     return {f"{by}_{part}": value for part, value in asdict(who).items()}
 
 
@@ -239,6 +225,13 @@ def groups_of(kept: object) -> Groups | None:
     if not isinstance(kept, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in kept):
         return None
     return tuple(AccessGroup(*map(str, pair)) for pair in kept)
+
+
+def of_trust_center(row: Row, grants: list[Authorization]) -> list[Authorization]:
+    """Return those that may be for the Trust Center of the request, or of the access that it was granted."""
+    rooms = (each.dataroom_id for each in grants if each.id == row.authorization_id)
+    room = row.dataroom_id or next(rooms, "")
+    return [each for each in grants if each.is_in(room)]
 
 
 def pairs(groups: Iterable[AccessGroup] | None) -> list[list[str]] | None:

@@ -8,6 +8,9 @@ The life of a request, one step a line:
     rejecting → rejected            Conveyor confirmed the rejection
     approved → revoking             a reviewer takes the access back
     revoking → revoked              Conveyor confirmed the revocation, or had revoked the access before
+    approved → changing             a reviewer changes the access groups
+    changing → approved             Conveyor confirmed the groups, or they are given back as they were
+    changing → revoked              somebody revoked the access in Conveyor before the groups were changed
     approving → pending             given back: Conveyor refused, or certainly never heard of the approval
     rejecting → pending             given back, in the same way
     revoking → approved             given back: the customer still has access
@@ -35,6 +38,7 @@ class State(StrEnum):
     REJECTED = "rejected"
     REVOKING = "revoking"
     REVOKED = "revoked"
+    CHANGING = "changing"
     APPROVED_ELSEWHERE = "approved elsewhere"
     IGNORED_ELSEWHERE = "ignored elsewhere"
     GONE = "gone"
@@ -52,21 +56,24 @@ class State(StrEnum):
 class Decision:
     """One kind of decision.
 
-    `wanted` is the status in Conveyor that it leads to, of the request or, for a revocation, of the access.
-    `by` is the column prefix and the field of the row that hold who made it.
+    `wanted` is the status in Conveyor that it leads to, of the request or, for a revocation, of the access; a
+    change of groups leads to none. `by` is the column prefix and the field of the row that hold who made it.
+    `notes` is how the kinds of its notes begin.
     """
 
     comes_from: State
     runs_as: State
     ends_as: State
     wanted: str
-    by: Literal["reviewer", "revoker"]
+    by: Literal["reviewer", "revoker", "changer"]
+    notes: str = ""
 
 
 APPROVE = Decision(State.PENDING, State.APPROVING, State.APPROVED, "approved", "reviewer")
 REJECT = Decision(State.PENDING, State.REJECTING, State.REJECTED, "ignored", "reviewer")
-REVOKE = Decision(State.APPROVED, State.REVOKING, State.REVOKED, "revoked", "revoker")
-DECISIONS = (APPROVE, REJECT, REVOKE)
+REVOKE = Decision(State.APPROVED, State.REVOKING, State.REVOKED, "revoked", "revoker", "revoke ")
+CHANGE = Decision(State.APPROVED, State.CHANGING, State.APPROVED, "", "changer", "change ")
+DECISIONS = (APPROVE, REJECT, REVOKE, CHANGE)
 
 # Conveyor's status of a request that was closed there, and the state that it leads to here.
 ELSEWHERE = {"approved": State.APPROVED_ELSEWHERE, "ignored": State.IGNORED_ELSEWHERE}
@@ -75,4 +82,6 @@ RUNNING = {decision.runs_as: decision for decision in DECISIONS}
 IN_FLIGHT = tuple(RUNNING)
 OPEN = (State.PENDING, *IN_FLIGHT)
 LET_IN = (State.APPROVED, State.APPROVED_ELSEWHERE)
+# Nobody has decided it yet, so people may ask to be told how it ends.
+UNDECIDED = (State.PENDING, State.APPROVING, State.REJECTING)
 SETTLED = (*(decision.ends_as for decision in DECISIONS), *ELSEWHERE.values(), State.GONE, State.CLOSED)

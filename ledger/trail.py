@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 import addresses
 from conveyor_client import GATED
 from ledger.rows import NOBODY, Reviewer, Row
-from ledger.states import REVOKE, State
+from ledger.states import RUNNING, State
 from ledger.tables import FOLLOWERS, NOTES, REQUESTS, TRAIL, WATCHERS
 
 # Kinds of notes that are no answer to a decision: a message about missing requests, answers to somebody who
@@ -82,7 +82,7 @@ def add_note(db: Connection, row: Row, kind: str, now: float, detail: str = "") 
     """Let a reply to whoever decided be sent into the thread of the card."""
     values = {
         "request_id": row.id,
-        "kind": f"revoke {kind}" if row.state == REVOKE.runs_as else kind,
+        "kind": (RUNNING[row.state].notes if row.state in RUNNING else "") + kind,
         "person_id": row.decider.id,
         "detail": detail,
         "send_at": now,

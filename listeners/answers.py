@@ -260,4 +260,5 @@ def _is_answered(row: Row, user_id: str) -> bool:
 
     That is so if it is on the card. If it was given back, a reply says so to whoever decided.
     """
-    return row.state == State.PENDING or row.decider.id != user_id or row.is_shown
+    theirs = (row.decider.id, row.changed.reviewer.id if row.changed else "")
+    return row.state == State.PENDING or user_id not in theirs or row.is_shown

@@ -18,11 +18,11 @@ from conveyor_client import AccessGroup
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
-from ledger.states import APPROVE, REJECT, REVOKE, Decision, State
+from ledger.states import APPROVE, IN_FLIGHT, REJECT, REVOKE, Decision, State
 from listeners.answers import Answers, Decided, identity_of
 from listeners.errors import Refusal
 from listeners.forms import CardForm, GroupSearch, OptionsForm, ReasonForm
-from listeners.payloads import Click, card_of, chosen_in_menu, page_wanted, text_at
+from listeners.payloads import Click, card_of, page_wanted, text_at
 from text import is_readable
 from workspace.block_kit import Block
 from workspace.channel import Channel
@@ -61,7 +61,6 @@ class Listeners:
         bolt.view(blocks.APPROVE_MODAL)(on_submit(self.approve_with_options))
         bolt.action(blocks.REJECT)(on_click(self.open_rejection))
         bolt.view(blocks.REJECT_MODAL)(on_submit(self.reject))
-        bolt.action(blocks.MORE)(on_click(self.open_revocation))
         bolt.view(blocks.REVOKE_MODAL)(on_submit(self.revoke))
         bolt.action(blocks.SHOW_WHOLE)(on_click(self.open_message))
         bolt.action(blocks.PAGE_BACK)(on_click(self.turn_page))
@@ -106,18 +105,16 @@ class Listeners:
         return self._claim(row, form.click, REJECT, reviewer, reason=form.reason)
 
     def open_revocation(self, body: Mapping[str, Any]) -> None:
-        if chosen_in_menu(body) != blocks.REVOKE:
-            raise Refusal(blocks.ODD_CLICK, "odd choice")
         row = self._on_card(*card_of(body))
         click = Click.on_card(body, row)
         self._reviewer(click.user_id)
-        row = _approved(row, click)
+        row = as_before(row, click, REVOKE)
         self._open(blocks.revoke_modal(row, click.to_keep(), self._reason_required), row, click)
 
     def revoke(self, body: Mapping[str, Any]) -> Decided:
         form = ReasonForm.of(body, blocks.REVOKE_REASONS, self._reason_required)
         reviewer = self._reviewer(form.click.user_id)
-        row = self._revocable(form.click)
+        row = self._decided(form.click, REVOKE)
         return self._claim(row, form.click, REVOKE, reviewer, reason=form.reason)
 
     def open_message(self, body: Mapping[str, Any]) -> None:
@@ -200,17 +197,17 @@ class Listeners:
             raise Refusal(blocks.groups_not_offered(row, names), "groups not offered", redraw=row.id)
         return [offered[group_id] for group_id in chosen]
 
-    def _revocable(self, click: Click) -> Row:
-        """Return the request that was clicked, if its access can be revoked and this is its current card."""
+    def _decided(self, click: Click, again: Decision) -> Row:
+        """Return the request that was clicked, if it can be decided again and this is its current card."""
         row = self._ledger.decisions.find(click.request_id)
         is_current = row is not None and (row.round, row.card_ts) == (click.round, click.card_ts)
-        return _approved(row if is_current else None, click)
+        return as_before(row if is_current else None, click, again)
 
     def _claim(
         self, row: Row, click: Click, decision: Decision, reviewer: Reviewer, **chosen: Any
     ) -> Decided:
         """Record the decision. Raises Refusal if another click or Conveyor was faster."""
-        read_again = self._revocable if decision is REVOKE else self._waiting
+        is_first = decision.comes_from == State.PENDING
         for _ in range(2):
             claimed = self._ledger.decisions.claim(
                 row, decision, reviewer, click.trigger_id, self._clock(), **chosen
@@ -220,7 +217,8 @@ class Listeners:
                     "request=%s round=%d claim=%s by=%s", row.id, row.round, decision.runs_as, reviewer.id
                 )
                 return Decided(row.id)
-            row = read_again(click)  # this refuses, unless the channel only got another id meanwhile
+            # This refuses, unless the channel only got another id meanwhile.
+            row = self._waiting(click) if is_first else self._decided(click, decision)
         raise Refusal(blocks.ODD_CLICK, "not claimed")
 
     def _open(self, modal: Block, row: Row, click: Click) -> None:
@@ -266,18 +264,14 @@ def _no_modal(row: Row, error: Exception) -> Refusal:
     return Refusal(blocks.no_window(row), "no window")
 
 
-def _approved(row: Row | None, click: Click) -> Row:
-    """Return the request of the clicked card, if its access can be revoked."""
+def as_before(row: Row | None, click: Click, again: Decision) -> Row:
+    """Return the request of the clicked card, if it is in the state that this decision starts from."""
     if row is None:
         raise Refusal(blocks.NOT_CURRENT, "not the current card")
-    if row.state != REVOKE.comes_from:
-        raise _not_revocable(row, click)
-    return row
-
-
-def _not_revocable(row: Row, click: Click) -> Refusal:
-    if row.state in (REVOKE.runs_as, REVOKE.ends_as):
-        return _already_decided(row, click)
+    if row.state == again.comes_from:
+        return row
+    if row.state in (*IN_FLIGHT, State.REVOKED):
+        raise _already_decided(row, click)
     if row.state == State.CLOSED:
-        return Refusal(blocks.FORGOTTEN, "forgotten")
-    return Refusal(blocks.nothing_to_revoke(row), "nothing to revoke", redraw=row.id)
+        raise Refusal(blocks.FORGOTTEN, "forgotten")
+    raise Refusal(blocks.nothing_to_change(row), "nothing to change", redraw=row.id)

@@ -77,6 +77,29 @@ class ReasonForm:
 
 
 @dataclass(frozen=True)
+class ChangeForm:
+    """The modal "Change groups".
+
+    `shown` has the ids of the groups that Conveyor listed as granted when it opened, and `since` says what
+    the ledger knew then.
+    """
+
+    groups: tuple[str, ...]
+    shown: tuple[str, ...]
+    since: str
+    click: Click
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "ChangeForm":
+        kept = kept_by_modal(body)
+        groups = selected_groups(_values(body))
+        shown = tuple(group for group in list_at(kept, "groups") if isinstance(group, str))
+        if set(groups) == set(shown):
+            raise InvalidField(blocks.GROUPS, blocks.SAME_GROUPS)
+        return cls(groups, shown, text_at(kept, "since"), Click.of_modal(body))
+
+
+@dataclass(frozen=True)
 class GroupSearch:
     """What somebody typed in the menu of access groups, on a card or in a modal.
 

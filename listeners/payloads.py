@@ -66,10 +66,11 @@ class Click:
             raise Refusal(blocks.ODD_CLICK, "odd click")
         return cls(user_id, trigger_id, request_id, int(round_text), subject, channel, ts)
 
-    def to_keep(self) -> str:
+    def to_keep(self, **more: object) -> str:
         """Return what the modal that this click opens has to keep, as its private_metadata."""
         return json.dumps(
             {
+                **more,
                 "request": self.request_id,
                 "round": str(self.round),
                 "subject": self.subject,

@@ -15,7 +15,7 @@ import blocks
 from ledger.ledger import Ledger
 from ledger.numbers import DAY_SECONDS
 from ledger.rows import Row
-from ledger.states import LET_IN, SETTLED
+from ledger.states import LET_IN, SETTLED, UNDECIDED
 from listeners.answers import Answers
 from listeners.customers import OFFERED_MOST, Customers
 from listeners.errors import Refusal
@@ -92,7 +92,7 @@ class Rooms:
         """Note that this person wants to be told when the request is decided."""
         person_id = self._members.check(body)
         row = self._clicked(body)
-        ended = row.state in SETTLED
+        ended = row.state not in UNDECIDED
         if not self._is_first(body, row, "too late to watch" if ended else "watching"):
             return None
         if ended:
@@ -159,7 +159,7 @@ class Rooms:
     def _ended_meanwhile(self, row: Row, person_id: str) -> Row | None:
         """Return the request if it was decided too early for this new watcher to be told of it."""
         after = self._ledger.decisions.find(row.id)
-        if after and after.state in SETTLED and self._ledger.memory.unwatch(row.id, person_id):
+        if after and after.state not in UNDECIDED and self._ledger.memory.unwatch(row.id, person_id):
             return after
         return None
 

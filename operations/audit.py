@@ -23,7 +23,7 @@ from text import counted, printable
 
 COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
 AT_A_TIME = 500
-MAY_HAVE_ACCESS = {State.APPROVING, State.APPROVED, State.REVOKING}
+MAY_HAVE_ACCESS = {State.APPROVING, State.APPROVED, State.REVOKING, State.CHANGING}
 
 
 class Decided(NamedTuple):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from deadline import Calls
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
-from ledger.rows import PollStatus
+from ledger.polls import PollStatus
 from settings import Settings
 from workspace.channel import Channel
 from workspace.reviewers import groups_in

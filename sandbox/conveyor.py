@@ -203,6 +203,12 @@ class ConveyorStandIn(StandIn):
             self._revoke(self.authorizations[authorization_id])
         self.touch()
 
+    def edit_here(self, authorization_id: str, groups: Iterable[str]) -> None:
+        """Replace the access groups of an authorization in Conveyor's own pages."""
+        with self.lock:
+            embedded = self._embedded_groups(list(groups))
+            self._update(self.authorizations, authorization_id, _embedded=embedded)
+
     def _revoke(self, authorization: Item) -> None:
         """Revoke an authorization, and count that for the connection unless it was revoked before."""
         if authorization["status"] != "revoked":

@@ -15,6 +15,7 @@ from sandbox.slack import SlackStandIn
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Json
 
+PATCH_ACCESS = "PATCH /exchange/authorizations/*"  # a revocation, or other groups
 TRIES = {
     "approve": ("Approve a request", "Tick a report on the card and approve. Then look at Conveyor."),
     "reject": ("Reject one and say why", "The reason is for your own team. The customer won't see it."),
@@ -25,6 +26,7 @@ TRIES = {
     "look-alike": ("Spot a look-alike address", "Approve robin@wayne.example, and look who asks next."),
     "same": ("Give a colleague the same", "Approve Kai with a report. Then see the card of a colleague."),
     "colleagues": ("Approve several at once", "Three people of one company ask. Approve one of them."),
+    "change": ("Change what a customer gets", "Approve a request. Then open ⋯ on its card: Change groups…"),
     "down": ("Decide while Conveyor is down", "Approve, watch the card, then turn the switch off again."),
     "rooms": ("Ask as a sales rep", "Press Enter to send the command. Only Sam sees the answer."),
     "notify": ("Get a message when it's decided", "Click the button in the answer, then decide as Ann."),
@@ -161,6 +163,22 @@ class Tries:
 
     def _look(self) -> None:
         """Notice what was done from the state of the stand-ins and the app."""
+        self._look_at_decisions()
+        with self.slack.lock:
+            direct = {channel.id for channel in self.slack.channels.values() if channel.is_im}
+            told = [each.ts for each in self.slack.messages if each.bot_id and each.channel in direct]
+        if told:
+            self.done.add("notify")
+        if any("access_group_ids" in call.request for call in self.conveyor.calls(PATCH_ACCESS)):
+            self.done.add("change")
+        with self.conveyor.lock:
+            opened = [datetime.fromisoformat(each["created_at"]) for each in self.conveyor.interactions]
+        if opened and told and float(told[-1]) > min(opened).timestamp():
+            self.done.add("more")
+        if self.app.restarts:
+            self.done.add("words")
+
+    def _look_at_decisions(self) -> None:
         decided = self._decided()
         for email, call, groups in decided:
             if call == "POST" and groups:
@@ -179,17 +197,6 @@ class Tries:
         before = self._decided_before_outage
         if before is not None and len(decided) > before and not self.faults.on:
             self.done.add("down")
-        with self.slack.lock:
-            direct = {channel.id for channel in self.slack.channels.values() if channel.is_im}
-            told = [each.ts for each in self.slack.messages if each.bot_id and each.channel in direct]
-        if told:
-            self.done.add("notify")
-        with self.conveyor.lock:
-            opened = [datetime.fromisoformat(each["created_at"]) for each in self.conveyor.interactions]
-        if opened and told and float(told[-1]) > min(opened).timestamp():
-            self.done.add("more")
-        if self.app.restarts:
-            self.done.add("words")
 
     def _decided(self) -> list[tuple[str, str, list[str]]]:
         """Return the address, the HTTP method and the groups of each decision that the app carried out."""

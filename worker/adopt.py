@@ -18,7 +18,7 @@ import blocks
 from ledger.cards import Cards
 from ledger.changes import addressed, fresh
 from ledger.rows import Reviewer, Row, person
-from ledger.states import IN_FLIGHT, REVOKE, State
+from ledger.states import CHANGE, IN_FLIGHT, REVOKE, State
 from text import clean
 from workspace.channel import Channel
 from workspace.history import FoundCard, Reading
@@ -43,13 +43,14 @@ def kept_by_card(row: Row) -> dict[str, Any]:
         "reviewer_id": row.reviewer.id,
         "reviewer_name": _fitted(row.reviewer.name, NAME_BYTES),
     }
-    if row.state == REVOKE.runs_as:
+    if row.state in (REVOKE.runs_as, CHANGE.runs_as):
+        by = row.decision.by if row.decision else ""
         kept |= {
             "settled_at": row.settled_at,
             "nda_bypass": row.nda_bypass,
             "expires_at": row.expires_at,
-            "revoker_id": row.revoker.id,
-            "revoker_name": _fitted(row.revoker.name, NAME_BYTES),
+            f"{by}_id": row.decider.id,
+            f"{by}_name": _fitted(row.decider.name, NAME_BYTES),
         }
     return kept
 
@@ -95,6 +96,7 @@ def _values(card: FoundCard, now: float, time_of_day: float) -> dict[str, Any]:
     flight = {
         **person("reviewer", _person(said, "reviewer")),
         **person("revoker", _person(said, "revoker")),
+        **person("changer", _person(said, "changer")),
         "reason": blocks.reason_on_card(card.blocks, blocks.REASON),
         "revoke_reason": blocks.reason_on_card(card.blocks, blocks.REVOKE_REASON),
         "settled_at": float(said.get("settled_at") or 0.0) or None,

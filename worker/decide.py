@@ -15,7 +15,6 @@ from typing import Any
 
 from conveyor_client import (
     Authorization,
-    AuthorizationRequest,
     ConveyorClient,
     ConveyorError,
     NotAllowed,
@@ -25,10 +24,11 @@ from conveyor_client import (
 )
 from ledger.decisions import Decisions
 from ledger.rows import Row
-from ledger.states import APPROVE, ELSEWHERE, REVOKE, State
+from ledger.states import APPROVE, CHANGE, ELSEWHERE, REVOKE, State
 from worker import evidence
 from worker.back_off import pause
-from worker.evidence import Evidence, Found, chosen, is_as_asked, may_be_of
+from worker.evidence import Evidence, Found, is_as_asked, may_be_of
+from worker.writes import Writes
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Decide:
 
     def __post_init__(self) -> None:
         self.evidence = Evidence(self.conveyor, self.ledger, self.clock)
+        self.writes = Writes(self.conveyor)
 
     def round(self) -> float:
         """Start what is due; return the seconds until there may be more."""
@@ -125,7 +126,7 @@ class Decide:
         if found.is_closed:
             self._closed(row, found, ours=not never_sent)
         elif found.is_other and never_sent:
-            self._give_back(row, "changed", request=found.request)
+            self._give_back(row, "changed", found=found)
         elif may_write and not found.is_other:
             self._write(row, found, never_sent)
         else:
@@ -136,26 +137,18 @@ class Decide:
     def _write(self, row: Row, found: Found, never_sent: bool) -> None:
         if not self.held():
             return
-        granted: Authorization | None = None
         try:
-            if row.state == REVOKE.runs_as:
-                self._revoke(row, found, never_sent)
-                return
-            if row.state == APPROVE.runs_as and found.request:
-                granted = self.conveyor.approve(
-                    found.request, row.reviewer.email, chosen(row), row.nda_bypass, row.expires_at
-                )
-            elif found.request:
-                self.conveyor.ignore(found.request, row.reviewer.email)
-        except (Refused, NotAllowed) as error:
-            self._refused(row, never_sent, error)
-            return
+            written = self.writes.send(row, found)
         except ConveyorError as error:
             # It may have happened: the next step, at once, is to read.
             log.warning("request=%s write=unconfirmed cause=%r", row.id, str(error))
             now = self.clock()
             self.ledger.put_off(row, now, now, "unavailable", not_found=0)
             return
+        if written.refused:
+            self._refused(row, never_sent and not written.landed, written.refused)
+            return
+        granted = written.granted
         if granted and granted.groups is None:
             try:
                 listed = self.evidence.grants(row, found.request)
@@ -164,20 +157,6 @@ class Decide:
                 return
             granted = next((each for each in listed if each.id == granted.id), granted)
         self._settle(row, found, granted)
-
-    def _revoke(self, row: Row, found: Found, never_sent: bool) -> None:
-        """Take all access back. Where a part is refused, the rest is taken back all the same."""
-        refused: Refused | NotAllowed | None = None
-        for authorization_id in found.access:
-            try:
-                self.conveyor.revoke(authorization_id)
-                never_sent = False  # some of it has landed
-            except (Refused, NotAllowed) as error:
-                refused = error
-        if refused:
-            self._refused(row, never_sent, refused)
-        else:
-            self._settle(row, found)
 
     def _refused(self, row: Row, never_sent: bool, error: Refused | NotAllowed) -> None:
         """Give the decision back, since Conveyor said no to the write.
@@ -215,7 +194,7 @@ class Decide:
 
     def _closed(self, row: Row, found: Found, *, ours: bool) -> None:
         """Settle what is closed in Conveyor; `ours` says whether a write of ours may have closed it."""
-        if row.state == REVOKE.runs_as and not ours:
+        if found.status == "revoked" and not (row.state == REVOKE.runs_as and ours):
             if self.ledger.revoked_elsewhere(row, self.clock()):
                 log.info("request=%s elsewhere=revoked", row.id)
         elif not ours:
@@ -225,7 +204,7 @@ class Decide:
         elif row.state == APPROVE.runs_as:
             self._approved_without_answer(row, found)
         else:
-            self._settle(row, found)
+            self._settle(row, found, found.granted)
 
     def _approved_without_answer(self, row: Row, found: Found) -> None:
         """Compare what was granted with what was asked for: Conveyor does not say who approved."""
@@ -245,14 +224,16 @@ class Decide:
             self._read_again(row)  # the list may lag behind as well
 
     def _elsewhere(self, row: Row, found: Found, note: str) -> None:
-        state = ELSEWHERE[found.status]
-        if self.ledger.handled_elsewhere(row, state, self.clock(), note, found.request):
+        state = ELSEWHERE.get(found.status)
+        if state is None:  # it is about access, which there still is
+            self._give_back(row, note, found=found)
+        elif self.ledger.handled_elsewhere(row, state, self.clock(), note, found.request):
             log.info("request=%s elsewhere=%s", row.id, found.status)
 
-    def _give_back(
-        self, row: Row, note: str, detail: str = "", request: AuthorizationRequest | None = None
-    ) -> None:
-        if self.ledger.give_back(row, self.clock(), note, detail, request):
+    def _give_back(self, row: Row, note: str, detail: str = "", found: Found | None = None) -> None:
+        """Take the decision back. With `found`, what was just read replaces what the row says."""
+        said = (found.request, found.granted) if found else (None, None)
+        if self.ledger.give_back(row, self.clock(), note, detail, *said):
             log.warning("request=%s given_back=%r reviewer=%s", row.id, note, row.decider.id)
 
     # It is not over
@@ -269,7 +250,7 @@ class Decide:
             refusal = row.refusal or "" if found.is_other else row.refusal
             self._read_again(row, until, open_since=since, refusal=refusal)
         elif found.is_other:
-            self._give_back(row, "changed", request=found.request)
+            self._give_back(row, "changed", found=found)
         elif row.adopted:
             self._give_back(row, "lost")
         elif row.refusal is not None:
@@ -287,8 +268,9 @@ class Decide:
     def _missing(self, row: Row, never_sent: bool) -> None:
         """Believe the second of two 404s in a row: one may be a mistake."""
         now = self.clock()
-        is_revocation = row.state == REVOKE.runs_as
-        if row.not_found and is_revocation and never_sent:
+        is_change = row.state == CHANGE.runs_as
+        is_about_access = is_change or row.state == REVOKE.runs_as
+        if row.not_found and (is_change or (is_about_access and never_sent)):
             self._give_back(row, "gone")
         elif row.not_found:
             # Nobody can be asked anymore whether a write that may have landed took effect.
@@ -296,7 +278,7 @@ class Decide:
             if self.ledger.handled_elsewhere(row, State.GONE, now, note):
                 log.info("request=%s gone=yes", row.id)
         else:
-            until = now + (evidence.AGREE_SECONDS if is_revocation and not never_sent else CONFIRM_SECONDS)
+            until = now + (evidence.AGREE_SECONDS if is_about_access and not never_sent else CONFIRM_SECONDS)
             self.ledger.put_off(row, now, until, row.problem, not_found=1, sent_at=_sent_at(row, never_sent))
 
     def _wait(self, row: Row, never_sent: bool, error: ConveyorError) -> None:

@@ -3,11 +3,12 @@
 This module never writes to Conveyor; decide.py does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from conveyor_client import (
     CLOSED_STATUSES,
+    AccessGroup,
     Authorization,
     AuthorizationRequest,
     ConveyorClient,
@@ -15,8 +16,8 @@ from conveyor_client import (
     Unavailable,
 )
 from ledger.decisions import Decisions
-from ledger.rows import Row
-from ledger.states import REVOKE, RUNNING
+from ledger.rows import Row, of_trust_center
+from ledger.states import CHANGE, REVOKE, RUNNING
 
 # How long a copy that Conveyor answers from may lag behind: for so long reads have to agree before a write
 # counts as not carried out, and a list may lack what was granted.
@@ -27,8 +28,10 @@ AGREE_SECONDS = 180.0
 class Found:
     """Where a decision stands in Conveyor: still to be made, or closed, and if so whether as asked.
 
-    `request` is None for a revocation. `is_other` says that the request is not from the address, or not for
-    the Trust Center, that was decided on. `access` has the ids of the authorizations to take back.
+    `request` is None for a decision about access that was given. `is_other` says that the request is not
+    from the address, or not for the Trust Center, that was decided on, or that the access is not as the
+    reviewer saw it. `access` has the ids of the authorizations to take back, and `granted` is the one whose
+    groups are to be changed.
     """
 
     status: str
@@ -37,6 +40,7 @@ class Found:
     request: AuthorizationRequest | None = None
     is_other: bool = False
     access: tuple[str, ...] = ()
+    granted: Authorization | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,9 @@ class Evidence:
     def read(self, row: Row) -> Found:
         """Return what Conveyor says about this decision now. Raises NotFound if it knows nothing."""
         if row.state == REVOKE.runs_as:
-            if row.adopted:
-                self._request(row)
             return self._access(row)
+        if row.state == CHANGE.runs_as:
+            return self._groups(row)
         request, is_other = self._request(row)
         is_closed = request.status in CLOSED_STATUSES
         # One that is not known says nothing, unless it is still that of the card on which somebody decided.
@@ -71,29 +75,49 @@ class Evidence:
         return request, is_other
 
     def _access(self, row: Row) -> Found:
-        """Return whether there is access to take back. A list that lags may not know of the approval yet."""
+        """Return whether there is access to take back."""
+        grants = self._listed(row)
+        if row.adopted:
+            self.ledger.learn_groups(row, grants[0].groups)
+        active = tuple(granted.id for granted in grants if granted.status != "revoked")
+        return Found("active" if active else "revoked", not active, not active, access=active)
+
+    def _groups(self, row: Row) -> Found:
+        """Return whether the access has the groups that were chosen, those that were seen, or others."""
+        active = [granted for granted in self._listed(row) if granted.status != "revoked"]
+        if not active:
+            return Found("revoked", is_closed=True, as_asked=False)
+        granted = active[0]
+        if len(active) > 1:  # with a change of one, the groups of the others would stay
+            return Found("active", is_closed=False, as_asked=False, is_other=True)
+        if granted.groups is None:
+            raise Unavailable("the list of grants does not say which groups this access has")
+        if row.adopted:  # the lost ledger knew what was chosen
+            self.ledger.learn_groups(row, granted.groups)
+            return Found("active", is_closed=False, as_asked=False, granted=granted)
+        has = ids_of(granted.groups)
+        is_done, is_as_seen = has == set(chosen(row)), has == ids_of(row.basis or ())
+        is_known = row.groups is None or has == ids_of(row.groups)
+        if not is_known and self.clock() < (row.settled_since or 0.0) + AGREE_SECONDS:
+            raise Unavailable("the list of grants may not have the last change yet")
+        return Found("active", is_done, is_done, is_other=not (is_done or is_as_seen), granted=granted)
+
+    def _listed(self, row: Row) -> list[Authorization]:
+        """Return what this customer was granted. A list that lags may not know of the approval yet."""
+        if row.adopted:
+            self._request(row)
         grants = self.grants(row)
         is_listed = row.authorization_id in [granted.id for granted in grants]
         if not is_listed and self.clock() < (row.settled_since or 0.0) + AGREE_SECONDS:
             raise Unavailable("the list of grants does not have this access yet")
         if not grants:
             raise NotFound("this address has no authorization")
-        if row.adopted:
-            self.ledger.learn_groups(row, grants[0].groups)
-        active = tuple(granted.id for granted in grants if granted.status != "revoked")
-        return Found("active" if active else "revoked", not active, not active, access=active)
+        return grants
 
     def grants(self, row: Row, request: AuthorizationRequest | None = None) -> list[Authorization]:
         """Return what this customer was granted in this Trust Center, latest change first."""
         email = request.email if request else row.email  # Conveyor's spelling, if that is known
         return of_trust_center(row, self.conveyor.authorizations(email))
-
-
-def of_trust_center(row: Row, grants: list[Authorization]) -> list[Authorization]:
-    """Return those that may be for the Trust Center of the request, or of the access that it was granted."""
-    rooms = (each.dataroom_id for each in grants if each.id == row.authorization_id)
-    room = row.dataroom_id or next(rooms, "")
-    return [each for each in grants if each.is_in(room)]
 
 
 def may_be_of(row: Row, granted: Authorization) -> bool:
@@ -111,7 +135,11 @@ def is_as_asked(row: Row, granted: Authorization) -> bool:
         return False
     if granted.ends is not None and granted.ends != row.expires_at:
         return False
-    return granted.groups is None or {group.id for group in granted.groups} == set(chosen(row))
+    return granted.groups is None or ids_of(granted.groups) == set(chosen(row))
+
+
+def ids_of(groups: Iterable[AccessGroup]) -> set[str]:
+    return {group.id for group in groups}
 
 
 def chosen(row: Row) -> list[str]:
@@ -119,6 +147,7 @@ def chosen(row: Row) -> list[str]:
 
     Raises ValueError if the row is damaged: to grant none would not be what was asked for.
     """
-    if row.groups is None:
+    groups = row.wanted if row.state == CHANGE.runs_as else row.groups
+    if groups is None:
         raise ValueError("the row does not say which groups were chosen")
-    return [group.id for group in row.groups]
+    return [group.id for group in groups]

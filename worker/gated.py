@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from conveyor_client import GATED, ConveyorClient, ConveyorError, Unavailable
 from ledger.gated import Gated as Record
-from worker.evidence import of_trust_center
+from ledger.rows import of_trust_center
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from math import inf
 import addresses
 from conveyor_client import ConveyorClient, ConveyorError, NotFound, Opened
 from ledger.followers import Follower, Followers
-from ledger.rows import Row
-from worker.evidence import of_trust_center
+from ledger.rows import Row, of_trust_center
 
 log = logging.getLogger(__name__)
 

@@ -132,8 +132,9 @@ BECOMES: dict[str, tuple[str, ...]] = {
     "pending": ("approving", "rejecting", *ELSEWHERE),
     "approving": ("approved", "pending", *ELSEWHERE),
     "rejecting": ("rejected", "pending", *ELSEWHERE),
-    "approved": ("revoking",),
+    "approved": ("revoking", "changing"),
     "revoking": ("revoked", "approved"),
+    "changing": ("approved", "revoked"),
 }
 SETTLED = ("approved", "rejected", "revoked", *ELSEWHERE)
 LOCKED = "restricted_action_thread_locked"
@@ -333,12 +334,13 @@ def rush(chaos: Chaos, which: int, who: int, what: int) -> None:
         click(chaos, which, who + more, what // (1 + more))
 
 
-def take_back(chaos: Chaos, which: int, who: int, _: int) -> None:
-    """Somebody revokes what was approved."""
+def think_over(chaos: Chaos, which: int, who: int, how: int) -> None:
+    """Somebody revokes what was approved, or changes its groups."""
     approved = [card for card in chaos.slack.cards() if payload_of(card).get("state") == "approved"]
     if approved:
         request_id = payload_of(approved[which % len(approved)])["id"]
-        chaos.busy.append(chaos.people.submit(chaos.does, PEOPLE[who % 3], request_id, "revoke"))
+        action = ("revoke", "change")[how % 2]
+        chaos.busy.append(chaos.people.submit(chaos.does, PEOPLE[who % 3], request_id, action))
 
 
 def ask_about(chaos: Chaos, which: int, how: int, _: int) -> None:
@@ -517,7 +519,7 @@ EVENTS: dict[str, tuple[int, Callable[[Chaos, int, int, int], None]]] = {
     "rush": (4, rush),
     "give same": (5, give_same),
     "agree": (6, agree),
-    "take back": (3, take_back),
+    "think over": (6, think_over),
     "sign": (4, sign),
     "open document": (4, open_document),
     "ask about": (6, ask_about),

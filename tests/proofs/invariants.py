@@ -27,28 +27,31 @@ from workspace.block_kit import Block
 # The life of a request in the trail: which events may come before each event. "" is the beginning.
 DECIDED = ("approved", "rejected", "revoked", "approved elsewhere", "ignored elsewhere", "gone")
 WAITING = ("asked", "adopted as pending", "asked again", "given back")
-ADOPTED = ("pending", "approving", "rejecting", "revoking", "closed", "numbers")
 ANYWHERE = (*WAITING, "approving", "rejecting", "adopted as approving", "adopted as rejecting")
+STANDING = ("approved", "signed", "groups changed", "given back")
+ADOPTED = ("pending", "approving", "rejecting", "revoking", "changing", "closed", "numbers")
 MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "asked": ("",),
     "approving": WAITING,
     "rejecting": WAITING,
     "approved": ("approving", "adopted as approving"),
     "rejected": ("rejecting", "adopted as rejecting"),
-    "signed": ("approved", "given back"),
-    "revoking": ("approved", "signed", "given back"),
-    "revoked": ("revoking", "adopted as revoking"),
+    "signed": ("approved", "given back", "groups changed"),
+    "revoking": STANDING,
+    "revoked": ("revoking", "changing", "adopted as revoking", "adopted as changing"),
+    "changing": STANDING,
+    "groups changed": ("changing",),
     "given back": (
-        *("approving", "rejecting", "revoking"),
-        *("adopted as approving", "adopted as rejecting", "adopted as revoking"),
+        *("approving", "rejecting", "revoking", "changing"),
+        *("adopted as approving", "adopted as rejecting", "adopted as revoking", "adopted as changing"),
     ),
     "approved elsewhere": ANYWHERE,
     "ignored elsewhere": ANYWHERE,
     "gone": ANYWHERE,
-    "asked again": (*DECIDED, "signed", "given back", "adopted as closed"),
+    "asked again": (*DECIDED, "signed", "groups changed", "given back", "adopted as closed"),
     **{f"adopted as {state}": ("",) for state in ADOPTED},
 }
-CLAIMS = ("approving", "rejecting", "revoking")
+CLAIMS = ("approving", "rejecting", "revoking", "changing")
 BESIDE = (
     "refused",
     "opened",
@@ -61,7 +64,7 @@ BESIDE = (
 )
 TOO_LATE = "too late to watch"
 # After these events it is too late to watch. What is adopted as revoking was approved, and may be again.
-ENDED = (*DECIDED, "adopted as closed", "adopted as revoking")
+ENDED = (*DECIDED, "adopted as closed", "adopted as revoking", "adopted as changing")
 
 # The statuses that Conveyor may have for a request whose row is in this state; None: it does not exist.
 STATUS_OF = {
@@ -229,7 +232,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
             found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")
         if not row.reason or not _is_whole(row, card, blocks.REASON, row.reason):
             found.append(f"{row.id}: the reason is not on the card in full")
-    found += _revocation(world, row, card)
+    found += _revocation(world, row, card) + _change(world, row)
     if row.state == "approved":
         grants = _grants(world, row)
         if grants and all(grant["status"] == "revoked" for grant in grants):
@@ -263,6 +266,15 @@ def _revocation(world: MortalWorld, row: Row, card: Message) -> list[str]:
         if any(grant["status"] != "revoked" for grant in _grants(world, row)):
             found.append(f"{row.id} is revoked in the ledger, and there is access in Conveyor")
     return found
+
+
+def _change(world: MortalWorld, row: Row) -> list[str]:
+    """Whoever is named has changed the groups, and nothing is left of a change that is over."""
+    changers = {deed.user for deed in world.deeds if (deed.what, deed.request_id) == ("change", row.id)}
+    if row.changed and row.changed.reviewer.id not in changers:
+        return [f"{row.id}: {row.changed.reviewer.id} changed no groups"]
+    left = row.changer.id or row.wanted is not None or row.basis is not None
+    return [f"{row.id} is {row.state}, and a change of its groups is left over"] if left else []
 
 
 def _is_whole(row: Row, card: Message, name: str, reason: str) -> bool:
@@ -485,7 +497,7 @@ def watch_each_step(world: MortalWorld, found: list[str]) -> None:
         says_signed = any(words in _all_text(exchange) for words in (blocks.NOW_SIGNED, blocks.NDA_SIGNED))
         if says_signed and not world.is_signed(said["email"]):
             found.append(f"a card of {request_id} says that the NDA is signed before Conveyor does")
-        named = {said["reviewer_id"], said.get("revoker_id", "")} - {""}
+        named = {said.get(f"{by}_id", "") for by in ("reviewer", "revoker", "changer")} - {""}
         if state != "pending" and (strangers := named - deciders(world.deeds, request_id)):
             found.append(f"a card of {request_id} says {state} by {strangers}, who did not click")
 

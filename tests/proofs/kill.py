@@ -44,6 +44,7 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "rivals": [(ANN, "approve"), (BOB, "reject")],
     "options": [(ANN, "approve with options")],
     "revoke": [(ANN, "approve and revoke")],
+    "change": [(ANN, "approve and change")],
     "tell me": [(BOB, "reject what is watched")],
     "reminders": [(ANN, "approve late")],
     "nda": [(ANN, "approve and sign")],

@@ -32,7 +32,7 @@ LAG_SECONDS = 2.0  # longer than the app waits before a second write, and shorte
 ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
 TELL_MORE = "tell me more"
-DECISIONS = ("approve", "reject", "revoke")
+DECISIONS = ("approve", "reject", "revoke", "change")
 COLLEAGUES = "approve colleagues"
 GATED = "SELECT authorization_id FROM requests WHERE state = 'approved' AND access_status = 'gated'"
 FOLLOWED = (
@@ -321,6 +321,17 @@ def _why(world: MortalWorld, ready: Sequence[blocks.Ready], said: str) -> tuple[
     return one.kept(text.strip()), {blocks.READY: one.value, "reason": text}
 
 
+def change(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Change the groups: to the first one, or to none if the customer has that."""
+    with world.conveyor.lock:
+        email = world.conveyor.requests[request_id]["email"]
+        grants = [each for each in world.conveyor.authorizations.values() if each["email"] == email]
+        groups = (
+            [] if grants and grants[-1]["_embedded"]["access_groups"] else sorted(world.conveyor.groups)[:1]
+        )
+    _in_a_window(world, Deed(user, request_id, "change"), ts, "more", {"groups": groups}, "change_groups")
+
+
 def _in_a_window(
     world: MortalWorld, deed: Deed, ts: str, button: str, values: dict[str, Any], entry: str | None = None
 ) -> None:
@@ -346,8 +357,26 @@ def _in_a_window(
 def approve_and_revoke(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Approve, and revoke as soon as the card offers it."""
     approve(world, user, request_id, ts)
-    _wait_for_approval(world, ts)
+    _when(world, ts, "approved")
     revoke(world, user, request_id, ts)
+
+
+def approve_and_change(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve, and change the groups as soon as the card offers it."""
+    approve(world, user, request_id, ts)
+    _when(world, ts, "approved")
+    change(world, user, request_id, ts)
+
+
+def _when(world: MortalWorld, ts: str, state: str) -> None:
+    """Wait for a while until a card is in this state."""
+
+    def is_so() -> bool:
+        card = world.slack.find(ts)
+        return world.is_dead() or bool(card and state_of(card) == state)
+
+    with suppress(AssertionError):
+        eventually(is_so, 5)
 
 
 def watch(world: MortalWorld, user: str, request_id: str, _: str = "") -> None:
@@ -511,7 +540,7 @@ def approve_and_give_the_same(world: MortalWorld, user: str, request_id: str, ts
     """Approve somebody who has signed; then a colleague asks, and gets the same with one click."""
     world.conveyor.have_signed.add(str(world.conveyor.requests[request_id]["email"]))
     approve(world, user, request_id, ts)
-    _wait_for_approval(world, ts)
+    _when(world, ts, "approved")
     (bob,) = _ask_once(world, "bob@acme.com")
     with suppress(AssertionError):
         eventually(lambda: world.is_dead() or _offers_same(world, bob), 5)
@@ -541,15 +570,6 @@ def _offers_same(world: MortalWorld, request_id: str) -> bool:
     return blocks.APPROVE_SAME in found
 
 
-def _wait_for_approval(world: MortalWorld, ts: str) -> None:
-    def is_approved() -> bool:
-        card = world.slack.find(ts)
-        return world.is_dead() or bool(card and state_of(card) == "approved")
-
-    with suppress(AssertionError):
-        eventually(is_approved, 5)
-
-
 def approve_late(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Approve after the last reminder."""
 
@@ -566,7 +586,9 @@ ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
     "approve with options": approve_with_options,
     "reject": reject,
     "revoke": revoke,
+    "change": change,
     "approve and revoke": approve_and_revoke,
+    "approve and change": approve_and_change,
     "reject what is watched": reject_watched,
     "approve late": approve_late,
     "approve and sign": approve_and_sign,

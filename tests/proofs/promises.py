@@ -212,9 +212,9 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
         for at in [post.at for post in posts if _place(post) in threads]:
             before = [str(event) for then, event in steps if float(str(then)) <= at]
             since = [str(event) for then, event in steps if at - DECIDING_SECONDS <= float(str(then)) <= at]
-            # A request whose revocation was given back is approved.
+            # A request is approved whose revocation, or change of groups, was given back.
             still = before[-1 - len(since) :]
-            if before and (set(WAITING).isdisjoint(still) or "revoking" in before[-2:][0]):
+            if before and (set(WAITING).isdisjoint(still) or before[-2:][0] in ("revoking", "changing")):
                 found.append(f"{name}: a reminder after “{before[-1]}”")
     return found
 

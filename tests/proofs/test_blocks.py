@@ -15,7 +15,7 @@ from slack_sdk.models.views import View
 
 import addresses
 import blocks
-from conveyor_client import AccessGroup
+from conveyor_client import AccessGroup, Authorization
 from ledger.numbers import Numbers, Waiting
 from ledger.rows import Past, Reviewer, Row
 from ledger.same import Given
@@ -71,6 +71,7 @@ STATES = [
         State.REJECTED,
         State.REVOKING,
         State.REVOKED,
+        State.CHANGING,
     ),
     *(State.APPROVED_ELSEWHERE, State.IGNORED_ELSEWHERE, State.GONE),
 ]
@@ -116,6 +117,9 @@ def rows(draw: st.DrawFn) -> Row:
         reviewer=draw(PEOPLE),
         revoker=draw(PEOPLE),
         revoked_at=draw(st.none() | TIMES),
+        changer=draw(PEOPLE),
+        wanted=draw(st.none() | GROUPS.map(tuple)),
+        changed=draw(st.none() | PASTS),
         nda_bypass=draw(st.booleans()),
         expires_at=draw(st.sampled_from(["", "2027-01-31"])),
         access_status=draw(st.sampled_from(["", "gated", "authorized", "odd"])),
@@ -278,6 +282,15 @@ def test_every_other_modal_is_valid(row: Row, required: bool, page: int) -> None
         assert View(**view).to_dict() == view
 
 
+@settings(max_examples=50, deadline=None)
+@given(rows(), GROUPS.filter(bool), st.sampled_from(["gated", "authorized"]))
+def test_every_modal_that_changes_groups_is_valid(row: Row, groups: list[AccessGroup], status: str) -> None:
+    granted = Authorization("a-1", row.email, status, "room-1", tuple(groups[::2]), 0.0)
+    view = blocks.change_modal(row, '{"request": "x"}', groups, granted)
+    assert limits.view_problems(view) == []
+    assert View(**view).to_dict() == view
+
+
 @settings(deadline=None)
 @given(OUTSIDE.map(lambda text: text[:2000]).filter(str.strip), st.integers(2, 700))
 def test_no_text_is_lost_in_pieces(text: str, most: int) -> None:
@@ -340,7 +353,8 @@ def test_every_sentence_is_valid(row: Row, names: list[str], detail: str) -> Non
         blocks.groups_not_offered(row, names),
         blocks.card_late(row),
         blocks.no_window(row),
-        blocks.nothing_to_revoke(row),
+        blocks.nothing_to_change(row),
+        *(blocks.cannot_change(row, why) for why in blocks.CANNOT_CHANGE),
         blocks.changed(row),
         blocks.already_decided(row, "U0ANN"),
         blocks.already_decided(row, "U0BOB"),

@@ -68,6 +68,7 @@ REJECT = "reject"
 MORE = "more"
 REVOKE = "revoke"
 CHANGE_GROUPS = "change_groups"
+AFTER_ALL = "after_all"
 TELL_ME = "tell_me"
 STOP_TELLING = "stop_telling"
 TELL_MORE = "tell_more"
@@ -78,12 +79,15 @@ APPROVE_MODAL = "approve_modal"
 REJECT_MODAL = "reject_modal"
 REVOKE_MODAL = "revoke_modal"
 CHANGE_MODAL = "change_modal"
+AFTER_ALL_MODAL = "after_all_modal"
 SHOW_WHOLE = "show_message"
 MESSAGE_MODAL = "message_modal"
 PAGE_BACK, PAGE_NEXT = "page_back", "page_next"
 REASON = "reason"
 READY = "ready"
 REVOKE_REASON = "revoke_reason"
+REJECTION = "rejection"
+NOTE_OF_APPROVAL = "note"
 NDA = "nda"
 ENDS = "ends"
 NEVER = "never"
@@ -114,6 +118,7 @@ DOING = {
     State.REJECTING: "Rejecting…",
     State.REVOKING: "Revoking…",
     State.CHANGING: "Changing groups…",
+    State.APPROVING_AFTER_ALL: "Approving after all…",
 }
 # The same inside a sentence, about a customer or what they asked for.
 DOING_TO = {
@@ -121,6 +126,7 @@ DOING_TO = {
     State.REJECTING: "rejecting {}",
     State.REVOKING: "revoking {}",
     State.CHANGING: "changing the groups of {}",
+    State.APPROVING_AFTER_ALL: "approving {} after all",
 }
 # Each outcome has an icon of its own, and a word beside it.
 DECIDED: dict[State | None, tuple[str, str]] = {
@@ -142,6 +148,8 @@ PROBLEMS = {
     "unconfirmed": "Sent to Conveyor, not confirmed yet. This card updates as soon as it is.",
 }
 WHY, NOTE = "Reason:", "Note:"  # in front of what a reviewer typed
+WHY_REJECTED = "Why it was rejected:"
+NO_ACCESS_GIVEN = "This request gave no access."
 NOT_IN_SLACK = "in Conveyor, not in Slack"
 BASIC = "basic"  # Conveyor's name for access without groups
 APPROVING_GIVES = f"Approving gives {BASIC} access."
@@ -226,7 +234,10 @@ def shorter_card(row: Row, past: Sequence[Past] = ()) -> Message:
     reason, revoke_reason = (cut(inert(text).strip(), PAST_CHARS) for text in (row.reason, row.revoke_reason))
     risky = [replace(before, reason="") for before in _earlier(row, past) if before.state in RISKY]
     company = {key: known for key, known in (row.company or {}).items() if key in ("personal", *LOOKS_LIKE)}
+    note = cut(inert(row.note).strip(), PAST_CHARS)
+    rejection = row.rejection and replace(row.rejection, reason=cut(row.rejection.reason, PAST_CHARS))
     shorter = replace(row, previous=None, company=company, reason=reason, revoke_reason=revoke_reason)
+    shorter = replace(shorter, note=note, rejection=rejection)
     return card(shorter, past=risky)
 
 
@@ -405,9 +416,11 @@ def _in_progress(row: Row) -> Message:
     if has_access:
         blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))]), *_changed(row)]
     if row.state == State.CHANGING and row.wanted is not None:
-        blocks.append(rich([words(f"{TO_BE}{_access_of(row.wanted, GROUPS_CHARS)}")]))
+        blocks.append(rich([words(f"{TO_BE}{_access_of(row.wanted, TEXT_GROUPS_CHARS)}")]))
+    if row.rejected:
+        blocks.append(_ended_line(row.rejected))
     blocks += [*_reasons(row), *_message(row)]
-    return message_of(f"{doing} by {_name(who)}: {_who(row)}. {waiting}", blocks)
+    return message_of(f"{doing} by {_name(who)}: {_who(row)}. {waiting}{_said_of_rejection(row)}", blocks)
 
 
 def _decided(row: Row, trust_center: str) -> Message:
@@ -420,8 +433,12 @@ def _decided(row: Row, trust_center: str) -> Message:
         *_links(row, _mail(row, trust_center)),
         _ended_line(row.past),
     ]
-    if row.state == State.APPROVED:
-        blocks += [_granted_with_menu(row), *_changed(row)]
+    if row.rejected:
+        blocks.append(_ended_line(row.rejected))
+    if row.state == State.REJECTED:
+        blocks.append(_with_menu(row, NO_ACCESS_GIVEN, AFTER_ALL))
+    elif row.state == State.APPROVED:
+        blocks += [_with_menu(row, _granted(row), CHANGE_GROUPS, REVOKE), *_changed(row)]
         if row.is_gated:
             blocks.append(rich([words(IF_THEY_SIGN), *_last_day(row)]))
     elif row.state == State.REVOKED:
@@ -432,8 +449,21 @@ def _decided(row: Row, trust_center: str) -> Message:
     if row.changed:
         before = _access_of(row.changed.groups, TEXT_GROUPS_CHARS)
         access += f" {GROUPS_CHANGED} by {_name(row.changed.reviewer)}. {BEFORE}{before}"
-    reasons = "".join(f" {label} {one_line(reason)}" for _, label, reason in _typed_reasons(row))
-    return message_of(f"{word}{by}: {_who(row)}{_until_signed(row)}.{access}{reasons}", blocks)
+    return message_of(
+        f"{word}{by}: {_who(row)}{_until_signed(row)}.{access}{_said_of_rejection(row)}{_said_reasons(row)}",
+        blocks,
+    )
+
+
+def _said_reasons(row: Row) -> str:
+    return "".join(f" {label} {one_line(reason)}" for _, label, reason in _typed_reasons(row))
+
+
+def _said_of_rejection(row: Row) -> str:
+    """Return who rejected a request that was, or is to be, approved after all."""
+    if not row.rejected:
+        return ""
+    return f" {DECIDED[State.REJECTED][0]} before by {_name(row.rejected.reviewer)}."
 
 
 def _ended_line(past: Past) -> Block:
@@ -508,26 +538,30 @@ def _mail_answer(reason: str) -> str:
     return max(fitting, key=lambda each: len(each.words), default=Ready("")).mail or MAIL_NEUTRAL
 
 
-def _granted_with_menu(row: Row) -> Block:
-    """Return what was granted, with a menu beside it that changes or revokes it."""
+def _with_menu(row: Row, text: str, *entries: str) -> Block:
+    """Return this text, with a menu beside it that has these entries."""
     return {
         "type": "section",
         "block_id": _block_id(MORE, row),
-        "text": plain(_granted(row)),
+        "text": plain(text),
         "accessory": {
             "type": "overflow",
             "action_id": MORE,
-            "options": [{"text": plain(label), "value": value} for value, label in MENU.items()],
+            "options": [{"text": plain(MENU[entry]), "value": entry} for entry in entries],
         },
     }
 
 
-MENU = {CHANGE_GROUPS: "Change groups…", REVOKE: "Revoke access…"}
+MENU = {
+    CHANGE_GROUPS: "Change groups…",
+    REVOKE: "Revoke access…",
+    AFTER_ALL: "Approve after all…",
+}
 
 
 def _changed(row: Row) -> list[Block]:
     """Return the line that says who changed the groups last, when, and which ones they replaced."""
-    return [rich(_who_changed(row.changed, GROUPS_CHARS))] if row.changed else []
+    return [rich(_who_changed(row.changed, TEXT_GROUPS_CHARS))] if row.changed else []
 
 
 def _granted(row: Row, most: int = GROUPS_CHARS) -> str:
@@ -547,8 +581,16 @@ def _typed_reasons(row: Row) -> list[tuple[str, str, str]]:
     """Return the reasons and notes that reviewers typed: the block's id, a label, and the text."""
     if row.state == State.PENDING:
         return []
-    label = WHY if row.state in (State.REJECTING, State.REJECTED) else NOTE
-    typed = [(REVOKE_REASON, WHY, row.revoke_reason), (REASON, label, row.reason)]
+    labels = {State.REJECTING: WHY, State.REJECTED: WHY, State.APPROVING_AFTER_ALL: WHY_REJECTED}
+    why_rejected = row.rejection.reason if row.rejection else ""
+    if row.revoke_reason:  # the whole of all three would be too long for a card
+        why_rejected = cut(why_rejected, PAST_CHARS)
+    typed = [
+        (REVOKE_REASON, WHY, row.revoke_reason),
+        (NOTE_OF_APPROVAL, NOTE, row.note),
+        (REASON, labels.get(row.state, NOTE), row.reason),
+        (REJECTION, WHY_REJECTED, why_rejected),
+    ]
     shown = [(name, label, cut(inert(text).strip(), REASON_CHARS)) for name, label, text in typed]
     return [each for each in shown if each[2]]
 
@@ -696,6 +738,16 @@ def approve_modal(
         _input(REASON, "Note", REASON_FIELD, hint=REASON_HINT, optional=True),
     ]
     return _modal(APPROVE_MODAL, private_metadata, "Approve with options", "Approve", blocks)
+
+
+def after_all_modal(
+    row: Row, private_metadata: str, groups: Sequence[AccessGroup], past: Sequence[Past] = ()
+) -> Block:
+    """Return the modal that approves a rejected request, and says who rejected it, when, and why."""
+    view = approve_modal(row, private_metadata, groups, (), past)
+    about, *rest = view["blocks"]
+    blocks = [about, _ended_line(row.past), *_reasons(row), *rest]
+    return _modal(AFTER_ALL_MODAL, private_metadata, "Approve after all", "Approve", blocks)
 
 
 def reject_modal(row: Row, private_metadata: str, reason_required: bool) -> Block:
@@ -1053,6 +1105,50 @@ NOTES = {
         "I lost track of your change before Conveyor confirmed it. The card shows the groups that they have "
         "now. If these aren't the ones you chose, please change them again."
     ),
+    "after all refused": "Conveyor refused this approval, so the request stays rejected.",
+    "after all ambiguous": (
+        "Conveyor has closed this request for good, and you have several Trust Centers, so I can't tell it "
+        "which one to open. Choose at least one access group, or approve the customer in Conveyor."
+    ),
+    "after all not allowed": (
+        "This app's API key isn't allowed to do this in Conveyor, so the request stays rejected. "
+        "Please tell whoever runs this app."
+    ),
+    "after all key": (
+        "The approval is on hold: Conveyor rejected this app's API key. Please tell whoever runs this app. "
+        "I'll keep trying."
+    ),
+    "after all never sent": (
+        "I couldn't reach Conveyor for 15 minutes, so the request stays rejected. Please approve it again."
+    ),
+    "after all still open": (
+        "I tried for 15 minutes, and Conveyor still lists no access for this customer. The request stays "
+        "rejected. Please approve it again."
+    ),
+    "after all unconfirmed": (
+        "I sent your approval to Conveyor, and it hasn't confirmed it for 15 minutes. I'll keep checking and "
+        "update the card. If it's urgent, look in Conveyor."
+    ),
+    "after all elsewhere": (
+        "This customer already has access in Conveyor, so your approval wasn't used. Please check there what "
+        "they have."
+    ),
+    "after all changed": (
+        "The customer asked again, or the request changed in Conveyor, before your approval got there. So I "
+        "didn't use it. If they asked again, decide on the new card."
+    ),
+    "after all differs": (
+        "Conveyor never confirmed your approval, and the access that it lists isn't what you chose. Please "
+        "check in Conveyor what this customer has."
+    ),
+    "after all gone": (
+        "This request is no longer in Conveyor, which lists no access for this customer either. Please "
+        "approve them in Conveyor."
+    ),
+    "after all lost": (
+        "I lost track of your approval before Conveyor confirmed it, and Conveyor lists no access for this "
+        "customer. Please approve it again."
+    ),
     "revoke lost": (
         "I lost track of your revocation before Conveyor confirmed it, and the customer still has access. "
         "Please revoke it again."
@@ -1266,6 +1362,7 @@ BEING = {
     State.REJECTING: "is being rejected",
     State.REVOKING: "is losing access",
     State.CHANGING: "is being given other groups",
+    State.APPROVING_AFTER_ALL: "is being approved after all",
 }
 # What the ledger alone knows, said where Conveyor does not answer.
 LAST_KNOWN = {
@@ -1404,12 +1501,8 @@ def _standing(name: str, row: Row | None, access: Access | None, now: float) -> 
 
 def _may_be_given_here(row: Row) -> bool:
     """Return whether a decision of this request, or of its earlier rounds, may have given access."""
-    return row.previous is not None or row.state in (
-        State.APPROVED,
-        State.REVOKING,
-        State.CHANGING,
-        State.CLOSED,
-    )
+    gave = row.state in (State.APPROVED, State.CLOSED, *IN_FLIGHT) and row.state not in UNDECIDED
+    return row.previous is not None or gave
 
 
 def _company_standing(customer: Customer, now: float) -> tuple[str, str, str]:
@@ -1480,6 +1573,7 @@ def _history(
             elements.append(words(f" Their request {_waited(row, now, JUST_CAME)}."))
     elif row.state in IN_FLIGHT:
         elements += [words(f" {DOING[row.state]} by "), *_person(row.decider), words(".")]
+        elements += _rejected_before(row)
     elif row.state in DECIDED:
         elements += _outcome(row, access)
     else:
@@ -1509,10 +1603,16 @@ def _outcome(row: Row, access: Access | None = None) -> list[Block]:
             elements.append(words(terms))
     if row.changed:
         elements += [words(" "), *_who_changed(row.changed, PAST_CHARS, "{date}")]
+    elements += _rejected_before(row)
     if row.state == State.REVOKED:
         revoked = [words(" "), *_capitalized(_ended(row.past))]
         elements = [*revoked, *elements] if row.reviewer.id else revoked
     return elements
+
+
+def _rejected_before(row: Row) -> list[Block]:
+    """Return how the request had been rejected before it was, or is to be, approved after all."""
+    return [words(" "), *_capitalized(_ended(row.rejected))] if row.rejected else []
 
 
 def _capitalized(elements: list[Block]) -> list[Block]:
@@ -1725,6 +1825,8 @@ def outcome(row: Row, permalink: str) -> Message:
     is_signed = _is_signed(row)
     if row.state in (State.REVOKING, State.CHANGING):
         row = replace(row, state=State.APPROVED)
+    elif row.state == State.APPROVING_AFTER_ALL:
+        row = replace(row, state=State.REJECTED)
     if is_signed:  # which the message begins with
         row = replace(row, signed_at=None, nda_bypass=False)
     state: State | None = row.state

@@ -42,7 +42,7 @@ NOT_BEGUN: dict[str, Any] = {
     "not_found": 0,
 }
 NOT_REVOKED: dict[str, Any] = {**person("revoker", NOBODY), "revoke_reason": ""}
-NOT_CHANGING: dict[str, Any] = {**person("changer", NOBODY), "wanted": None, "basis": None}
+NOT_CHANGING: dict[str, Any] = {**person("changer", NOBODY), "wanted": None, "basis": None, "note": ""}
 # A request that nobody has decided.
 UNDECIDED: dict[str, Any] = {
     **person("reviewer", NOBODY),
@@ -58,6 +58,7 @@ UNDECIDED: dict[str, Any] = {
     "revoked_at": None,
     **NOT_CHANGING,
     "changed": None,
+    "rejection": None,
     "settled_at": None,
     "settled_since": None,
     **NOT_BEGUN,
@@ -93,7 +94,8 @@ class Changes:
 
         `request` is what Conveyor says about it now.
         """
-        nobody = {"groups": None, "reason": "", "nda_bypass": False, "expires_at": ""}
+        nobody = {"groups": None, "reason": "", "nda_bypass": False, "expires_at": "", **NOT_CHANGING}
+        nobody["rejection"] = row.rejected.kept() if row.rejected else None
         known = said(request, self._time_of_day()) if request else {}
         return self._settle(row, state, now, {**nobody, **known}, note=note)
 

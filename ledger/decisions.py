@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, bindparam, update
+from sqlalchemy import and_, bindparam, select, union, update
 
 import addresses
 from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
@@ -21,8 +21,8 @@ from ledger.changes import (
     unchanged,
 )
 from ledger.rows import Reviewer, Row, pairs, person, row_of
-from ledger.states import APPROVE, CHANGE, REVOKE, RUNNING, Decision, State
-from ledger.tables import REQUESTS
+from ledger.states import AFTER_ALL, APPROVE, CHANGE, REVOKE, RUNNING, Decision, State
+from ledger.tables import ACCESS_GROUPS, REQUESTS
 from ledger.trail import Repeated, add_note, log_event
 
 PROGRESS_GRACE = 0.4  # seconds: a decision that is over sooner is shown once, as decided
@@ -92,15 +92,13 @@ class Decisions(Changes):
             "the_room": row.dataroom_id,
         }
         chosen: dict[str, Any] = {"revoke_reason": reason}
+        terms = {"nda_bypass": nda_bypass, "expires_at": expires_at}
         if decision is CHANGE:
             chosen = {"wanted": pairs(groups), "basis": pairs(basis)}
+        elif decision is AFTER_ALL:
+            chosen = {"wanted": pairs(groups), "note": reason, **terms}
         elif decision is not REVOKE:
-            chosen = {
-                "groups": pairs(groups),
-                "reason": reason,
-                "nda_bypass": nda_bypass,
-                "expires_at": expires_at,
-            }
+            chosen = {"groups": pairs(groups), "reason": reason, **terms}
         begun = {
             **NOT_BEGUN,
             "state": decision.runs_as,
@@ -178,6 +176,8 @@ class Decisions(Changes):
             before = {**NOT_BEGUN, **NOT_REVOKED, "state": REVOKE.comes_from}
         elif row.state == CHANGE.runs_as:
             before = second_thoughts.not_changed(granted)
+        elif row.state == AFTER_ALL.runs_as:
+            before = second_thoughts.STILL_REJECTED
         values = {**before, **redraw(now)}
         return self._change(row, values, now, "given back", row.decider, note=note, detail=detail)
 
@@ -195,7 +195,8 @@ class Decisions(Changes):
         elif row.state == CHANGE.runs_as:
             values = second_thoughts.changed(row, granted, self._time_of_day())
             event = second_thoughts.CHANGED
-        elif row.state == APPROVE.runs_as:
+        elif row.state in (APPROVE.runs_as, AFTER_ALL.runs_as):
+            values |= second_thoughts.approved(row) if row.state == AFTER_ALL.runs_as else {}
             values |= {
                 "groups": pairs(granted.groups if granted else None),
                 "authorization_id": granted.id if granted else "",
@@ -211,6 +212,18 @@ class Decisions(Changes):
         """End a decision about access that was taken back before; return whether the row was unchanged."""
         revoked = {**self._revoked(row, now), **NOT_REVOKED, **NOT_CHANGING}
         return self._settle(row, REVOKE.ends_as, now, revoked, note="elsewhere")
+
+    def is_bound(self, row: Row, group_ids: Sequence[str]) -> bool:
+        """Return whether a grant of these groups to an address can only be for the request's Trust Center.
+
+        That is so if one of the groups is of its Trust Center, or if no other Trust Center is known.
+        """
+        rooms = union(select(REQUESTS.c.dataroom_id), select(ACCESS_GROUPS.c.dataroom_id))
+        own = select(ACCESS_GROUPS.c.id).where(ACCESS_GROUPS.c.dataroom_id == row.dataroom_id)
+        with self._database.read() as db:
+            if not set(db.scalars(rooms)) - {"", row.dataroom_id}:
+                return True
+            return bool(row.dataroom_id) and not set(group_ids).isdisjoint(db.scalars(own))
 
     def learn(self, row: Row, request: AuthorizationRequest, now: float) -> None:
         """Keep what Conveyor says about a request whose own record was lost, and show it."""

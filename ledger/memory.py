@@ -54,7 +54,7 @@ class Memory:
     def approvals(self, domain: str) -> int:
         """Return how many requests of a domain may have given access: by the last decision or one before."""
         gave = or_(
-            REQUESTS.c.state.in_([State.APPROVED, State.REVOKING, State.CHANGING]),
+            REQUESTS.c.state.in_([State.APPROVED, State.REVOKING, State.CHANGING, State.APPROVING_AFTER_ALL]),
             REQUESTS.c.previous.is_not(None),
         )
         return self._count(and_(REQUESTS.c.domain == addresses.domain_folded(domain), gave))

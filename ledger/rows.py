@@ -6,13 +6,13 @@ A damaged value spoils neither its row nor the others: it is logged, and replace
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from typing import Any
 
 import addresses
 from conveyor_client import GATED, LATEST, AccessGroup, Authorization
-from ledger.states import CHANGE, DECISIONS, Decision, State
+from ledger.states import AFTER_ALL, CHANGE, DECISIONS, Decision, State
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,9 @@ class Row:
     changer: Reviewer = NOBODY
     wanted: Groups | None = None
     basis: Groups | None = None
+    note: str = ""
     changed: Past | None = None
+    rejection: Past | None = None
     claimed_at: float | None = None
     claimed_since: float | None = None
     sent_at: float | None = None
@@ -153,6 +155,12 @@ class Row:
         return self.card_state in (self.state, self.decision.runs_as if self.decision else self.state)
 
     @property
+    def rejected(self) -> Past | None:
+        """How it had been rejected before it was, or is to be, approved after all; None if it was not."""
+        past = replace(self, state=AFTER_ALL.comes_from).past
+        return replace(past, email="") if self.state == AFTER_ALL.runs_as else self.rejection
+
+    @property
     def is_gated(self) -> bool:
         """Whether it is approved, but the customer gets in only when they have signed the NDA."""
         return self.state == State.APPROVED and self.access_status == GATED
@@ -180,7 +188,6 @@ class Note:
 _TIMES = [field.name for field in fields(Row) if field.type in (float, float | None)]
 _NAMES = [field.name for field in fields(Row)]
 _STATES = frozenset(State)
-_JSON = ("groups", "wanted", "basis", "previous", "changed", "company")
 
 
 class Damaged:
@@ -206,7 +213,7 @@ def row_of(found: Any) -> Row:
         values["state"] = State.CLOSED
     values["state"] = State(values["state"])
     values |= {name: groups_of(values[name]) for name in ("groups", "wanted", "basis")}
-    values |= {name: Past.of(values[name]) for name in ("previous", "changed")}
+    values |= {name: Past.of(values[name]) for name in ("previous", "changed", "rejection")}
     values["company"] = values["company"] if isinstance(values["company"], Mapping | None) else {}
     for by in ("reviewer", "revoker", "changer"):
         values[by] = Reviewer(*(values[f"{by}_{part}"] for part in ("id", "name", "email")))

@@ -4,9 +4,17 @@ from typing import Any
 
 from conveyor_client import Authorization
 from ledger.changes import NOT_BEGUN, NOT_CHANGING
-from ledger.rows import Past, Row, pairs
-from ledger.states import CHANGE
+from ledger.rows import Past, Row, pairs, person
+from ledger.states import AFTER_ALL, CHANGE
 
+# A rejected request that was not approved after all.
+STILL_REJECTED: dict[str, Any] = {
+    **NOT_BEGUN,
+    **NOT_CHANGING,
+    "nda_bypass": False,
+    "expires_at": "",
+    "state": AFTER_ALL.comes_from,
+}
 CHANGED = "groups changed"  # what the trail says when a change of groups is confirmed
 
 
@@ -22,6 +30,12 @@ def changed(row: Row, granted: Authorization | None, at: float) -> dict[str, Any
         "changed": before.kept(),
         "settled_at": row.settled_at,
     }
+
+
+def approved(row: Row) -> dict[str, Any]:
+    """Return the values of a request that was approved after all, besides those of any approval."""
+    rejection = row.rejected.kept() if row.rejected else None
+    return {**NOT_CHANGING, **person("reviewer", row.changer), "reason": row.note, "rejection": rejection}
 
 
 def not_changed(granted: Authorization | None) -> dict[str, Any]:

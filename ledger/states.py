@@ -11,11 +11,15 @@ The life of a request, one step a line:
     approved → changing             a reviewer changes the access groups
     changing → approved             Conveyor confirmed the groups, or they are given back as they were
     changing → revoked              somebody revoked the access in Conveyor before the groups were changed
+    rejected → approving after all  a reviewer approves it all the same
+    approving after all → approved  Conveyor confirmed the approval
+    approving after all → rejected  given back: rejected as it was
     approving → pending             given back: Conveyor refused, or certainly never heard of the approval
     rejecting → pending             given back, in the same way
     revoking → approved             given back: the customer still has access
     approved → revoked              somebody revoked it in Conveyor while the NDA was not signed yet
     pending → approved elsewhere    somebody approved it in Conveyor (also while a decision is carried out)
+    approving after all → approved elsewhere  the same, before the approval got there
     pending → ignored elsewhere     somebody ignored it in Conveyor
     pending → gone                  Conveyor does not have it anymore
 
@@ -39,6 +43,7 @@ class State(StrEnum):
     REVOKING = "revoking"
     REVOKED = "revoked"
     CHANGING = "changing"
+    APPROVING_AFTER_ALL = "approving after all"
     APPROVED_ELSEWHERE = "approved elsewhere"
     IGNORED_ELSEWHERE = "ignored elsewhere"
     GONE = "gone"
@@ -73,7 +78,10 @@ APPROVE = Decision(State.PENDING, State.APPROVING, State.APPROVED, "approved", "
 REJECT = Decision(State.PENDING, State.REJECTING, State.REJECTED, "ignored", "reviewer")
 REVOKE = Decision(State.APPROVED, State.REVOKING, State.REVOKED, "revoked", "revoker", "revoke ")
 CHANGE = Decision(State.APPROVED, State.CHANGING, State.APPROVED, "", "changer", "change ")
-DECISIONS = (APPROVE, REJECT, REVOKE, CHANGE)
+AFTER_ALL = Decision(
+    State.REJECTED, State.APPROVING_AFTER_ALL, State.APPROVED, "approved", "changer", "after all "
+)
+DECISIONS = (APPROVE, REJECT, REVOKE, CHANGE, AFTER_ALL)
 
 # Conveyor's status of a request that was closed there, and the state that it leads to here.
 ELSEWHERE = {"approved": State.APPROVED_ELSEWHERE, "ignored": State.IGNORED_ELSEWHERE}

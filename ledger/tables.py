@@ -88,15 +88,18 @@ REQUESTS = Table(
     Column("revoker_name", CleanText, nullable=False, default=""),
     Column("revoker_email", CleanText, nullable=False, default=""),
     Column("revoked_at", Float),
-    # A change of the groups while it is carried out: who makes it, the groups that were chosen, and those
-    # that the reviewer saw as granted. Empty and null at any other time.
+    # A second thought while it is carried out: who has it, and the groups that were chosen; the groups that
+    # they saw as granted, or the note to an approval after all. Empty and null at any other time.
     Column("changer_id", String(30), nullable=False, default=""),
     Column("changer_name", CleanText, nullable=False, default=""),
     Column("changer_email", CleanText, nullable=False, default=""),
     Column("wanted", JSON(none_as_null=True)),
     Column("basis", JSON(none_as_null=True)),
+    Column("note", CleanText, nullable=False, default=""),
     # The last change of the groups (rows.Past): who made it and when, and which groups it replaced.
     Column("changed", JSON(none_as_null=True)),
+    # How it had been rejected (rows.Past) before it was approved after all.
+    Column("rejection", JSON(none_as_null=True)),
     Column("claimed_at", Float),
     Column("claimed_since", Float),
     # When the last write was about to be sent, and since when reads have said that it did not take effect.

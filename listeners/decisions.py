@@ -18,7 +18,7 @@ from conveyor_client import AccessGroup
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
-from ledger.states import APPROVE, IN_FLIGHT, REJECT, REVOKE, Decision, State
+from ledger.states import AFTER_ALL, APPROVE, IN_FLIGHT, REJECT, REVOKE, Decision, State
 from listeners.answers import Answers, Decided, identity_of
 from listeners.errors import Refusal
 from listeners.forms import CardForm, GroupSearch, OptionsForm, ReasonForm
@@ -84,13 +84,16 @@ class Listeners:
         self._open(modal, row, form.click)
 
     def approve_with_options(self, body: Mapping[str, Any]) -> Decided:
+        return self._approve_by_form(body, APPROVE)
+
+    def _approve_by_form(self, body: Mapping[str, Any], decision: Decision) -> Decided:
         today = datetime.fromtimestamp(self._channel.clock.now(), UTC).date()
         form = OptionsForm.of(body, today)
         reviewer = self._reviewer(form.click.user_id)
-        row = self._waiting(form.click)
+        row = self._waiting(form.click) if decision is APPROVE else self._decided(form.click, decision)
         groups = self._grantable(row, form.groups)
         options = {"reason": form.note, "nda_bypass": form.nda_bypass, "expires_at": form.expires_at}
-        return self._claim(row, form.click, APPROVE, reviewer, groups=groups, **options)
+        return self._claim(row, form.click, decision, reviewer, groups=groups, **options)
 
     def open_rejection(self, body: Mapping[str, Any]) -> None:
         click = Click.of_button(body)
@@ -270,8 +273,8 @@ def as_before(row: Row | None, click: Click, again: Decision) -> Row:
         raise Refusal(blocks.NOT_CURRENT, "not the current card")
     if row.state == again.comes_from:
         return row
-    if row.state in (*IN_FLIGHT, State.REVOKED):
-        raise _already_decided(row, click)
     if row.state == State.CLOSED:
         raise Refusal(blocks.FORGOTTEN, "forgotten")
+    if row.state in (*IN_FLIGHT, State.REVOKED) or again is AFTER_ALL:
+        raise _already_decided(row, click)
     raise Refusal(blocks.nothing_to_change(row), "nothing to change", redraw=row.id)

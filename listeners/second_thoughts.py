@@ -1,7 +1,8 @@
-"""Handles second thoughts about a decided request, which are in the menu of its card: other access groups.
+"""Handles second thoughts about a decided request: other access groups, or an approval after a rejection.
 
-The window shows what Conveyor says is granted now. To tick what the ledger knows could silently undo what
-somebody changed in Conveyor. So Conveyor is read once before the window opens. It is never written to here.
+They are in the menu of its card. The window with the groups shows what Conveyor says is granted now: to tick
+what the ledger knows could silently undo what somebody changed in Conveyor. So Conveyor is read once before
+that window opens. It is never written to here.
 """
 
 import logging
@@ -14,7 +15,7 @@ from slack_bolt import App
 import blocks
 from conveyor_client import AccessGroup, Authorization, ConveyorClient, ConveyorError
 from ledger.rows import Row, of_trust_center
-from ledger.states import CHANGE
+from ledger.states import AFTER_ALL, CHANGE
 from listeners.answers import Decided
 from listeners.decisions import Listeners, as_before
 from listeners.errors import Refusal
@@ -37,10 +38,15 @@ class SecondThoughts(Listeners):
         super().register(bolt)
         bolt.action(blocks.MORE)(self._answers.on_click(self.open_chosen))
         bolt.view(blocks.CHANGE_MODAL)(self._answers.on_submit(self.change_groups))
+        bolt.view(blocks.AFTER_ALL_MODAL)(self._answers.on_submit(self.approve_after_all))
 
     def open_chosen(self, body: Mapping[str, Any]) -> None:
         """Open the window of the entry that was chosen in the menu of a card."""
-        entries = {blocks.REVOKE: self.open_revocation, blocks.CHANGE_GROUPS: self.open_change}
+        entries = {
+            blocks.REVOKE: self.open_revocation,
+            blocks.CHANGE_GROUPS: self.open_change,
+            blocks.AFTER_ALL: self.open_after_all,
+        }
         open_window = entries.get(chosen_in_menu(body))
         if open_window is None:
             raise Refusal(blocks.ODD_CLICK, "odd choice")
@@ -74,6 +80,18 @@ class SecondThoughts(Listeners):
         left = [group for group in shown if group.id in form.groups]
         new = self._grantable(row, [group for group in form.groups if group not in form.shown])
         return self._claim(row, form.click, CHANGE, reviewer, groups=[*left, *new], basis=shown)
+
+    def open_after_all(self, body: Mapping[str, Any]) -> None:
+        row = self._on_card(*card_of(body))
+        click = Click.on_card(body, row)
+        self._reviewer(click.user_id)
+        row = as_before(row, click, AFTER_ALL)
+        offered = self._ledger.polls.access_groups(row.dataroom_id)
+        past = self._ledger.memory.past(row)
+        self._open(blocks.after_all_modal(row, click.to_keep(), offered, past), row, click)
+
+    def approve_after_all(self, body: Mapping[str, Any]) -> Decided:
+        return self._approve_by_form(body, AFTER_ALL)
 
 
 def _read(row: Row, conveyor: ConveyorClient) -> Authorization:

@@ -16,14 +16,14 @@ from sqlalchemy import select
 import addresses
 from conveyor_client import Authorization, ConveyorClient
 from ledger.database import Database
-from ledger.states import State
+from ledger.states import IN_FLIGHT, State
 from ledger.tables import REQUESTS, TRAIL
 from ledger.trail import first_start
 from text import counted, printable
 
 COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
 AT_A_TIME = 500
-MAY_HAVE_ACCESS = {State.APPROVING, State.APPROVED, State.REVOKING, State.CHANGING}
+MAY_HAVE_ACCESS = {State.APPROVED, *IN_FLIGHT} - {State.REJECTING}
 
 
 class Decided(NamedTuple):

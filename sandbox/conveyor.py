@@ -44,6 +44,7 @@ class Decision:
     nda_bypass: bool
     expires_at: str
     effective: bool = False
+    email: str = ""  # of an approval that names no request
 
 
 class ConveyorStandIn(StandIn):
@@ -68,6 +69,7 @@ class ConveyorStandIn(StandIn):
         self.honors_status = True  # False: a list of authorizations has those of every status
         self.approve_returns_groups = True  # whether the answer to an approval names the access groups
         self.returns_expires_at = False  # of an authorization; no real answer was seen to contain it
+        self.approves_ignored = False  # whether an ignored request can still be approved
         self.already_decided_status = 409  # the answer to a decision about a request that is already decided
         self.have_signed: set[str] = set()  # customers who have signed before, and get in at once
         self.lag = 0.0  # seconds until a reader sees what was written
@@ -296,7 +298,8 @@ class ConveyorStandIn(StandIn):
         request = self._request_to_approve(arguments)
         self._check_groups(decision.groups, request["dataroom_id"])
         _check_expiry(arguments.get("expires_at"), self.now())
-        if request.get("status", "requested") in CLOSED:
+        closed = ("approved",) if self.approves_ignored else CLOSED
+        if request.get("status", "requested") in closed:
             return self._answer_already_decided(request, self._latest_authorization(request))
         is_in = decision.nda_bypass or request["email"] in self.have_signed
         status = "authorized" if is_in else "gated"
@@ -357,17 +360,15 @@ class ConveyorStandIn(StandIn):
 
     def _record(self, call: str, request_id: Any, arguments: Item) -> Decision:
         """Add a decision that has arrived to `decisions`, before anything is checked, and return it."""
-        groups = arguments.get("access_group_ids", arguments.get("access_group_ids[]", []))
-        if not isinstance(groups, list):
-            groups = [groups]
         decision = Decision(
             at=self.now(),
             call=call,
             request_id=str(request_id or ""),
             reviewer_email=str(arguments.get("reviewer_email") or ""),
-            groups=[str(group) for group in groups],
+            groups=_group_ids(arguments),
             nda_bypass=arguments.get("nda_bypass") not in RAILS_FALSE,
             expires_at=str(arguments.get("expires_at") or ""),
+            email=str(arguments.get("email") or ""),
         )
         self.decisions.append(decision)
         return decision
@@ -380,7 +381,11 @@ class ConveyorStandIn(StandIn):
         if not email:
             raise ApiError(422, "request_id or email is required")
         found = [item for item in self.requests.values() if item["email"] == email and item["status"] in OPEN]
-        return found[-1] if found else {"email": email, "dataroom_id": "room-1"}
+        if found:
+            return found[-1]
+        chosen = [self.groups[group] for group in _group_ids(arguments) if group in self.groups]
+        rooms = [group["dataroom_id"] for group in chosen if group["dataroom_id"]]
+        return {"email": email, "dataroom_id": (rooms or ["room-1"])[0]}
 
     def _check_reviewer(self) -> None:
         if self.refuse_reviewers:
@@ -487,6 +492,11 @@ def _get_or_404(items: dict[str, Item], key: str) -> Item:
     if key not in items:
         raise ApiError(404, "Not found")
     return items[key]
+
+
+def _group_ids(arguments: Item) -> list[str]:
+    groups = arguments.get("access_group_ids", arguments.get("access_group_ids[]", []))
+    return [str(group) for group in (groups if isinstance(groups, list) else [groups])]
 
 
 def _number(arguments: Item, key: str, default: int) -> int:

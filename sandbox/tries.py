@@ -27,6 +27,7 @@ TRIES = {
     "same": ("Give a colleague the same", "Approve Kai with a report. Then see the card of a colleague."),
     "colleagues": ("Approve several at once", "Three people of one company ask. Approve one of them."),
     "change": ("Change what a customer gets", "Approve a request. Then open ⋯ on its card: Change groups…"),
+    "after all": ("Change your mind", "Reject a request. Then open ⋯ on its card: Approve after all…"),
     "down": ("Decide while Conveyor is down", "Approve, watch the card, then turn the switch off again."),
     "rooms": ("Ask as a sales rep", "Press Enter to send the command. Only Sam sees the answer."),
     "notify": ("Get a message when it's decided", "Click the button in the answer, then decide as Ann."),
@@ -197,6 +198,11 @@ class Tries:
         before = self._decided_before_outage
         if before is not None and len(decided) > before and not self.faults.on:
             self.done.add("down")
+        approvals = self.conveyor.calls("POST /exchange/authorizations")
+        with self.conveyor.lock:
+            rejected = {each.request_id for each in self.conveyor.decisions if each.call.startswith("PATCH")}
+            if any(each.request.get("request_id") in rejected for each in approvals):
+                self.done.add("after all")
 
     def _decided(self) -> list[tuple[str, str, list[str]]]:
         """Return the address, the HTTP method and the groups of each decision that the app carried out."""

@@ -18,7 +18,7 @@ import blocks
 from ledger.cards import Cards
 from ledger.changes import addressed, fresh
 from ledger.rows import Reviewer, Row, person
-from ledger.states import CHANGE, IN_FLIGHT, REVOKE, State
+from ledger.states import IN_FLIGHT, RUNNING, State
 from text import clean
 from workspace.channel import Channel
 from workspace.history import FoundCard, Reading
@@ -43,8 +43,7 @@ def kept_by_card(row: Row) -> dict[str, Any]:
         "reviewer_id": row.reviewer.id,
         "reviewer_name": _fitted(row.reviewer.name, NAME_BYTES),
     }
-    if row.state in (REVOKE.runs_as, CHANGE.runs_as):
-        by = row.decision.by if row.decision else ""
+    if row.state in IN_FLIGHT and (by := RUNNING[row.state].by) != "reviewer":
         kept |= {
             "settled_at": row.settled_at,
             "nda_bypass": row.nda_bypass,
@@ -99,6 +98,7 @@ def _values(card: FoundCard, now: float, time_of_day: float) -> dict[str, Any]:
         **person("changer", _person(said, "changer")),
         "reason": blocks.reason_on_card(card.blocks, blocks.REASON),
         "revoke_reason": blocks.reason_on_card(card.blocks, blocks.REVOKE_REASON),
+        "note": blocks.reason_on_card(card.blocks, blocks.NOTE_OF_APPROVAL),
         "settled_at": float(said.get("settled_at") or 0.0) or None,
         "nda_bypass": bool(said.get("nda_bypass")),
         "expires_at": _short(said.get("expires_at"), 10),

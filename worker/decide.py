@@ -24,11 +24,11 @@ from conveyor_client import (
 )
 from ledger.decisions import Decisions
 from ledger.rows import Row
-from ledger.states import APPROVE, CHANGE, ELSEWHERE, REVOKE, State
+from ledger.states import AFTER_ALL, APPROVE, CHANGE, ELSEWHERE, REVOKE, RUNNING, State
 from worker import evidence
 from worker.back_off import pause
 from worker.evidence import Evidence, Found, is_as_asked, may_be_of
-from worker.writes import Writes
+from worker.writes import Ambiguous, Writes
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Decide:
 
     def __post_init__(self) -> None:
         self.evidence = Evidence(self.conveyor, self.ledger, self.clock)
-        self.writes = Writes(self.conveyor)
+        self.writes = Writes(self.conveyor, self.evidence)
 
     def round(self) -> float:
         """Start what is due; return the seconds until there may be more."""
@@ -166,7 +166,8 @@ class Decide:
         """
         log.warning("request=%s write=refused cause=%r", row.id, str(error))
         reason = error.reason if isinstance(error, Refused) else ""
-        if not never_sent or (isinstance(error, Refused) and error.status == CONFLICT):
+        is_ambiguous = isinstance(error, Ambiguous)
+        if not (never_sent and (is_ambiguous or not isinstance(error, Refused) or error.status != CONFLICT)):
             now = self.clock()
             mark = _sent_at(row, never_sent)
             self.ledger.put_off(row, now, now, "unconfirmed", refusal=reason, open_since=None, sent_at=mark)
@@ -181,7 +182,7 @@ class Decide:
             if found.is_closed:
                 self._closed(row, found, ours=False)
             elif isinstance(error, Refused):
-                self._give_back(row, "refused", reason)
+                self._give_back(row, "ambiguous" if is_ambiguous else "refused", reason)
             else:
                 self._give_back(row, "not allowed")
 
@@ -201,7 +202,7 @@ class Decide:
             self._elsewhere(row, found, "elsewhere")
         elif not found.as_asked:
             self._elsewhere(row, found, "changed elsewhere" if found.is_other else "elsewhere")
-        elif row.state == APPROVE.runs_as:
+        elif row.state in (APPROVE.runs_as, AFTER_ALL.runs_as):
             self._approved_without_answer(row, found)
         else:
             self._settle(row, found, found.granted)
@@ -268,9 +269,9 @@ class Decide:
     def _missing(self, row: Row, never_sent: bool) -> None:
         """Believe the second of two 404s in a row: one may be a mistake."""
         now = self.clock()
-        is_change = row.state == CHANGE.runs_as
-        is_about_access = is_change or row.state == REVOKE.runs_as
-        if row.not_found and (is_change or (is_about_access and never_sent)):
+        by = RUNNING[row.state].by
+        is_again = by != APPROVE.by
+        if row.not_found and (by == CHANGE.by or (is_again and never_sent)):
             self._give_back(row, "gone")
         elif row.not_found:
             # Nobody can be asked anymore whether a write that may have landed took effect.
@@ -278,7 +279,7 @@ class Decide:
             if self.ledger.handled_elsewhere(row, State.GONE, now, note):
                 log.info("request=%s gone=yes", row.id)
         else:
-            until = now + (evidence.AGREE_SECONDS if is_about_access and not never_sent else CONFIRM_SECONDS)
+            until = now + (evidence.AGREE_SECONDS if is_again and not never_sent else CONFIRM_SECONDS)
             self.ledger.put_off(row, now, until, row.problem, not_found=1, sent_at=_sent_at(row, never_sent))
 
     def _wait(self, row: Row, never_sent: bool, error: ConveyorError) -> None:

@@ -4,6 +4,7 @@ This module never writes to Conveyor; decide.py does.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from conveyor_client import (
@@ -16,8 +17,8 @@ from conveyor_client import (
     Unavailable,
 )
 from ledger.decisions import Decisions
-from ledger.rows import Row, of_trust_center
-from ledger.states import CHANGE, REVOKE, RUNNING
+from ledger.rows import Groups, Row, of_trust_center
+from ledger.states import AFTER_ALL, CHANGE, REVOKE, RUNNING
 
 # How long a copy that Conveyor answers from may lag behind: for so long reads have to agree before a write
 # counts as not carried out, and a list may lack what was granted.
@@ -57,6 +58,8 @@ class Evidence:
             return self._access(row)
         if row.state == CHANGE.runs_as:
             return self._groups(row)
+        if row.state == AFTER_ALL.runs_as:
+            return self._after_all(row)
         request, is_other = self._request(row)
         is_closed = request.status in CLOSED_STATUSES
         # One that is not known says nothing, unless it is still that of the card on which somebody decided.
@@ -102,6 +105,26 @@ class Evidence:
             raise Unavailable("the list of grants may not have the last change yet")
         return Found("active", is_done, is_done, is_other=not (is_done or is_as_seen), granted=granted)
 
+    def _after_all(self, row: Row) -> Found:
+        """Return whether this customer has access by now, whoever gave it.
+
+        A request that is open was made again: that is for the next round, with a card of its own.
+        """
+        request, is_other = None, False
+        with suppress(NotFound):
+            request, is_other = self._request(row)
+        is_approved = request is not None and request.status == "approved" and not is_other
+        if is_approved or any(granted.status != "revoked" for granted in self.grants(row)):
+            return Found("approved" if is_approved else "active", True, True, request)
+        if request is None:
+            raise NotFound("there is neither the request nor an authorization")
+        is_news = 0.0 < (row.updated_at or 0.0) < request.updated_at
+        if request.is_open and not is_news and self.clock() < (row.settled_since or 0.0) + AGREE_SECONDS:
+            raise Unavailable("the request may be an old copy, from before it was rejected")
+        if not request.is_known:
+            raise Unavailable(f"unknown status {request.status!r}")
+        return Found(request.status, False, False, request, is_other or request.is_open)
+
     def _listed(self, row: Row) -> list[Authorization]:
         """Return what this customer was granted. A list that lags may not know of the approval yet."""
         if row.adopted:
@@ -123,7 +146,10 @@ class Evidence:
 def may_be_of(row: Row, granted: Authorization) -> bool:
     """Return whether this may be what the request was granted: it counts, and is not older than it."""
     is_of_another = granted.request_id not in ("", row.id)
-    is_older = 0.0 < granted.updated_at < (row.updated_at or 0.0)
+    begun = row.updated_at or 0.0
+    if row.state == AFTER_ALL.runs_as:  # by our clock, which may differ from Conveyor's
+        begun = max(begun, ((row.settled_at if row.adopted else row.claimed_at) or 0.0) - AGREE_SECONDS)
+    is_older = 0.0 < granted.updated_at < begun
     return granted.status != "revoked" and not is_of_another and not is_older
 
 
@@ -131,7 +157,7 @@ def is_as_asked(row: Row, granted: Authorization) -> bool:
     """Return whether this access is what the reviewer asked for, as far as Conveyor lists it."""
     if row.adopted:
         return True  # the lost ledger knew what was asked for
-    if row.groups is None or (row.nda_bypass and granted.status == "gated"):
+    if _asked_for(row) is None or (row.nda_bypass and granted.status == "gated"):
         return False
     if granted.ends is not None and granted.ends != row.expires_at:
         return False
@@ -147,7 +173,11 @@ def chosen(row: Row) -> list[str]:
 
     Raises ValueError if the row is damaged: to grant none would not be what was asked for.
     """
-    groups = row.wanted if row.state == CHANGE.runs_as else row.groups
+    groups = _asked_for(row)
     if groups is None:
         raise ValueError("the row does not say which groups were chosen")
     return [group.id for group in groups]
+
+
+def _asked_for(row: Row) -> Groups | None:
+    return row.wanted if row.state in (CHANGE.runs_as, AFTER_ALL.runs_as) else row.groups

@@ -132,4 +132,5 @@ def test_the_life_of_a_request_is_drawn_as_the_table_of_decisions_has_it() -> No
     told |= {(State.PENDING, state) for state in (*ELSEWHERE.values(), State.GONE)}
     told.add((State.APPROVED, State.REVOKED))  # in Conveyor, while the NDA is not signed
     told.add((State.CHANGING, State.REVOKED))  # in Conveyor, before the groups were changed
+    told.add((State.APPROVING_AFTER_ALL, State.APPROVED_ELSEWHERE))
     assert drawn == told

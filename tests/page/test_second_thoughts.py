@@ -1,11 +1,11 @@
-"""Second thoughts in a browser: other groups for somebody who was approved."""
+"""Second thoughts in a browser: other groups, or an approval of somebody who was rejected."""
 
 from playwright.sync_api import Page, expect
 
 import blocks
 from ledger.states import State
 from sandbox.workspace import ANN, BOB
-from tests.page.browser import Sandbox, Windows, card, expect_state, press, submit
+from tests.page.browser import Sandbox, Windows, card, expect_state, press, reject, submit
 from tests.requirements import needs
 
 pytestmark = needs("chromium")
@@ -38,3 +38,21 @@ def test_the_groups_of_a_customer_are_changed(sandbox: Sandbox, windows: Windows
     expect(changed).to_contain_text(f"{blocks.GROUPS_CHANGED} by @bob")
     expect(changed).to_contain_text(f"{blocks.BEFORE}{blocks.BASIC}, plus Penetration test.")
     expect_state(request, State.APPROVED, "SOC 2")
+
+
+def test_somebody_who_was_rejected_is_approved_after_all(sandbox: Sandbox, windows: Windows) -> None:
+    sandbox.ask("after@second.example")
+    window = windows.open(BOB)
+    reject(window, "after@second.example", "Not a customer yet.")
+    other = windows.open(ANN)
+    request = card(other, "after@second.example")
+    expect_state(request, State.REJECTED)
+    choose(other, "after@second.example", blocks.AFTER_ALL)
+    modal = other.locator("#modal")
+    expect(modal).to_contain_text("Not a customer yet.")
+    modal.get_by_label("Penetration test").check()
+    submit(other).click()
+    expect_state(request, State.APPROVED, "@ann")
+    expect(request).to_contain_text("Penetration test")
+    expect(request).to_contain_text("Not a customer yet.")
+    expect(request).to_contain_text("@bob")

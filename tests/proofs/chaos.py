@@ -23,7 +23,7 @@ import blocks
 from sandbox.conveyor import OPEN
 from sandbox.stand_in import StandIn
 from sandbox.workspace import ANN, BOB, SAM, Message, elements_in
-from tests.proofs.invariants import broken, payload_of, watch_each_step
+from tests.proofs.invariants import broken, watch_each_step
 from tests.proofs.mortal import (
     LAG_SECONDS,
     TELL_ME,
@@ -38,7 +38,7 @@ from tests.proofs.mortal import (
 from tests.proofs.promises import promises_broken, watch_what_is_told
 from tests.support.launcher import Kill
 from tests.support.steps import weekly_due
-from tests.support.world import eventually
+from tests.support.world import eventually, state_of
 
 AT_ONCE = 4
 STEPS = 50
@@ -135,6 +135,8 @@ BECOMES: dict[str, tuple[str, ...]] = {
     "approved": ("revoking", "changing"),
     "revoking": ("revoked", "approved"),
     "changing": ("approved", "revoked"),
+    "rejected": ("approving after all",),
+    "approving after all": ("approved", "rejected", "approved elsewhere"),
 }
 SETTLED = ("approved", "rejected", "revoked", *ELSEWHERE)
 LOCKED = "restricted_action_thread_locked"
@@ -335,12 +337,22 @@ def rush(chaos: Chaos, which: int, who: int, what: int) -> None:
 
 
 def think_over(chaos: Chaos, which: int, who: int, how: int) -> None:
-    """Somebody revokes what was approved, or changes its groups."""
-    approved = [card for card in chaos.slack.cards() if payload_of(card).get("state") == "approved"]
-    if approved:
-        request_id = payload_of(approved[which % len(approved)])["id"]
-        action = ("revoke", "change")[how % 2]
-        chaos.busy.append(chaos.people.submit(chaos.does, PEOPLE[who % 3], request_id, action))
+    """Somebody revokes what was approved, changes its groups, or approves what was rejected."""
+    newest = list(chaos.conveyor.requests)[-4:]
+    if not newest:
+        return
+    request_id, person = newest[which % len(newest)], PEOPLE[who % 3]
+    actions = {"approved": ("revoke", "change", "change")[how % 3], "rejected": "after all"}
+
+    def decide() -> None:
+        def action() -> str | None:
+            cards = chaos.cards(request_id)
+            return actions.get(state_of(cards[-1])) if cards else None
+
+        with suppress(AssertionError):
+            chaos.does(person, request_id, eventually(action, PATIENCE))
+
+    chaos.busy.append(chaos.people.submit(decide))
 
 
 def ask_about(chaos: Chaos, which: int, how: int, _: int) -> None:
@@ -556,6 +568,7 @@ def schedule(seed: int) -> list[Step]:
 def perform(seed: int, folder: Path) -> list[str]:
     """Live through a schedule; return what was broken."""
     chaos = Chaos(folder)
+    chaos.conveyor.approves_ignored = bool(seed % 2)
     try:
         chaos.live(schedule(seed))
         found = chaos.found + broken(chaos) + promises_broken(chaos) + chaos.forbidden_changes()

@@ -29,12 +29,23 @@ DECIDED = ("approved", "rejected", "revoked", "approved elsewhere", "ignored els
 WAITING = ("asked", "adopted as pending", "asked again", "given back")
 ANYWHERE = (*WAITING, "approving", "rejecting", "adopted as approving", "adopted as rejecting")
 STANDING = ("approved", "signed", "groups changed", "given back")
-ADOPTED = ("pending", "approving", "rejecting", "revoking", "changing", "closed", "numbers")
+ADOPTED = (
+    "pending",
+    "approving",
+    "rejecting",
+    "revoking",
+    "changing",
+    "approving after all",
+    "closed",
+    "numbers",
+)
+AFTER_ALL = ("approving after all", "adopted as approving after all")
 MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "asked": ("",),
     "approving": WAITING,
     "rejecting": WAITING,
-    "approved": ("approving", "adopted as approving"),
+    "approved": ("approving", "adopted as approving", *AFTER_ALL),
+    "approving after all": ("rejected", "given back"),
     "rejected": ("rejecting", "adopted as rejecting"),
     "signed": ("approved", "given back", "groups changed"),
     "revoking": STANDING,
@@ -42,16 +53,16 @@ MAY_FOLLOW: dict[str, tuple[str, ...]] = {
     "changing": STANDING,
     "groups changed": ("changing",),
     "given back": (
-        *("approving", "rejecting", "revoking", "changing"),
+        *("approving", "rejecting", "revoking", "changing", *AFTER_ALL),
         *("adopted as approving", "adopted as rejecting", "adopted as revoking", "adopted as changing"),
     ),
-    "approved elsewhere": ANYWHERE,
+    "approved elsewhere": (*ANYWHERE, *AFTER_ALL),
     "ignored elsewhere": ANYWHERE,
     "gone": ANYWHERE,
     "asked again": (*DECIDED, "signed", "groups changed", "given back", "adopted as closed"),
     **{f"adopted as {state}": ("",) for state in ADOPTED},
 }
-CLAIMS = ("approving", "rejecting", "revoking", "changing")
+CLAIMS = ("approving", "rejecting", "revoking", "changing", "approving after all")
 BESIDE = (
     "refused",
     "opened",
@@ -64,7 +75,7 @@ BESIDE = (
 )
 TOO_LATE = "too late to watch"
 # After these events it is too late to watch. What is adopted as revoking was approved, and may be again.
-ENDED = (*DECIDED, "adopted as closed", "adopted as revoking", "adopted as changing")
+ENDED = (*DECIDED, "adopted as closed", "adopted as revoking", "adopted as changing", *AFTER_ALL)
 
 # The statuses that Conveyor may have for a request whose row is in this state; None: it does not exist.
 STATUS_OF = {
@@ -146,9 +157,12 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     status = item["status"] if item else None
     found = []
     # A request that was opened and closed again between two polls leaves the row as it was.
+    by_address = row.state == "approved" and row.rejection is not None and status == "ignored"
     unseen = status not in OPEN and any(world.closings(row.id, was) for was in STATUS_OF.get(row.state, ()))
-    if status not in STATUS_OF.get(row.state, ()) and not (
-        unseen and row.id in [asked for asked, _ in world.asked_again]
+    if (
+        status not in STATUS_OF.get(row.state, ())
+        and not (unseen and row.id in [asked for asked, _ in world.asked_again])
+        and not by_address
     ):
         found.append(f"{name} is {row.state} in the ledger, {status} in Conveyor")
     card = world.slack.find(row.card_ts)
@@ -232,7 +246,7 @@ def _credit(world: MortalWorld, row: Row, card: Message) -> list[str]:
             found.append(f"{row.id}: the ledger's reason is nobody's: {row.reason!r}")
         if not row.reason or not _is_whole(row, card, blocks.REASON, row.reason):
             found.append(f"{row.id}: the reason is not on the card in full")
-    found += _revocation(world, row, card) + _change(world, row)
+    found += _revocation(world, row, card) + _change(world, row) + _rejection(world, row, card)
     if row.state == "approved":
         grants = _grants(world, row)
         if grants and all(grant["status"] == "revoked" for grant in grants):
@@ -277,6 +291,20 @@ def _change(world: MortalWorld, row: Row) -> list[str]:
     return [f"{row.id} is {row.state}, and a change of its groups is left over"] if left else []
 
 
+def _rejection(world: MortalWorld, row: Row, card: Message) -> list[str]:
+    """What was approved after all still says who rejected it, and why."""
+    if row.rejection is None:
+        return []
+    typed = [deed for deed in world.deeds if (deed.what, deed.request_id) == ("reject", row.id)]
+    mine = [deed.reason for deed in typed if deed.user == row.rejection.reviewer.id]
+    found = (
+        [] if row.rejection.reason in mine else [f"{row.id}: nobody rejected it for {row.rejection.reason!r}"]
+    )
+    if not row.revoke_reason and not _is_whole(row, card, blocks.REJECTION, row.rejection.reason):
+        found.append(f"{row.id}: why it was rejected is not on the card in full")
+    return found
+
+
 def _is_whole(row: Row, card: Message, name: str, reason: str) -> bool:
     """Return whether the card shows this reason in full, or is the shorter one that Slack made necessary."""
     return row.refusals > 0 or blocks.reason_on_card(card.blocks, name) == reason
@@ -294,34 +322,63 @@ def writes_are_earned(world: MortalWorld) -> list[str]:
         exchanges = list(world.conveyor.exchanges)
     reads: dict[str, list[float]] = defaultdict(list)
     doubtful: dict[str, float] = {}
+    rejections: dict[str, float] = {}
     for exchange in exchanges:
         verb, path = exchange.call.split(" ", 1)
         if verb == "GET":
             for open_id in _read_as_open(exchange):
                 reads[open_id].append(exchange.at)
             continue
-        request_id = exchange.request.get("request_id") or path.rpartition("/")[2]
+        email = exchange.request.get("email")
+        named = exchange.request.get("request_id") or path.rpartition("/")[2]
+        request_id = world.request_from(email) if email else named
         opened = reads.pop(request_id, [])
+        if verb == "POST" and _after_all(world, request_id):
+            rejected = reads.pop(f"rejected {request_id}", [])
+            opened += rejected
+            if rejected and rejections.get(request_id) == doubtful.get(request_id):
+                doubtful.pop(request_id, None)  # that read said that the rejection took effect
+        # Of an access, another change is another decision.
+        what = f"{request_id} {exchange.request}" if named in world.conveyor.authorizations else request_id
         if not opened:
             found.append(f"{exchange.call} for {request_id} was sent without a read that said “open”")
         elif (
-            request_id in doubtful
-            and not world.was_asked_again(request_id, doubtful[request_id], exchange.at)
+            what in doubtful
+            and not world.was_asked_again(request_id, doubtful[what], exchange.at)
             and opened[-1] - opened[0] < SHORT["worker.decide.CONFIRM_SECONDS"] * 0.95
         ):
             found.append(f"{exchange.call} for {request_id} followed a doubtful one too soon")
-        status = exchange.status or 0
-        if status in CLEAR_REFUSALS and status not in NOT_CLEAR:
-            doubtful.pop(request_id, None)
+        if _is_refusal(exchange):
+            doubtful.pop(what, None)
+        elif what != request_id and exchange.status == 200 and not exchange.fault:
+            doubtful = {each: at for each, at in doubtful.items() if not each.startswith(f"{request_id} ")}
         else:
-            doubtful[request_id] = exchange.at
+            doubtful[what] = exchange.at
+            rejections |= {request_id: exchange.at} if verb == "PATCH" else {}
+    return found + _effects(world)
+
+
+def _is_refusal(exchange: Exchange) -> bool:
+    """Return whether Conveyor clearly said no."""
+    status = exchange.status or 0
+    return status in CLEAR_REFUSALS and status not in NOT_CLEAR
+
+
+def _effects(world: MortalWorld) -> list[str]:
+    """Each round of a request has one decision that takes effect, and one more for each second thought."""
+    found = []
     asked_again = Counter(asked for asked, _ in world.asked_again)
-    effective = Counter(d.request_id for d in _decisions(world) if d.effective)
+    effective = Counter(world.request_of(d) for d in _decisions(world) if d.effective)
     for request_id, number in effective.items():
-        rounds = 1 + asked_again[request_id]
+        rounds = 1 + asked_again[request_id] + _after_all(world, request_id)
         if number > rounds:
             found.append(f"{number} decisions took effect for {request_id} in {rounds} rounds")
     return found
+
+
+def _after_all(world: MortalWorld, request_id: str) -> int:
+    """Return how often somebody tried to approve this request after all."""
+    return sum((deed.what, deed.request_id) == ("after all", request_id) for deed in list(world.deeds))
 
 
 def _read_as_open(exchange: Exchange) -> list[str]:
@@ -332,8 +389,11 @@ def _read_as_open(exchange: Exchange) -> list[str]:
         return []  # the list of who has to sign is no look at a decision
     if path == "/exchange/authorizations":
         return [grant["id"] for grant in answer.get("authorizations") or [] if grant["status"] != "revoked"]
-    is_open = path.startswith("/exchange/authorization_requests/") and answer.get("status") in OPEN
-    return [path.rpartition("/")[2]] if is_open else []
+    if not path.startswith("/exchange/authorization_requests/"):
+        return []
+    request_id = path.rpartition("/")[2]
+    named = {"ignored": f"rejected {request_id}", **dict.fromkeys(OPEN, request_id)}
+    return [named[answer["status"]]] if answer.get("status") in named else []
 
 
 def _decisions(world: MortalWorld) -> list[Decision]:
@@ -361,13 +421,13 @@ def life_cycle(world: MortalWorld) -> list[str]:
         if last[str(request_id)] not in MAY_FOLLOW.get(str(event), ()):
             found.append(f"{request_id}: “{event}” after “{last[str(request_id)]}”")
         last[str(request_id)] = str(event)
-        if event in ("approving", "rejecting"):
+        if event in ("approving", "rejecting", "approving after all"):
             claims.add((str(request_id), str(email)))
     if world.ledger_lost_at == 0.0:
         found += [
             f"{decision.call} by {decision.reviewer_email} without a claim"
             for decision in _decisions(world)
-            if (decision.request_id, decision.reviewer_email) not in claims
+            if (world.request_of(decision), decision.reviewer_email) not in claims
         ]
     return found
 

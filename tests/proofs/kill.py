@@ -45,6 +45,8 @@ SCENARIOS: dict[str, list[tuple[str, str]]] = {
     "options": [(ANN, "approve with options")],
     "revoke": [(ANN, "approve and revoke")],
     "change": [(ANN, "approve and change")],
+    "after all": [(BOB, "reject and approve the request")],
+    "by address": [(BOB, "reject and approve")],
     "tell me": [(BOB, "reject what is watched")],
     "reminders": [(ANN, "approve late")],
     "nda": [(ANN, "approve and sign")],

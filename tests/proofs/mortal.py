@@ -32,7 +32,7 @@ LAG_SECONDS = 2.0  # longer than the app waits before a second write, and shorte
 ASKED = "asked for a window"
 QUESTION, TELL_ME, STOP_TELLING = "asked how it stands", "tell me", "stop telling me"
 TELL_MORE = "tell me more"
-DECISIONS = ("approve", "reject", "revoke", "change")
+DECISIONS = ("approve", "reject", "revoke", "change", "after all")
 COLLEAGUES = "approve colleagues"
 GATED = "SELECT authorization_id FROM requests WHERE state = 'approved' AND access_status = 'gated'"
 FOLLOWED = (
@@ -130,9 +130,23 @@ class MortalWorld(World):
             ours = [
                 decision
                 for decision in self.conveyor.decisions
-                if decision.effective and decision.request_id == request_id and decision.call.startswith(verb)
+                if decision.effective
+                and self.request_of(decision) == request_id
+                and decision.call.startswith(verb)
             ]
         return len(ours) + self.closed_here.count((request_id, status))
+
+    def request_of(self, decision: Decision) -> str:
+        """Return the id of the request that a write is about: by its address if it names no request."""
+        if decision.request_id or not decision.email:
+            return decision.request_id
+        return self.request_from(decision.email)
+
+    def request_from(self, email: str) -> str:
+        """Return the id of the request from this address, or an empty string."""
+        with self.conveyor.lock:
+            items = list(self.conveyor.requests.items())
+        return next((key for key, item in items if addresses.same(item["email"], email)), "")
 
     def sign(self, authorization_id: str) -> None:
         """Sign the NDA as the customer, if that is still to be done."""
@@ -166,7 +180,7 @@ class MortalWorld(World):
         return [
             each
             for each in every
-            if (each.request_id, each.effective) == (request_id, True) and each.call.startswith("POST")
+            if (self.request_of(each), each.effective) == (request_id, True) and each.call.startswith("POST")
         ]
 
     def every_start(self) -> list[float]:
@@ -324,12 +338,18 @@ def _why(world: MortalWorld, ready: Sequence[blocks.Ready], said: str) -> tuple[
 def change(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
     """Change the groups: to the first one, or to none if the customer has that."""
     with world.conveyor.lock:
-        email = world.conveyor.requests[request_id]["email"]
+        email = world.conveyor.requests.get(request_id, {}).get("email")
         grants = [each for each in world.conveyor.authorizations.values() if each["email"] == email]
         groups = (
             [] if grants and grants[-1]["_embedded"]["access_groups"] else sorted(world.conveyor.groups)[:1]
         )
     _in_a_window(world, Deed(user, request_id, "change"), ts, "more", {"groups": groups}, "change_groups")
+
+
+def approve_after_all(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Approve what was rejected."""
+    values = {"reason": f"{user} has thought it over"}
+    _in_a_window(world, Deed(user, request_id, "after all"), ts, "more", values, "after_all")
 
 
 def _in_a_window(
@@ -366,6 +386,19 @@ def approve_and_change(world: MortalWorld, user: str, request_id: str, ts: str) 
     approve(world, user, request_id, ts)
     _when(world, ts, "approved")
     change(world, user, request_id, ts)
+
+
+def reject_and_approve(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """Reject, and approve after all as soon as the card offers it; Conveyor takes only the address."""
+    reject(world, user, request_id, ts)
+    _when(world, ts, "rejected")
+    approve_after_all(world, user, request_id, ts)
+
+
+def reject_and_approve_the_request(world: MortalWorld, user: str, request_id: str, ts: str) -> None:
+    """The same, but Conveyor takes the request."""
+    world.conveyor.approves_ignored = True
+    reject_and_approve(world, user, request_id, ts)
 
 
 def _when(world: MortalWorld, ts: str, state: str) -> None:
@@ -587,8 +620,11 @@ ACTIONS: dict[str, Callable[[MortalWorld, str, str, str], None]] = {
     "reject": reject,
     "revoke": revoke,
     "change": change,
+    "after all": approve_after_all,
     "approve and revoke": approve_and_revoke,
     "approve and change": approve_and_change,
+    "reject and approve": reject_and_approve,
+    "reject and approve the request": reject_and_approve_the_request,
     "reject what is watched": reject_watched,
     "approve late": approve_late,
     "approve and sign": approve_and_sign,

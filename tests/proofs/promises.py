@@ -16,6 +16,7 @@ from tests.proofs.invariants import BESIDE, DECIDED, STATUS_OF, WAITING, decider
 from tests.proofs.mortal import DECISIONS, REMINDER, STOP_TELLING, TELL_ME, TELL_MORE, Deed, MortalWorld
 from workspace.block_kit import cut, one_line
 
+SECOND_THOUGHTS = ("revoking", "changing", "approving after all")
 SENDING_SECONDS = 3.0  # a message that is being sent cannot be stopped anymore
 DECIDING_SECONDS = 0.5  # the same for a reminder
 
@@ -212,9 +213,9 @@ def reminders_are_few(world: MortalWorld) -> list[str]:
         for at in [post.at for post in posts if _place(post) in threads]:
             before = [str(event) for then, event in steps if float(str(then)) <= at]
             since = [str(event) for then, event in steps if at - DECIDING_SECONDS <= float(str(then)) <= at]
-            # A request is approved whose revocation, or change of groups, was given back.
+            # A request is decided whose revocation, or another second thought, was given back.
             still = before[-1 - len(since) :]
-            if before and (set(WAITING).isdisjoint(still) or before[-2:][0] in ("revoking", "changing")):
+            if before and (set(WAITING).isdisjoint(still) or before[-2:][0] in SECOND_THOUGHTS):
                 found.append(f"{name}: a reminder after “{before[-1]}”")
     return found
 

@@ -72,6 +72,7 @@ STATES = [
         State.REVOKING,
         State.REVOKED,
         State.CHANGING,
+        State.APPROVING_AFTER_ALL,
     ),
     *(State.APPROVED_ELSEWHERE, State.IGNORED_ELSEWHERE, State.GONE),
 ]
@@ -85,6 +86,7 @@ PASTS = st.builds(
     reason=OUTSIDE,
     groups=st.one_of(st.none(), GROUPS.map(tuple)),
 )
+REJECTIONS = st.builds(replace, PASTS, state=st.just(State.REJECTED))
 COMPANIES = st.one_of(
     st.sampled_from([None, {}, {"personal": True}]),
     st.dictionaries(st.sampled_from(list(blocks.LOOKS_LIKE)), st.one_of(OUTSIDE, st.just("a.b" * 999))),
@@ -100,10 +102,12 @@ COMPANIES = st.one_of(
 
 @st.composite
 def rows(draw: st.DrawFn) -> Row:
+    state = draw(st.sampled_from(STATES))
+    is_after_all = state == State.APPROVING_AFTER_ALL
     return Row(
         id=draw(st.text("abc-123", min_size=1, max_size=200)),
         round=draw(st.integers(1, 10_000)),
-        state=draw(st.sampled_from(STATES)),
+        state=state,
         email=draw(OUTSIDE) or "x",
         message=draw(OUTSIDE),
         dataroom_id="room-1",
@@ -120,6 +124,8 @@ def rows(draw: st.DrawFn) -> Row:
         changer=draw(PEOPLE),
         wanted=draw(st.none() | GROUPS.map(tuple)),
         changed=draw(st.none() | PASTS),
+        rejection=None if is_after_all else draw(st.none() | REJECTIONS),
+        note=draw(OUTSIDE)[: blocks.REASON_CHARS] if is_after_all else "",
         nda_bypass=draw(st.booleans()),
         expires_at=draw(st.sampled_from(["", "2027-01-31"])),
         access_status=draw(st.sampled_from(["", "gated", "authorized", "odd"])),
@@ -127,7 +133,7 @@ def rows(draw: st.DrawFn) -> Row:
         access_ends=draw(st.sampled_from([None, "", "2027-01-31"])),
         groups=draw(st.one_of(st.none(), GROUPS.map(tuple))),
         reason=draw(OUTSIDE)[: blocks.REASON_CHARS],
-        revoke_reason=draw(OUTSIDE)[: blocks.REASON_CHARS],
+        revoke_reason="" if is_after_all else draw(OUTSIDE)[: blocks.REASON_CHARS],
         claimed_at=draw(st.none() | TIMES),
         settled_at=draw(st.none() | TIMES),
         problem=draw(st.sampled_from(["", "unavailable", "key", "unconfirmed"])),
@@ -303,9 +309,13 @@ def test_no_text_is_lost_in_pieces(text: str, most: int) -> None:
 @given(rows(), GROUPS, st.sets(st.integers(0, 13)))
 def test_every_approval_modal_is_valid(row: Row, groups: list[AccessGroup], chosen: set[int]) -> None:
     ids = [group.id for number, group in enumerate(groups) if number in chosen]
-    view = blocks.approve_modal(row, '{"request": "x"}', groups, ids)
-    assert limits.view_problems(view) == []
-    assert View(**view).to_dict() == view
+    rejected = replace(row, state=State.REJECTED)
+    for view in (
+        blocks.approve_modal(row, '{"request": "x"}', groups, ids),
+        blocks.after_all_modal(rejected, '{"request": "x"}', groups),
+    ):
+        assert limits.view_problems(view) == []
+        assert View(**view).to_dict() == view
 
 
 @settings(max_examples=50, deadline=None)

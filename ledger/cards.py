@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import and_, bindparam, func, select, update
 
 from ledger.changes import MANY_FAILURES, ROWS, Changes, addressed, fresh, redraw, unchanged
-from ledger.rows import Note, Row, row_of
+from ledger.rows import Row, row_of
 from ledger.states import OPEN, State
 from ledger.tables import LEASE, MOVED_CHANNELS, NOTES, REQUESTS
-from ledger.trail import DIRECT, REMINDER, log_event
+from ledger.trail import DIRECT, REMINDER, Note, log_event
 
 # Made once: to make a statement costs SQLAlchemy more than to run it.
 WITHOUT_CARD = (

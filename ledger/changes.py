@@ -155,7 +155,8 @@ class Changes:
             groups = values.get("groups")
             written = note or ("" if groups is None else json.dumps(groups))
             at = self._time_of_day()
-            waited = max(0.0, at - row.received_at) if values["state"] in SETTLED else None
+            is_first = values["state"] in SETTLED and row.settled_at is None
+            waited = max(0.0, at - row.received_at) if is_first else None
             log_event(db, at, event, row.id, round or row.round, by, written, waited=waited)
             if note:
                 add_note(db, row, note, now, detail)

@@ -173,18 +173,6 @@ class Row:
         return Past(self.email, self.state, at or 0.0, self.decider, reason, self.groups)
 
 
-@dataclass(frozen=True)
-class Note:
-    """A reply to send into the thread of a request's card, or to a person about that request."""
-
-    number: int
-    request_id: str
-    kind: str
-    person_id: str
-    detail: str
-    failures: int
-
-
 _TIMES = [field.name for field in fields(Row) if field.type in (float, float | None)]
 _NAMES = [field.name for field in fields(Row)]
 _STATES = frozenset(State)

@@ -18,9 +18,10 @@ from ledger.changes import ROWS
 from ledger.database import Database
 from ledger.memory import PERSONAL_DOMAINS
 from ledger.polls import Polls
-from ledger.rows import Groups, Note, Row, pairs, row_of
+from ledger.rows import Groups, Row, pairs, row_of
 from ledger.states import State
 from ledger.tables import NOTES, REQUESTS, TRAIL
+from ledger.trail import Note
 
 DIGEST_CHARS = 16
 # What the trail says after a request ended badly, here or in Conveyor.

@@ -1,5 +1,6 @@
 """What is written beside a change: a line in the audit trail, and notes to whoever has to hear of it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, exists, func, literal, select, union
@@ -21,6 +22,18 @@ FIRST_LINES = 100
 START = "start"  # of a process, as an event of the trail
 
 LOG = TRAIL.insert()
+
+
+@dataclass(frozen=True)
+class Note:
+    """A reply to send into the thread of a request's card, or to a person about that request."""
+
+    number: int
+    request_id: str
+    kind: str
+    person_id: str
+    detail: str
+    failures: int
 
 
 class Repeated(Exception):
@@ -102,7 +115,7 @@ def ask_about_colleagues(db: Connection, row: Row, now: float) -> None:
         REQUESTS.c.id != row.id,
         REQUESTS.c.state == State.PENDING,
     )
-    who = literal(row.id), literal(COLLEAGUES), literal(row.reviewer.id), literal(str(row.round))
+    who = literal(row.id), literal(COLLEAGUES), literal(row.decider.id), literal(str(row.round))
     names = ("request_id", "kind", "person_id", "detail", "send_at")
     db.execute(NOTES.insert().from_select(names, select(*who, literal(now)).where(waiting)))
 

@@ -17,6 +17,7 @@ from conveyor_client import (
     OPTION_VALUE_CHARS,
     STATUS_CHARS,
     AccessGroup,
+    Authorization,
 )
 from ledger.numbers import Numbers, Waiting
 from ledger.rows import Past, Reviewer, Row
@@ -100,7 +101,7 @@ WAITING = [Waiting(ADDRESS, 1e8, PERMALINK), Waiting(USUAL.email, 60.0, "")]
 SENTENCES = """
     CARD_UNKNOWN FORGOTTEN LEDGER_BUSY MEMBERS_UNKNOWN MESSAGE_GONE MORE_CALLED MORE_IN_MESSAGE NOT_ASKED
     NOT_A_MEMBER NOT_CURRENT NO_ADDRESS NO_CUSTOMER NO_KNOWN_CUSTOMER NO_SCOPE ODD_CLICK ORG_WIDE
-    OTHER_WORKSPACE OUTDATED READING_THE_CHANNEL STILL_STARTING WHO_UNKNOWN
+    OTHER_WORKSPACE READING_THE_CHANNEL STILL_STARTING WHO_UNKNOWN
 """
 
 
@@ -168,6 +169,11 @@ def _windows() -> Iterator[Named]:
     for groups in ([], GROUPS[:10], GROUPS):
         chosen = [group.id for group in groups]
         yield _made(f"{len(groups)} groups", blocks.approve_modal, LONG, METADATA, groups, chosen, past)
+        granted = Authorization("a", ADDRESS, GATED, "room", LONG.groups, NOW)
+        if groups:  # otherwise there is nothing to choose, and no window
+            yield _made(f"{len(groups)} groups", blocks.change_modal, LONG, METADATA, groups, granted)
+        rejected = _in(State.REJECTED, LONG)
+        yield _made(f"{len(groups)} groups", blocks.after_all_modal, rejected, METADATA, groups, past)
     for is_required in (True, False):
         case = "a reason is required" if is_required else "a reason is optional"
         yield _made(case, blocks.reject_modal, LONG, METADATA, is_required)
@@ -190,11 +196,13 @@ def _sentences() -> Iterator[Named]:
     yield _made("nobody known", blocks.not_a_reviewer, WhoDecides())
     yield _made("long", blocks.old_card, LONG, PERMALINK)
     yield _made("long", blocks.not_in_channel, "C0123456789")
-    about_a_row = (blocks.card_late, blocks.no_window, blocks.nothing_to_revoke, blocks.changed)
-    about_colleagues = (blocks.same_changed, blocks.left_out, blocks.not_saved)
+    about_a_row = (blocks.card_late, blocks.no_window, blocks.nothing_to_change, blocks.changed)
+    about_colleagues = (blocks.same_changed, blocks.left_out, blocks.not_saved, blocks.outdated)
     for function in (*about_a_row, *about_colleagues, blocks.unwatched):
         yield _made("long", function, LONG)
         yield _made("empty", function, EMPTY)
+    for why in blocks.CANNOT_CHANGE:
+        yield _made(why, blocks.cannot_change, LONG, why)
     for is_new in (True, False):
         yield _made("new" if is_new else "again", blocks.watched, LONG, new=is_new)
     for state in (*IN_FLIGHT, *ENDED, State.CLOSED):

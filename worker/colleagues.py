@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import blocks
 from ledger.memory import Memory
-from ledger.rows import Note, Row
+from ledger.rows import Row
 from ledger.same import Same
 from ledger.states import State
+from ledger.trail import Note
 from workspace.block_kit import Message
 
 LOOKED_AT_MOST = 20  # colleagues, of whom those with a warning are left out

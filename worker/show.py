@@ -9,9 +9,9 @@ from dataclasses import replace
 from ledger.changes import MANY_FAILURES
 from ledger.database import LedgerError
 from ledger.ledger import Ledger
-from ledger.rows import Note, Row
+from ledger.rows import Row
 from ledger.states import State
-from ledger.trail import REMINDER
+from ledger.trail import REMINDER, Note
 from worker.adopt import Adopt, kept_by_card
 from worker.back_off import pause
 from worker.companies import Companies

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import blocks
 from ledger.cards import Cards
 from ledger.changes import MANY_FAILURES
-from ledger.rows import Note, Row
+from ledger.rows import Row
 from ledger.states import State
-from ledger.trail import COLLEAGUES, DIRECT, LAST, OPENED, OUTAGE, OUTCOME, REMINDER
+from ledger.trail import COLLEAGUES, DIRECT, LAST, OPENED, OUTAGE, OUTCOME, REMINDER, Note
 from worker.colleagues import Questions
 from worker.reminders import Reminders
 from workspace.block_kit import Message

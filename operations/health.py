@@ -85,27 +85,20 @@ def _unread(polls: PollStatus, poll_seconds: float, now: float) -> list[str]:
     if polls.problem:
         return [f"Conveyor: no complete poll {since}: {polls.problem}."]
     if polls.adopted_at is None:
-        return [
-            f"Slack: the channel hasn't been read yet.{f' {_reading(polls)}' if polls.messages_read else ''}"
-        ]
+        reading = f" Reading the channel back: {polls.messages_read:,} messages so far."
+        return [f"Slack: the channel hasn't been read yet.{reading if polls.messages_read else ''}"]
     if (polls.polled_since or 0.0) < now - max(LATE_SECONDS, 3 * poll_seconds):
         return [f"Conveyor: no complete poll {since}."]
     return []
 
 
 def _worth_knowing(polls: PollStatus, time_of_day: float) -> list[str]:
-    """Return the notes about polls, messages that reached nobody, and reading the channel back."""
+    """Return the notes about polls, and messages that reached nobody."""
     notes = [f"Conveyor: {polls.note}. They get cards as usual."] if polls.note else []
     if (polls.untold_at or 0.0) > time_of_day - DAY_SECONDS:
         at = _utc(polls.untold_at or 0.0)
         notes.append(f"Not told: Slack refused a message to somebody at {at}. See the log.")
-    if polls.messages_read and polls.adopted_at is not None:
-        notes.append(_reading(polls))
     return notes
-
-
-def _reading(polls: PollStatus) -> str:
-    return f"Reading the channel back: {polls.messages_read:,} messages so far."
 
 
 def _utc(at: float) -> str:

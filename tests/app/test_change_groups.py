@@ -468,4 +468,4 @@ def test_a_watcher_who_waits_for_the_signature_is_not_told_of_a_change(world: Wo
     world.conveyor.sign_nda(access_id)
     world.shows(request_id, "approved", blocks.NDA_SIGNED, blocks.GROUPS_CHANGED)
     eventually(lambda: len(told_directly()) == 2)
-    assert blocks.NOW_SIGNED in told_directly()[1]
+    assert blocks.SIGNED_THE_NDA in told_directly()[1]

@@ -56,7 +56,7 @@ def test_words_that_slack_refuses_are_named_with_their_place(world: World) -> No
     assert status == 1
     assert all(line.startswith("✗ Words: Slack refuses ") for line in lines)
     assert all(" allowed at /blocks/" in line and line.endswith(" in blocks.py.") for line in lines)
-    windows = {"approve_modal", "reject_modal", "revoke_modal"}
+    windows = {"after_all_modal", "approve_modal", "reject_modal", "revoke_modal"}
     named = {line.split()[4].rstrip(":") for line in lines}
     assert named == {"card", "shorter_card", "note", "STILL_STARTING", *windows}
     for case in ("rejected, empty) and 1 more like it: ", "pending, before that rejected) and "):

@@ -269,7 +269,7 @@ def test_the_cards_of_a_private_channel_stay_current_when_it_is_shared(
     world.waits["worker.refresh.REFRESH_SECONDS"] = 3.0
     world.waits["worker.show.SWEEP_SECONDS"] = 3.0
     world.start()
-    cards = [posted(world, f"c{number}@acme.com") for number in range(3)]
+    cards = [posted(world, f"jane@company-{number}.example") for number in range(3)]
     ids = [request_of(card) for card in cards]
     slack.click(BOB, cards[1].ts, "reject")
     slack.move_channel(shared_as, takes_former)

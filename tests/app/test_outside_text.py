@@ -40,6 +40,7 @@ OURS = {
     "button",
     "overflow",
     "checkboxes",
+    "radio_buttons",
     "plain_text_input",
     "modal",
     "mrkdwn",

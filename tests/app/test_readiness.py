@@ -5,8 +5,9 @@ import re
 import pytest
 import requests
 
-from sandbox.workspace import ANN
-from tests.support.steps import posted
+import blocks
+from sandbox.workspace import ANN, SAM
+from tests.support.steps import answer_to, posted
 from tests.support.world import ROOT, World, eventually
 
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
@@ -53,6 +54,7 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     slack.enterprise_id, slack.is_org_wide = "E0ORG", True
     world.waits |= {"app.CONVEYOR": 1, "operations.health.FULL_SECONDS": 0.5}
     world.waits |= {"worker.refresh.REFRESH_SECONDS": 1.0, "worker.show.LONGEST_OUTAGE_PAUSE": 1.0}
+    world.waits["worker.interest.ASK_SECONDS"] = 0.5
     world.launch(REVIEWERS="", SLACK_APP_TOKEN=slack.app_token)
     says("no answer yet")
     says("the socket")
@@ -86,6 +88,13 @@ def test_every_reason_is_explained_and_every_explained_reason_occurs(world: Worl
     conveyor.fail("GET /exchange/authorizations", times=1, status=422, when=lambda sent: "status" in sent)
     says("who has signed it")
     no_longer_says("who has signed it")
+    conveyor.sign_nda(next(iter(conveyor.authorizations)))
+    conveyor.fail("GET /interactions/*", times=None, status=503)
+    answer = answer_to(world, SAM, "jane@acme.com")
+    slack.click(SAM, answer.ts, blocks.TELL_MORE, via=answer)
+    says("who has opened one")
+    conveyor.clear_faults()
+    no_longer_says("who has opened one")
     new = conveyor.ask("new@acme.com", "x", status="in_review")
     says("with a status")
     conveyor.change_here(new, status="ignored")

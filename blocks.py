@@ -416,7 +416,7 @@ def _in_progress(row: Row) -> Message:
     if has_access:
         blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))]), *_changed(row)]
     if row.state == State.CHANGING and row.wanted is not None:
-        blocks.append(rich([words(f"{TO_BE}{_access_of(row.wanted, TEXT_GROUPS_CHARS)}")]))
+        blocks.append(rich([words(f"{TO_BE}{access_of(row.wanted, TEXT_GROUPS_CHARS)}")]))
     if row.rejected:
         blocks.append(_ended_line(row.rejected))
     blocks += [*_reasons(row), *_message(row)]
@@ -447,7 +447,7 @@ def _decided(row: Row, trust_center: str) -> Message:
     by = f" by {_name(ending.by)}" if ending.by else ""
     access = f" {_granted(row, TEXT_GROUPS_CHARS)}" if row.state in (State.APPROVED, State.REVOKED) else ""
     if row.changed:
-        before = _access_of(row.changed.groups, TEXT_GROUPS_CHARS)
+        before = access_of(row.changed.groups, TEXT_GROUPS_CHARS)
         access += f" {GROUPS_CHANGED} by {_name(row.changed.reviewer)}. {BEFORE}{before}"
     return message_of(
         f"{word}{by}: {_who(row)}{_until_signed(row)}.{access}{_said_of_rejection(row)}{_said_reasons(row)}",
@@ -561,16 +561,17 @@ MENU = {
 
 def _changed(row: Row) -> list[Block]:
     """Return the line that says who changed the groups last, when, and which ones they replaced."""
-    return [rich(_who_changed(row.changed, TEXT_GROUPS_CHARS))] if row.changed else []
+    most = PAST_CHARS if row.revoke_reason else TEXT_GROUPS_CHARS
+    return [rich(_who_changed(row.changed, most))] if row.changed else []
 
 
 def _granted(row: Row, most: int = GROUPS_CHARS) -> str:
     """Return what was granted: the groups in `most` characters, the NDA, and when access ends."""
     label = "Access was: " if row.state == State.REVOKED else "Access: "
-    return label + _access_of(row.groups, most) + _nda(row) + _end(row)
+    return label + access_of(row.groups, most) + _nda(row) + _end(row)
 
 
-def _access_of(groups: Sequence[AccessGroup] | None, most: int) -> str:
+def access_of(groups: Sequence[AccessGroup] | None, most: int) -> str:
     """Return what these groups amount to, in about `most` characters; None if nobody knows them."""
     if groups is None:
         return GROUPS_UNKNOWN
@@ -583,8 +584,10 @@ def _typed_reasons(row: Row) -> list[tuple[str, str, str]]:
         return []
     labels = {State.REJECTING: WHY, State.REJECTED: WHY, State.APPROVING_AFTER_ALL: WHY_REJECTED}
     why_rejected = row.rejection.reason if row.rejection else ""
-    if row.revoke_reason:  # the whole of all three would be too long for a card
-        why_rejected = cut(why_rejected, PAST_CHARS)
+    # The whole of all of them would be too long for a card.
+    is_last = not row.revoke_reason and row.state != State.CHANGING
+    most = max(REASON_CHARS - length(row.reason), PAST_CHARS) if is_last else PAST_CHARS
+    why_rejected = cut(inert(why_rejected), most)
     typed = [
         (REVOKE_REASON, WHY, row.revoke_reason),
         (NOTE_OF_APPROVAL, NOTE, row.note),
@@ -1927,7 +1930,7 @@ def _ending(past: Past) -> _Ending:
 
 def _who_changed(changed: Past, most: int, format: str = "{date_pretty} at {time}") -> list[Block]:
     """Return the sentences that say who changed the groups, when, and which groups were replaced."""
-    before = f". {BEFORE}{_access_of(changed.groups, most)}"
+    before = f". {BEFORE}{access_of(changed.groups, most)}"
     by = [words(f"{GROUPS_CHANGED} by "), *_person(changed.reviewer)]
     return [*by, words(", "), date(changed.at, format), words(before)]
 

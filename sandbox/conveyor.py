@@ -57,6 +57,7 @@ class ConveyorStandIn(StandIn):
         super().__init__([api_key])
         self.api_key = api_key
         self.requests: dict[str, Item] = {}
+        self.removed: dict[str, Item] = {}
         self.authorizations: dict[str, Item] = {}
         self.groups: dict[str, Item] = {}
         self.connections: list[Item] = []
@@ -139,7 +140,7 @@ class ConveyorStandIn(StandIn):
         """Delete a request, so that Conveyor answers 404 from now on."""
         with self.lock:
             self._save_snapshot()
-            del self.requests[request_id]
+            self.removed[request_id] = self.requests.pop(request_id)
         self.touch()
 
     def add_group(self, name: str, dataroom_id: str = "room-1", group_id: str | None = None) -> str:

@@ -99,7 +99,8 @@ class Evidence:
             self.ledger.learn_groups(row, granted.groups)
             return Found("active", is_closed=False, as_asked=False, granted=granted)
         has = ids_of(granted.groups)
-        is_done, is_as_seen = has == set(chosen(row)), has == ids_of(row.basis or ())
+        is_done = has == set(chosen(row))
+        is_as_seen = row.basis is not None and has == ids_of(row.basis)
         is_known = row.groups is None or has == ids_of(row.groups)
         if not is_known and self.clock() < (row.settled_since or 0.0) + AGREE_SECONDS:
             raise Unavailable("the list of grants may not have the last change yet")

@@ -11,7 +11,17 @@ from sandbox.workspace import ANN, BOB, EVE, GUS, SAM, Answer, Message
 from tests.app.test_decide import ANN as ANN_REVIEWS
 from tests.app.test_decide import BOB as BOB_REVIEWS
 from tests.app.test_decide import Scene, scene
-from tests.support.steps import answer_to, approved, is_refusal, offered, posted, request_of, revoke, run
+from tests.support.steps import (
+    access_of,
+    answer_to,
+    approved,
+    is_refusal,
+    offered,
+    posted,
+    request_of,
+    revoke,
+    run,
+)
 from tests.support.world import World, eventually, state_of
 
 __all__ = ["scene"]  # a fixture
@@ -68,7 +78,7 @@ def test_the_card_says_who_changed_the_groups_and_what_they_were(town: World, gr
     assert "ada@change.example" in town.slack.text_of(view)
     assert blocks.NDA_FIRST in town.slack.text_of(view)  # it is gated, and stays so
     town.slack.submit(BOB, values={"groups": [soc, pen]})
-    town.shows(request_id, "approved", blocks.GROUPS_CHANGED, "<@U0BOB>", f"{blocks.BEFORE}{blocks.BASIC}.")
+    town.shows(request_id, "approved", blocks.GROUPS_CHANGED, "<@U0BOB>", blocks.BEFORE + access_of())
     ((access_id, has),) = granted_to(town, "ada@change.example")
     assert has == {soc, pen}
     assert town.conveyor.authorizations[access_id]["status"] == "gated"
@@ -76,13 +86,13 @@ def test_the_card_says_who_changed_the_groups_and_what_they_were(town: World, gr
     assert patch.request == {"access_group_ids": [soc, pen]}
 
     assert change(town, ANN, card, pen, source).status == 200
-    before = f"{blocks.BEFORE}{blocks.BASIC}, plus SOC 2 report and Pen test."
+    before = blocks.BEFORE + access_of("SOC 2 report", "Pen test")
     card = town.shows(request_id, "approved", blocks.GROUPS_CHANGED, before)
     shown = town.slack.text_of(card)
-    assert f"{blocks.BASIC}, plus Pen test and Source code." in shown
+    assert access_of("Pen test", "Source code") in shown
     assert shown.count(blocks.GROUPS_CHANGED) == 1  # the last; the trail has all
     assert blocks.DECIDED[State.APPROVED][0] in shown
-    for words in (f"{blocks.GROUPS_CHANGED} by Ann Abbot", before, "plus Pen test and Source code"):
+    for words in (blocks.GROUPS_CHANGED, "Ann Abbot", before, access_of("Pen test", "Source code")):
         assert words in card.text
     answer = town.slack.text_of(answer_to(town, SAM, "ada@change.example"))
     assert blocks.GROUPS_CHANGED in answer
@@ -104,7 +114,7 @@ def test_groups_that_somebody_gave_in_conveyor_are_ticked_and_kept(town: World, 
     town.conveyor.edit_here(access_id, [soc])
     assert opened(town, ANN, card) == {soc}
     town.slack.submit(ANN, values={"groups": [soc, pen]})
-    town.shows(request_of(card), "approved", f"{blocks.BEFORE}{blocks.BASIC}, plus SOC 2 report.")
+    town.shows(request_of(card), "approved", blocks.BEFORE + access_of("SOC 2 report"))
     assert granted_to(town, "bea@change.example") == [(access_id, {soc, pen})]
 
 
@@ -199,7 +209,7 @@ def test_a_change_in_conveyor_since_the_window_opened_is_not_undone(world: World
     request_id = request_of(card)
     note = blocks.NOTES["change changed"]
     eventually(lambda: [reply for reply in world.slack.replies(card.ts) if note in reply.text])
-    card = world.shows(request_id, "approved", f"{blocks.BASIC}, plus Source code.")
+    card = world.shows(request_id, "approved", access_of("Source code"))
     assert blocks.GROUPS_CHANGED not in world.slack.text_of(card)
     assert granted_to(world, "jane@acme.com") == [(access_id, {source})]
     assert world.conveyor.calls(PATCH) == []
@@ -228,7 +238,7 @@ def test_many_groups_are_chosen_from_a_menu(town: World) -> None:
     assert view
     town.slack.suggest(ANN, "groups", "set 11", view_id=view.id)
     town.slack.submit(ANN, values={"groups": [ids[0], ids[11]]})
-    town.shows(request_of(card), "approved", blocks.GROUPS_CHANGED, "Set 0 and Set 11")
+    town.shows(request_of(card), "approved", blocks.GROUPS_CHANGED, access_of("Set 0", "Set 11"))
 
 
 def test_a_change_survives_a_lost_ledger_and_is_told_honestly(world: World) -> None:
@@ -239,7 +249,9 @@ def test_a_change_survives_a_lost_ledger_and_is_told_honestly(world: World) -> N
     world.conveyor.fail(LIST, times=None, status=503)
     world.slack.submit(BOB, values={"groups": [soc, pen]})
     request_id = request_of(card)
-    world.shows(request_id, "changing", "<@U0BOB>", "<@U0ANN>", blocks.TO_BE, "SOC 2 report and Pen test")
+    world.shows(
+        request_id, "changing", "<@U0BOB>", "<@U0ANN>", blocks.TO_BE + access_of("SOC 2 report", "Pen test")
+    )
     world.kill()
     for file in world.database.parent.iterdir():
         file.unlink()
@@ -247,7 +259,7 @@ def test_a_change_survives_a_lost_ledger_and_is_told_honestly(world: World) -> N
     world.conveyor.edit_here(access_id, [soc])
     world.conveyor.clear_faults()
     world.start()
-    card = world.shows(request_id, "approved", f"{blocks.BASIC}, plus SOC 2 report.", seconds=30)
+    card = world.shows(request_id, "approved", access_of("SOC 2 report"), seconds=30)
     shown = world.slack.text_of(card)
     assert "<@U0ANN>" in shown  # who approved it
     note = blocks.NOTES["change lost"]

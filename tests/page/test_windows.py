@@ -68,13 +68,13 @@ def test_a_modal_belongs_to_the_window_that_was_clicked(sandbox: Sandbox, window
 def test_private_messages_are_gone_after_a_reload(sandbox: Sandbox, windows: Windows) -> None:
     window, other = windows.open(GUS), windows.open(GUS)
     sandbox.slack().chat_postEphemeral(channel=CHANNEL, user=GUS, text="psst")
-    expect(card(other, "psst")).to_contain_text("Only visible to you")
-    card(window, "psst").get_by_role("button", name="Dismiss message").click()
-    expect(card(window, "psst")).to_have_count(0)
-    expect(card(other, "psst")).to_be_visible()
+    expect(private(other, "psst")).to_contain_text("Only visible to you")
+    private(window, "psst").get_by_role("button", name="Dismiss message").click()
+    expect(private(window, "psst")).to_have_count(0)
+    expect(private(other, "psst")).to_be_visible()
     other.reload()
     expect(other.locator("#messages article").first).to_be_visible()
-    expect(card(other, "psst")).to_have_count(0)
+    expect(private(other, "psst")).to_have_count(0)
 
 
 def test_after_a_reload_only_new_choices_count(sandbox: Sandbox, windows: Windows) -> None:

@@ -145,7 +145,7 @@ class MortalWorld(World):
     def request_from(self, email: str) -> str:
         """Return the id of the request from this address, or an empty string."""
         with self.conveyor.lock:
-            items = list(self.conveyor.requests.items())
+            items = [*self.conveyor.requests.items(), *self.conveyor.removed.items()]
         return next((key for key, item in items if addresses.same(item["email"], email)), "")
 
     def sign(self, authorization_id: str) -> None:

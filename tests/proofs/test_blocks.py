@@ -104,6 +104,7 @@ COMPANIES = st.one_of(
 def rows(draw: st.DrawFn) -> Row:
     state = draw(st.sampled_from(STATES))
     is_after_all = state == State.APPROVING_AFTER_ALL
+    is_thought_over = is_after_all or state == State.CHANGING  # neither begins once access is revoked
     return Row(
         id=draw(st.text("abc-123", min_size=1, max_size=200)),
         round=draw(st.integers(1, 10_000)),
@@ -133,7 +134,7 @@ def rows(draw: st.DrawFn) -> Row:
         access_ends=draw(st.sampled_from([None, "", "2027-01-31"])),
         groups=draw(st.one_of(st.none(), GROUPS.map(tuple))),
         reason=draw(OUTSIDE)[: blocks.REASON_CHARS],
-        revoke_reason="" if is_after_all else draw(OUTSIDE)[: blocks.REASON_CHARS],
+        revoke_reason="" if is_thought_over else draw(OUTSIDE)[: blocks.REASON_CHARS],
         claimed_at=draw(st.none() | TIMES),
         settled_at=draw(st.none() | TIMES),
         problem=draw(st.sampled_from(["", "unavailable", "key", "unconfirmed"])),

@@ -5,6 +5,7 @@ from threading import Lock
 from typing import Any
 
 import blocks
+from conveyor_client import AccessGroup
 from ledger.ledger import Ledger
 from ledger.states import State
 from sandbox.workspace import ANN, Answer, Message, Private
@@ -63,6 +64,11 @@ def revoke(world: World, who: str, card: Message, reason: str = "Not a customer 
     """Let somebody revoke the access on this card, with a reason."""
     world.slack.click(who, card.ts, "more", value="revoke")
     world.slack.submit(who, values={"reason": reason})
+
+
+def access_of(*names: str) -> str:
+    """Return how a card names access to the groups with these names."""
+    return blocks.access_of([AccessGroup(name, name) for name in names], blocks.GROUPS_CHARS)
 
 
 def ended(state: State) -> str:

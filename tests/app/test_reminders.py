@@ -1,5 +1,6 @@
 """Reminders: whom they mention, when they come, and what happens where Slack takes none of them."""
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -312,17 +313,21 @@ def test_whom_reminders_mention(remind: list[str], reviewers: list[str], ids: tu
 
 def test_answers_are_remembered_for_an_hour_and_survive_silence(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "workspace.mentions")
+
+    def logged() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.name == "workspace.mentions"]
+
     finder = Finder(["ann@harbor.example", "bob@harbor.example", "gone@harbor.example"], [])
     try:
         assert finder.ids() == (ANN, BOB)
         assert finder.ids(REMEMBERED_SECONDS - 1) == (ANN, BOB)
         assert len(finder.slack.calls(LOOK_UP)) == 3
-        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert [record.levelname for record in logged()] == ["WARNING"]
         finder.slack.scopes = finder.slack.scopes - {"users:read.email"}
         for _ in range(3):
             assert finder.ids(30) == (ANN, BOB)
         assert len(finder.slack.calls(LOOK_UP)) == 6  # the first refusal is one for all
-        assert "missing_scope" in caplog.records[-1].getMessage()
+        assert "missing_scope" in logged()[-1].getMessage()
         finder.slack.scopes |= {"users:read.email"}
         finder.slack.fail(LOOK_UP, None, body={"ok": True})
         assert finder.ids(30) == finder.ids(30) == (ANN, BOB)
@@ -332,8 +337,8 @@ def test_answers_are_remembered_for_an_hour_and_survive_silence(caplog: pytest.L
         finder.slack.users[BOB].deleted = False
         finder.slack.users[SAM].email = "gone@harbor.example"
         assert finder.ids(REMEMBERED_SECONDS) == (ANN, BOB, SAM)
-        assert caplog.records[-1].levelname == "INFO"
-        assert len(caplog.records) == 5
+        assert logged()[-1].levelname == "INFO"
+        assert len(logged()) == 5
     finally:
         finder.slack.stop()
 

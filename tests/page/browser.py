@@ -126,7 +126,7 @@ class Windows:
 
 def card(window: Page, words: str) -> Locator:
     """Return the card that contains these words."""
-    return window.locator("#messages > li > article:not(.private)").filter(has_text=words)
+    return window.locator("#messages > li > article").filter(has_text=words)
 
 
 def pane(window: Page, name: str) -> None:

@@ -52,29 +52,29 @@ def on_screen(window: Page, element: Locator) -> bool:
 
 
 def test_a_modal_belongs_to_the_window_that_was_clicked(sandbox: Sandbox, windows: Windows) -> None:
-    sandbox.ask("modal@acme.example")
+    sandbox.ask("modal@apart.example")
     window, other = windows.open(ANN), windows.open(ANN)
-    press(window, "modal@acme.example", REJECT)
+    press(window, "modal@apart.example", REJECT)
     expect(window.locator("#modal [autofocus]")).to_be_focused()
-    press(other, "modal@acme.example", APPROVE)
-    expect_state(card(other, "modal@acme.example"), State.APPROVED)
+    press(other, "modal@apart.example", APPROVE)
+    expect_state(card(other, "modal@apart.example"), State.APPROVED)
     expect(other.get_by_role("dialog")).to_have_count(0)
     expect(window.get_by_role("dialog")).to_be_visible()
     window.reload()
-    expect(card(window, "modal@acme.example")).to_be_visible()
+    expect(card(window, "modal@apart.example")).to_be_visible()
     expect(window.get_by_role("dialog")).to_have_count(0)
 
 
 def test_private_messages_are_gone_after_a_reload(sandbox: Sandbox, windows: Windows) -> None:
     window, other = windows.open(GUS), windows.open(GUS)
     sandbox.slack().chat_postEphemeral(channel=CHANNEL, user=GUS, text="psst")
-    expect(private(other, "psst")).to_contain_text("Only visible to you")
-    private(window, "psst").get_by_role("button", name="Dismiss message").click()
-    expect(private(window, "psst")).to_have_count(0)
-    expect(private(other, "psst")).to_be_visible()
+    expect(card(other, "psst")).to_contain_text("Only visible to you")
+    card(window, "psst").get_by_role("button", name="Dismiss message").click()
+    expect(card(window, "psst")).to_have_count(0)
+    expect(card(other, "psst")).to_be_visible()
     other.reload()
     expect(other.locator("#messages article").first).to_be_visible()
-    expect(private(other, "psst")).to_have_count(0)
+    expect(card(other, "psst")).to_have_count(0)
 
 
 def test_after_a_reload_only_new_choices_count(sandbox: Sandbox, windows: Windows) -> None:
@@ -124,26 +124,26 @@ def test_another_person_in_the_same_window_has_no_choices_yet(sandbox: Sandbox, 
 
 
 def test_two_quick_clicks_are_one(sandbox: Sandbox, windows: Windows) -> None:
-    sandbox.ask("double@acme.example")
+    sandbox.ask("double@twice.example")
     window = windows.open(ANN)
     clicks: list[str] = []
     window.on("request", lambda request: clicks.append(request.url) if "/act/" in request.url else None)
-    approve = named(card(window, "double@acme.example"), APPROVE)
+    approve = named(card(window, "double@twice.example"), APPROVE)
     approve.evaluate("button => { button.click(); button.click() }")
-    expect_state(card(window, "double@acme.example"), State.APPROVED)
+    expect_state(card(window, "double@twice.example"), State.APPROVED)
     assert clicks == [f"{sandbox.url}/act/click"]
 
 
 def test_a_late_window_sends_the_click_on_what_it_shows(sandbox: Sandbox, windows: Windows) -> None:
-    sandbox.ask("late@acme.example")
+    sandbox.ask("late@astray.example")
     ann, bob, late = windows.open(ANN), windows.open(BOB), windows.open(BOB)
-    expect(card(ann, "late@acme.example")).to_be_visible()
+    expect(card(ann, "late@astray.example")).to_be_visible()
     old = sandbox.first_event(BOB)
     late.route("**/events*", lambda route: route.fulfill(body=old, content_type="text/event-stream"))
     late.reload()
-    press(ann, "late@acme.example", APPROVE)
-    expect_state(card(ann, "late@acme.example"), State.APPROVED)
-    press(late, "late@acme.example", APPROVE)
+    press(ann, "late@astray.example", APPROVE)
+    expect_state(card(ann, "late@astray.example"), State.APPROVED)
+    press(late, "late@astray.example", APPROVE)
     expect(private(bob, "@ann")).to_contain_text("Only visible to you")
 
 
@@ -218,10 +218,10 @@ def test_news_does_not_move_the_focus(sandbox: Sandbox, windows: Windows) -> Non
 
 
 def test_the_wire_names_refusals_and_shows_no_secret(sandbox: Sandbox, windows: Windows) -> None:
-    sandbox.ask("wire@acme.example")
+    sandbox.ask("wire@alone.example")
     window = windows.open(ANN)
-    press(window, "wire@acme.example", APPROVE)
-    expect_state(card(window, "wire@acme.example"), State.APPROVED)
+    press(window, "wire@alone.example", APPROVE)
+    expect_state(card(window, "wire@alone.example"), State.APPROVED)
     with pytest.raises(SlackApiError, match="channel_not_found"):
         sandbox.slack().chat_postMessage(channel="C1", text="x")
     pane(window, "HTTP traffic")
@@ -241,7 +241,7 @@ def test_the_wire_names_refusals_and_shows_no_secret(sandbox: Sandbox, windows: 
             if key.startswith("exchange/")
         ],
     )
-    assert "wire@acme.example" in bodies
+    assert "wire@alone.example" in bodies
     assert secrets_in(bodies) == []
 
 

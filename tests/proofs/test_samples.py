@@ -11,12 +11,8 @@ from sandbox import limits
 from tests.support.world import ROOT
 from workspace.block_kit import Block, Message
 
-NOT_SENT = {
-    "reason_on_card",
-    "offer",
-    "offers",
-    "has_warnings",
-}  # functions of blocks.py whose results never go to Slack
+# Functions of blocks.py whose results never go to Slack by themselves.
+NOT_SENT = {"access_of", "has_warnings", "offer", "offers", "reason_on_card"}
 
 KINDS = (Message, Message | None, Block, list[Block], str)
 

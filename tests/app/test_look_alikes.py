@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import addresses
@@ -127,12 +127,14 @@ def test_a_known_domain_looks_like_no_other_and_the_closest_is_named() -> None:
     assert [look_alike(each, known) for each in [*known, "mail.acme.co"]] == [None] * 4
 
 
+@settings(deadline=None)
 @given(DOMAINS, DOMAINS)
 def test_any_two_domains_can_be_compared_and_neither_comes_first(one: str, other: str) -> None:
     assert (look_alike(one, [other]) is None) == (look_alike(other, [one]) is None)
     assert look_alike(one, [one]) is None
 
 
+@settings(deadline=None)
 @given(st.lists(DOMAINS, max_size=5), DOMAINS)
 def test_only_a_known_domain_is_named_and_the_order_does_not_matter(known: list[str], one: str) -> None:
     found = look_alike(one, known)

@@ -26,9 +26,15 @@ function hide() {
   if (!dialog.open) return;
   shown = content = null;
   dialog.close();
-  // The button that opened the modal may be gone by now, but its message is still there.
+  refocus();
+  // The browser may look for the button once more when it draws the page.
+  requestAnimationFrame(() => requestAnimationFrame(refocus));
+}
+
+/** The button that opened the modal may be gone by now, but its message is still there. */
+function refocus() {
   const focused = document.activeElement;
-  if (opener && (focused === document.body || dialog.contains(focused))) {
+  if (opener && !dialog.open && (!focused || focused === document.body || dialog.contains(focused))) {
     document.querySelector(`[data-ts="${opener}"] article`)?.focus();
   }
 }

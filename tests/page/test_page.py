@@ -235,7 +235,7 @@ def test_a_rejection_by_keyboard_alone(sandbox: Sandbox, windows: Windows) -> No
     tab_to(submit(window))
     window.keyboard.press("Enter")
     expect_state(card(window, "keys@acme.example"), State.REJECTED, "@bob")
-    expect(window.locator("article:focus")).to_contain_text("by keyboard alone")
+    expect(window.locator("article:focus-within")).to_contain_text("by keyboard alone")
 
 
 # The page itself

@@ -113,9 +113,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
 
     # The background
-    gated = Gated(conveyor, ledger.gated, lease.held, settings.poll_seconds, clock)
+    following = conveyor, lease.held, settings.poll_seconds, clock
+    gated, interest = Gated(*following, ledger.gated), Interest(*following, ledger.followers)
     when = settings.remind_after_hours, settings.retention_days, settings.remind_times, settings.working_hours
-    interest = Interest(conveyor, ledger.followers, lease.held, settings.poll_seconds, clock)
     weekly = Weekly(ledger.numbers, channel, settings.weekly, settings.working_hours, customers.permalink)
     upkeep = Upkeep(ledger.upkeep, gated, interest, weekly, *when)
     reminders = Reminders(mentions.ids, settings.working_hours)
@@ -126,23 +126,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         calls,
         Refresh(channel, ledger.cards, reviewers, mentions, unheard.tell),
         Groups(patient, ledger.user_groups, groups_in(settings.reviewers)),
-        Watch(
-            conveyor,
-            ledger.queue,
-            ledger.polls,
-            blocks.offer,
-            settings.poll_seconds,
-            clock,
-            upkeep.run,
-        ),
-        Decide(
-            conveyor,
-            ledger.decisions,
-            lease.held,
-            clock,
-            clicks.let_pass,
-            ledger.database.wake,
-        ),
+        Watch(conveyor, ledger.queue, ledger.polls, blocks.offer, settings.poll_seconds, clock, upkeep.run),
+        Decide(conveyor, ledger.decisions, lease.held, clock, clicks.let_pass, ledger.database.wake),
         Show(
             channel,
             ledger,
@@ -157,9 +142,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    made = Parts(
-        settings, ledger, channel, reviewers, answers, calls, worker, sockets, unheard, (gated, interest)
-    )
+    noted = unheard, gated, interest
+    made = Parts(settings, ledger, channel, reviewers, answers, calls, worker, sockets, noted)
     app.extensions["conveyor_for_slack"] = made
     app.add_url_rule("/healthz", view_func=lambda: _health(worker), endpoint="healthz")
     app.add_url_rule("/readyz", view_func=lambda: _readiness(made), endpoint="readyz")
@@ -258,7 +242,7 @@ def _readiness(made: "Parts") -> Response:
     found = health.readiness(made.settings, made.ledger, made.channel, socket_problem, made.calls)
     if made.reviewers.problem:
         found.reasons.append(f"Slack: {made.reviewers.problem}.")
-    for each in (made.unheard, *made.followed):
+    for each in made.noted:
         found.notes.extend(each.notes())
     response = jsonify(ready=not found.reasons, reasons=found.reasons, notes=found.notes)
     response.status_code = 503 if found.reasons else 200
@@ -284,8 +268,7 @@ class Parts:
     calls: Sequence[Calls]
     worker: Worker
     sockets: Sockets | None
-    unheard: Unheard
-    followed: tuple[Gated, Interest]
+    noted: Sequence[Unheard | Gated | Interest]
 
     def start(self) -> None:
         if not self.settings.reviewers:

@@ -5,13 +5,13 @@ something is missing from a list proves nothing.
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from conveyor_client import GATED, ConveyorClient, ConveyorError, Unavailable
+from conveyor_client import GATED, ConveyorError, Unavailable
 from ledger.gated import Gated as Record
 from ledger.rows import of_trust_center
+from worker.followed import Followed
 
 log = logging.getLogger(__name__)
 
@@ -20,39 +20,23 @@ LIST_POLLS = 6  # the same in polls, where these are more frequent
 
 
 @dataclass
-class Gated:
-    """Runs after each complete poll, and makes one call to Conveyor at most."""
+class Gated(Followed):
+    """Runs after complete polls."""
 
-    conveyor: ConveyorClient
+    WHAT = "nda"
+    UNKNOWN = (
+        "NDA: Conveyor doesn't say who has signed it: {}. Cards that wait for a signature stay as they are."
+    )
+
     record: Record
-    held: Callable[[], bool]
-    poll_seconds: float
-    clock: Callable[[], float]
-    monotonic: Callable[[], float] = time.monotonic
-    _problem: str = ""
-    _list_at: float = 0.0
-    _steps: Iterator[None] | None = None
+    _list_at: float = field(default=0.0, init=False)
 
-    def run(self) -> bool:
-        """Take the next step of what was begun, or begin again if it is time.
-
-        Return whether that made a call.
-        """
-        if self._steps is None:
-            now = self.monotonic()
-            if now < self._list_at:
-                return False
-            self._list_at = now + min(LIST_SECONDS, LIST_POLLS * self.poll_seconds)
-            self._steps = self._follow()
-        try:
-            next(self._steps)
-        except StopIteration:
-            self._steps = None
-            return False
-        except ConveyorError as error:
-            self._steps = None
-            self._report(str(error))
-        return True
+    def begin(self) -> Iterator[None] | None:
+        now = self.monotonic()
+        if now < self._list_at:
+            return None
+        self._list_at = now + min(LIST_SECONDS, LIST_POLLS * self.poll_seconds)
+        return self._follow()
 
     def _follow(self) -> Iterator[None]:
         """Read the list, then whatever it lacks of ours. Each step ends after a call."""
@@ -69,7 +53,7 @@ class Gated:
             except ConveyorError as error:
                 problem = str(error)
             yield
-        self._report(problem)
+        self.report(problem)
 
     def _read(self, request_id: str) -> None:
         row = self.record.find(request_id)
@@ -84,17 +68,3 @@ class Gated:
             log.info("request=%s elsewhere=revoked", row.id)
         elif status not in ("", GATED, "authorized", "revoked"):
             raise Unavailable(f"unknown status {status!r}")
-
-    def _report(self, problem: str) -> None:
-        if problem and not self._problem:
-            log.warning("nda=unknown cause=%r", problem)
-        elif self._problem and not problem:
-            log.info("nda=known_again")
-        self._problem = problem
-
-    def notes(self) -> list[str]:
-        """Return what /readyz says of it, if this process does the work and Conveyor did not answer."""
-        if not (self._problem and self.held()):
-            return []
-        said = f"NDA: Conveyor doesn't say who has signed it: {self._problem}."
-        return [f"{said} Cards that wait for a signature stay as they are."]

@@ -4,16 +4,16 @@ Conveyor lists that for a whole company, a connection, so one that has many foll
 """
 
 import logging
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 import addresses
-from conveyor_client import ConveyorClient, ConveyorError, NotFound, Opened
+from conveyor_client import NotFound, Opened
 from ledger.followers import Follower, Followers
 from ledger.rows import Row, of_trust_center
+from worker.followed import Followed
 
 log = logging.getLogger(__name__)
 
@@ -22,38 +22,21 @@ ASK_POLLS = 20  # the same in polls, where these are more frequent
 
 
 @dataclass
-class Interest:
-    """Runs after complete polls, and makes one call to Conveyor at most."""
+class Interest(Followed):
+    """Runs after complete polls."""
 
-    conveyor: ConveyorClient
+    WHAT = "documents"
+    UNKNOWN = (
+        "Documents: Conveyor doesn't say who has opened one: {}. Whoever asked to be told of that isn't."
+    )
+
     record: Followers
-    held: Callable[[], bool]
-    poll_seconds: float
-    clock: Callable[[], float]
-    monotonic: Callable[[], float] = time.monotonic
-    _problem: str = ""
-    _steps: Iterator[None] | None = None
     # When each connection was last read or, where it is not known, last looked for, by the request's id.
-    _asked: dict[tuple[str, str], float] = field(default_factory=dict)
+    _asked: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
-    def run(self) -> bool:
-        """Take the next step of what was begun, or begin with another connection.
-
-        Return whether that made a call.
-        """
-        if self._steps is None and (followers := self._next()):
-            self._steps = self._ask(followers)
-        if self._steps is None:
-            return False
-        try:
-            next(self._steps)
-        except StopIteration:
-            self._steps = None
-            return False
-        except ConveyorError as error:
-            self._steps = None
-            self._report(str(error))
-        return True
+    def begin(self) -> Iterator[None] | None:
+        followers = self._next()
+        return self._ask(followers) if followers else None
 
     def _next(self) -> Sequence[Follower]:
         """Return the followers of the connection that was not asked for longest, if it may be asked."""
@@ -65,7 +48,7 @@ class Interest:
         due = [key for key in by_connection if self._asked.get(key, -inf) <= before]
         self._asked = {key: at for key, at in self._asked.items() if at > before or key in due}
         if not by_connection:
-            self._report("")  # nobody waits for an answer anymore
+            self.report("")  # nobody waits for an answer anymore
         if not due:
             return ()
         longest = min(due, key=lambda key: self._asked.get(key, -inf))
@@ -88,7 +71,7 @@ class Interest:
         except NotFound:
             self.record.unlearn(connection_id)
             raise
-        self._report("")
+        self.report("")
 
     def _find_connection(self, row: Row) -> Iterator[None]:
         grants = of_trust_center(row, self.conveyor.authorizations(row.email))
@@ -117,17 +100,3 @@ class Interest:
         if self.record.opened(follower, first.title, first.at, self.clock()):
             log.info("request=%s document=opened", follower.row.id)
         return True
-
-    def _report(self, problem: str) -> None:
-        if problem and not self._problem:
-            log.warning("documents=unknown cause=%r", problem)
-        elif self._problem and not problem:
-            log.info("documents=known_again")
-        self._problem = problem
-
-    def notes(self) -> list[str]:
-        """Return what /readyz says of it, if this process does the work and Conveyor did not answer."""
-        if not (self._problem and self.held()):
-            return []
-        said = f"Documents: Conveyor doesn't say who has opened one: {self._problem}."
-        return [f"{said} Whoever asked to be told of that isn't."]

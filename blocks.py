@@ -101,6 +101,7 @@ GROUPS_CHARS = 1500
 TEXT_GROUPS_CHARS = 500  # in the top-level text, which has to hold the reason as well
 NAME_CHARS = 80
 PAST_CHARS = 200
+LINK_CHARS = 1200  # a longer link is left out, so that three of them leave room for the rest of the card
 CONFIRM_CHARS = 300  # Slack's limit
 ENDS_YEARS = 5
 EXCERPT_CHARS = 300
@@ -505,7 +506,7 @@ def _links(row: Row, more: str = "") -> list[Block]:
         crm = (row.company or {}).get("crm_link") or row.crm_link
         parts += [mrkdwn_link(crm, OPEN_IN_CRM)] if isinstance(crm, str) and crm else []
         parts += [more] if more else []
-    return [quiet([part for part in parts if length(part) < SECTION_CHARS])]
+    return [quiet([part for part in parts if length(part) < LINK_CHARS])]
 
 
 def _mail(row: Row, trust_center: str) -> str:
@@ -1094,11 +1095,12 @@ NOTES = {
         "checking and update the card. If it's urgent, look in Conveyor."
     ),
     "change changed": (
-        "This access changed in Conveyor meanwhile, so it doesn't have the groups that you chose. Please "
-        "look at the card and, if needed, change the groups again."
+        "Their access changed in Conveyor in the meantime, so it doesn't have the groups you chose. Please "
+        "look at the card and, if you still need to, change the groups again."
     ),
     "change elsewhere": (
-        "Somebody was faster in Conveyor, so I didn't send your change. The card shows what they have now."
+        "Somebody changed this in Conveyor first, so I didn't send your change. The card shows what they "
+        "have now."
     ),
     "change gone": (
         "Conveyor no longer lists any access for this customer, so I couldn't change the groups. Please "
@@ -1348,8 +1350,8 @@ ALSO_MORE = "Also when they sign and open a document"
 WHEN_SIGNED = "Notify me when they sign and open a document"
 WHEN_OPENED = "Notify me when they open a document"
 DOCUMENTS_UNSEEN = (
-    "I can't see documents being opened: Conveyor doesn't allow it with this app's API key. Please tell "
-    "whoever runs this app."
+    "I can't see when documents are opened: this app's API key isn't allowed to read that in Conveyor. "
+    "Please tell whoever runs this app."
 )
 SIGNED_THE_NDA, OPENED_A_DOCUMENT = " signed the NDA. They're in.", " opened a document"
 
@@ -1665,7 +1667,7 @@ def _weekly(row: Row) -> Message:
 
 
 def numbers(found: Numbers) -> Message:
-    """Return what came of the requests of a period: how many, how fast, and what waits."""
+    """Return the numbers of a period: requests, decisions, how long those took, and what is still waiting."""
     period = {1: "day", 7: "week"}.get(found.days, f"{found.days:,} days")
     decided = found.approved + found.rejected
     parts = [DECISIONS.format(found.approved, found.rejected)] if decided else []

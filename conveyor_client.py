@@ -224,30 +224,22 @@ class ConveyorClient:
         group_ids: Sequence[str],
         nda_bypass: bool = False,
         expires_at: str = "",
+        *,
+        by_address: bool = False,
     ) -> Authorization:
         """Grant access, and return what was granted. `expires_at` is the last day (YYYY-MM-DD), or empty.
 
-        Raises Unavailable if it is not certain that access was granted.
+        With `by_address` it is granted to the address alone, since the request is closed for good; only the
+        groups then say in which Trust Center. Raises Unavailable if it is not certain that it was granted.
         """
-        terms = _terms(reviewer_email, group_ids, nda_bypass, expires_at)
-        return self._grant(request, {"request_id": request.id, **terms})
-
-    def approve_address(
-        self,
-        request: AuthorizationRequest,
-        reviewer_email: str,
-        group_ids: Sequence[str],
-        nda_bypass: bool = False,
-        expires_at: str = "",
-    ) -> Authorization:
-        """Grant access to the address of a request that is closed for good. Otherwise the same as `approve`.
-
-        In which Trust Center that is, only the groups say.
-        """
-        terms = _terms(reviewer_email, group_ids, nda_bypass, expires_at)
-        return self._grant(request, {"email": request.email, **terms})
-
-    def _grant(self, request: AuthorizationRequest, body: Mapping[str, object]) -> Authorization:
+        body: dict[str, object] = {
+            **({"email": request.email} if by_address else {"request_id": request.id}),
+            "reviewer_email": reviewer_email,
+            "access_group_ids": list(group_ids),
+            "nda_bypass": nda_bypass,
+        }
+        if expires_at:
+            body["expires_at"] = expires_at
         answer = self._call("POST", "/exchange/authorizations", write=body)
         granted = _read_authorization(answer.get("authorization", answer))
         if (
@@ -419,17 +411,6 @@ class ConveyorClient:
         if not isinstance(answer, dict):
             raise Unavailable(f"{name}: {status} without a JSON object")
         return answer
-
-
-def _terms(
-    reviewer_email: str, group_ids: Sequence[str], nda_bypass: bool, expires_at: str
-) -> dict[str, object]:
-    terms: dict[str, object] = {
-        "reviewer_email": reviewer_email,
-        "access_group_ids": list(group_ids),
-        "nda_bypass": nda_bypass,
-    }
-    return {**terms, "expires_at": expires_at} if expires_at else terms
 
 
 def _text_of(value: object) -> str:

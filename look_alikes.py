@@ -108,7 +108,7 @@ def _latin(char: str) -> str:
     if combining(char):
         return ""
     # Imported here because it takes 6 MB, and few companies have a domain with such letters.
-    from confusable_homoglyphs.confusables import confusables_data  # type: ignore[import-untyped]
+    from confusable_homoglyphs.confusables import confusables_data
 
     for each in (char, char.upper()):  # the list has no small Cyrillic letters whose capitals are Latin ones
         for glyph in confusables_data.get(each, ()):

@@ -50,7 +50,7 @@ def measure(setting: Setting) -> Section:
 
 def _ask(setting: Setting, number: int) -> float:
     """Return the seconds from a request in Conveyor to its card in Slack."""
-    time.sleep(PACE_SECONDS + random.uniform(0, POLL_SECONDS))  # noqa: S311 - any moment between two polls
+    time.sleep(PACE_SECONDS + random.uniform(0, POLL_SECONDS))  # any moment between two polls
     setting.services.set(forget=True)
     asked_at = time.time()
     setting.services.set(ask=number)

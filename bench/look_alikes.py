@@ -33,7 +33,7 @@ def measure(setting: Setting) -> Section:
     """Measure the questions to the ledger and the comparison, the first time and later."""
     section = Section(TITLE, ("", "ledger", "comparison"))
     ledger = Ledger(setting.new_ledger(10, DECIDED))
-    chance = random.Random(SEED)  # noqa: S311 - the same names each time
+    chance = random.Random(SEED)  # the same names each time
     names = ["".join(chance.choices("abcdeilmnorst", k=chance.randint(5, 12))) for _ in range(CUSTOMERS)]
     named = update(REQUESTS).where(REQUESTS.c.id == bindparam("the_id"))
     with ledger.database.write() as db:
@@ -71,7 +71,7 @@ def false_alarms(domains: list[str]) -> Iterator[tuple[str, ...]]:
 
     Every other domain asks once. Most of those with another ending belong to the customer all the same.
     """
-    chance = random.Random(SEED)  # noqa: S311 - the same figures each time
+    chance = random.Random(SEED)  # the same figures each time
     for number, times in APPROVED.items():
         cards = ending = spelling = 0
         for _ in range(times):

@@ -1,4 +1,4 @@
-"""Measures what a card asks the ledger, with few and with many decided requests, and by which index."""
+"""Measures the queries behind a card, with few and with many decided requests, and names their indexes."""
 
 import sqlite3
 import time
@@ -16,18 +16,18 @@ from bench.setting import Setting
 from ledger.ledger import Ledger
 from ledger.tables import REQUESTS
 
-TITLE = "Questions of a card to the ledger"
+TITLE = "Queries behind a card"
 WAITING = 100
 DECIDED = (1_000, 100_000)
 ALLOWED_GROWTH = 2.0
 TIMES = 50
-FLOOR = "a row by its number, without the app"
-ALL_DOMAINS = "which domains could it be mistaken for?"
+FLOOR = "one row by its number, without the app"
+ALL_DOMAINS = "the domains of all customers"
 
 
 def measure(setting: Setting) -> Section:
-    """Measure each question with both numbers of decided requests."""
-    section = Section(TITLE, ("question", *(f"{decided:,} decided" for decided in DECIDED), "found by"))
+    """Measure each query with both numbers of decided requests."""
+    section = Section(TITLE, ("query", *(f"{decided:,} decided" for decided in DECIDED), "found by"))
     found: dict[str, list[float]] = {}
     ways: dict[str, str] = {}
     for decided in DECIDED:
@@ -47,31 +47,31 @@ def measure(setting: Setting) -> Section:
     growth = max(late / early for name, (early, late) in found.items() if name != ALL_DOMAINS)
     section.remarks = [
         f"{WAITING} requests wait. Medians of {TIMES} times in this process, without other work; SQLite's "
-        "own query plan says how a question finds its rows.",
-        "One question is about every company that was ever let in (5,000). It is asked once a card and grows "
-        "with their number, and the promise below leaves it out.",
+        "own query plan says how a query finds its rows.",
+        "One query reads the domain of every company that was ever let in (5,000). It runs once a card and "
+        "grows with their number, so the promise below leaves it out.",
     ]
     section.targets = [
-        Target("A card's question, 100,000 decided vs. 1,000, the worst", growth, ALLOWED_GROWTH, "×")
+        Target("Slowest query behind a card, 100,000 decided vs. 1,000", growth, ALLOWED_GROWTH, "×")
     ]
     return section
 
 
 def _questions(ledger: Ledger) -> dict[str, Callable[[], object]]:
-    """Return what is asked between a request and its decided card, about the last decided one's colleague."""
+    """Return the queries between a request and its decided card, by what they find."""
     row = ledger.decisions.find("req-7")
     if row is None:
         raise LookupError("the made-up request is missing")
     channels, now = frozenset([made_up.CHANNEL]), time.time()
     return {
-        "a click: which request is it?": lambda: ledger.decisions.find(row.id),
-        "a menu: which card is it?": lambda: ledger.decisions.find_by_card(channels, row.card_ts),
-        "what did this person and company ask before?": lambda: ledger.memory.past(row),
-        "what did a colleague get, and still has?": lambda: ledger.same.of(row),
+        "a click: its request": lambda: ledger.decisions.find(row.id),
+        "a menu: its card": lambda: ledger.decisions.find_by_card(channels, row.card_ts),
+        "earlier requests of the person and company": lambda: ledger.memory.past(row),
+        "what a colleague was given": lambda: ledger.same.of(row),
         ALL_DOMAINS: ledger.known.customers,
-        "which card is to be posted?": lambda: ledger.cards.next_post(now),
-        "which card is to be updated?": lambda: ledger.cards.next_update(now),
-        "which decision is to be carried out?": lambda: ledger.decisions.due(now, 16),
+        "the next card to post": lambda: ledger.cards.next_post(now),
+        "the next card to update": lambda: ledger.cards.next_update(now),
+        "decisions that are due": lambda: ledger.decisions.due(now, 16),
     }
 
 

@@ -37,10 +37,10 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True)
 class Numbers:
-    """What happened to requests in so many days, and what waits now. It comes from the trail.
+    """The requests of a period of `days` in figures, and what is waiting now.
 
-    So each event counts, and not each request: whoever asked twice counts twice, a request that was decided
-    twice counts with both decisions, and one that was revoked also as approved. Requests count even if the
+    The trail is counted, event by event: whoever asked twice counts twice, a request that was decided twice
+    counts with both decisions, and one that was revoked also counts as approved. Requests count even if the
     ledger has forgotten their customers since. `elsewhere` counts what was handled in Conveyor. `half` and
     `most` are the median and the 90th percentile of the seconds from a request to the decision here, None if
     there was no decision; `working` says that these are seconds of working time. `begins` is when the records

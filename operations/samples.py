@@ -45,7 +45,7 @@ def _long(most: int) -> str:
 ADDRESS = f"{'j' * 64}@{'.'.join(4 * ['d' * LABEL_CHARS])}"[:ADDRESS_CHARS]
 COLLEAGUE = f"c{ADDRESS[1:]}"
 COMPANY = ADDRESS.partition("@")[2]
-LINK = "https://conveyor.example/".ljust(300, "l")  # Slack and the app take longer ones; none is known
+LINK = "https://conveyor.example/".ljust(blocks.LINK_CHARS - 50, "l")  # a longer one is left out
 GROUPS = [
     AccessGroup(f"{number:03}".ljust(OPTION_VALUE_CHARS, "g"), _long(NAME_CHARS), "room")
     for number in range(120)

@@ -11,7 +11,7 @@ from ledger.states import State
 from ledger.trail import Note
 from workspace.block_kit import Message
 
-LOOKED_AT_MOST = 20  # colleagues, of whom those with a warning are left out
+LOOKED_AT_MOST = 20  # colleagues; those with a warning are then left out
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ LATE_SECONDS = DAY_SECONDS  # a message that could not be posted for so long is 
 
 @dataclass
 class Weekly:
-    """Runs after each poll of Conveyor that could read the queue, when it is known what waits."""
+    """Runs after each poll that read Conveyor's whole queue, so that it counts everything that is waiting."""
 
     record: Counting
     channel: Channel

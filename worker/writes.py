@@ -71,7 +71,7 @@ class Writes:
                 raise
             if not self.evidence.ledger.is_bound(row, chosen(row)):
                 raise Ambiguous(str(error), error.reason, error.status) from error
-        return self.conveyor.approve_address(again.request, *terms)
+        return self.conveyor.approve(again.request, *terms, by_address=True)
 
     def _revoke(self, found: Found) -> Written:
         """Take all access back. Where a part is refused, the rest is taken back all the same."""

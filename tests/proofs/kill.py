@@ -163,6 +163,17 @@ def perform(run: Run, folder: Path) -> list[str]:
     return found
 
 
+def perform_until_hit(run: Run, folder: Path) -> list[str]:
+    """Do one run, and again while its moment does not come; return what was broken."""
+    found: list[str] = []
+    for again in range(TRIES):
+        own = folder / str(again)
+        own.mkdir(parents=True)
+        if not is_missed(found := perform(run, own)):
+            break
+    return found
+
+
 def is_missed(found: list[str]) -> bool:
     """Return whether nothing is wrong but that the app was not killed."""
     return found[:1] == [MISSED] and len(found) == 2
@@ -206,12 +217,7 @@ def main() -> None:
 
     def one(numbered: tuple[int, Run]) -> list[str]:
         number, run = numbered
-        for again in range(TRIES):
-            own = folder / f"{number}-{again}"
-            own.mkdir()
-            if not is_missed(found := perform(run, own)):
-                break
-        if found:
+        if found := perform_until_hit(run, folder / str(number)):
             print(f"{run}", *found, sep="\n  ", flush=True)
         return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs.kill import Run, perform
+from tests.proofs.kill import Run, perform_until_hit
 from tests.support.launcher import Kill
 
 WRITE = "PATCH /exchange/authorization_requests/req-4"
@@ -47,4 +47,4 @@ SOME = [
 
 @pytest.mark.parametrize("run", SOME, ids=str)
 def test_a_kill_does_no_harm(run: Run, tmp_path: Path) -> None:
-    assert perform(run, tmp_path) == []
+    assert perform_until_hit(run, tmp_path) == []

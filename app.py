@@ -38,7 +38,9 @@ from listeners.shortcut import Shortcut
 from listeners.sockets import Sockets
 from listeners.unheard import Unheard
 from operations import health
+from operations.starting import Announced, log_start
 from settings import Settings, load
+from version import VERSION
 from worker.colleagues import Questions
 from worker.companies import Companies
 from worker.decide import Decide
@@ -119,6 +121,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     weekly = Weekly(ledger.numbers, channel, settings.weekly, settings.working_hours, customers.permalink)
     upkeep = Upkeep(ledger.upkeep, gated, interest, weekly, *when)
     reminders = Reminders(mentions.ids, settings.working_hours)
+    show = Show(
+        channel,
+        ledger,
+        Companies(conveyor, ledger.known, reviewers.domains),
+        Draw(ledger.polls, ledger.memory, ledger.same, settings.trust_center_url),
+        Tell(channel, ledger.cards, lease.held, reminders, Questions(ledger.same, ledger.memory)),
+        lease.held,
+        clock,
+    )
     worker = Worker(
         ledger.database,
         clicks.let_pass,
@@ -128,15 +139,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         Groups(patient, ledger.user_groups, groups_in(settings.reviewers)),
         Watch(conveyor, ledger.queue, ledger.polls, blocks.offer, settings.poll_seconds, clock, upkeep.run),
         Decide(conveyor, ledger.decisions, lease.held, clock, clicks.let_pass, ledger.database.wake),
-        Show(
-            channel,
-            ledger,
-            Companies(conveyor, ledger.known, reviewers.domains),
-            Draw(ledger.polls, ledger.memory, ledger.same, settings.trust_center_url),
-            Tell(channel, ledger.cards, lease.held, reminders, Questions(ledger.same, ledger.memory)),
-            lease.held,
-            clock,
-        ),
+        Announced(show.round, lambda: _readiness(made).reasons),
         poll_wanted=ledger.polls.take_request if settings.conveyor_webhook_secret else None,
     )
 
@@ -146,7 +149,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     made = Parts(settings, ledger, channel, reviewers, answers, calls, worker, sockets, noted)
     app.extensions["conveyor_for_slack"] = made
     app.add_url_rule("/healthz", view_func=lambda: _health(worker), endpoint="healthz")
-    app.add_url_rule("/readyz", view_func=lambda: _readiness(made), endpoint="readyz")
+    app.add_url_rule("/readyz", view_func=lambda: _readyz(made), endpoint="readyz")
     if settings.slack_signing_secret:
         verifier = SignatureVerifier(settings.slack_signing_secret)
         app.post("/slack/events", endpoint="slack_events")(lambda: _slack_events(verifier, intake, unheard))
@@ -236,17 +239,23 @@ def _health(worker: Worker) -> Response:
     return response
 
 
-def _readiness(made: "Parts") -> Response:
+def _readyz(made: "Parts") -> Response:
     """For alarms and people: what is wrong, in sentences?"""
+    found = _readiness(made)
+    for each in made.noted:
+        found.notes.extend(each.notes())
+    ready = not found.reasons
+    response = jsonify(ready=ready, version=VERSION, reasons=found.reasons, notes=found.notes)
+    response.status_code = 200 if ready else 503
+    return response
+
+
+def _readiness(made: "Parts") -> health.Readiness:
     socket_problem = made.sockets.problem if made.sockets else ""
     found = health.readiness(made.settings, made.ledger, made.channel, socket_problem, made.calls)
     if made.reviewers.problem:
         found.reasons.append(f"Slack: {made.reviewers.problem}.")
-    for each in made.noted:
-        found.notes.extend(each.notes())
-    response = jsonify(ready=not found.reasons, reasons=found.reasons, notes=found.notes)
-    response.status_code = 503 if found.reasons else 200
-    return response
+    return found
 
 
 def _plainly(status: int, sentence: str) -> Response:
@@ -270,7 +279,9 @@ class Parts:
     sockets: Sockets | None
     noted: Sequence[Unheard | Gated | Interest]
 
-    def start(self) -> None:
+    def start(self, address: str = "") -> None:
+        """Begin the work, and say in the log and the trail that it begins. `address` is for the log."""
+        log_start(self.settings, address)
         if not self.settings.reviewers:
             log.warning(health.EVERYBODY_MAY_DECIDE)
         try:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 import addresses
 from deadline import Answer, CallFailed, Calls, retry_after
 from text import clean
+from version import USER_AGENT
 
 CALL_SECONDS = 10.0  # for a whole call
 PER_PAGE = 100  # Conveyor: 1 to 100
@@ -386,7 +387,7 @@ class ConveyorClient:
         # The public reference shows query parameters also for writes; a client that worked in 2021 sent JSON.
         # JSON says what is a list and what is false: in a query, Conveyor would read `False` as true.
         sent: dict[str, Any] = {"params": params} if write is None else {"json": write}
-        headers = {"X-API-KEY": self._key, "Accept": "application/json"}
+        headers = {"X-API-KEY": self._key, "Accept": "application/json", "User-Agent": USER_AGENT}
         may_send = None if write is None else self._may_write
         try:
             response = self._calls.request(

@@ -113,7 +113,7 @@ def post_worker_init(worker: Any) -> None:
 
     # Objects that live as long as the process: scanning them for garbage held up every click for 50 ms.
     gc.freeze()
-    parts(worker.wsgi).start()
+    parts(worker.wsgi).start(" ".join(map(str, worker.sockets)))
 
 
 def worker_exit(server: Any, worker: Any) -> None:

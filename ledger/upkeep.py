@@ -7,6 +7,7 @@ from ledger.rows import Row, row_of
 from ledger.states import OPEN, SETTLED, State
 from ledger.tables import REQUESTS
 from ledger.trail import LAST, REMINDER, START, add_note, log_event
+from version import VERSION
 from working_hours import WorkingHours
 
 REMIND_AT_ONCE = 100
@@ -66,7 +67,7 @@ class Upkeep(Changes):
 
     def record_start(self, owner: str) -> None:
         with self._database.write() as db:
-            log_event(db, self._time_of_day(), START, detail=owner)
+            log_event(db, self._time_of_day(), START, detail=f"version={VERSION} owner={owner}")
 
     def shortened(self, since: float, most: int = 20) -> list[str]:
         """Return the ids of requests that have only a shorter card and are open, or were until recently."""

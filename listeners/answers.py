@@ -23,6 +23,7 @@ from ledger.rows import Row
 from ledger.states import State
 from listeners.errors import InvalidField, Refusal
 from listeners.payloads import Recipient, card_of, request_of, text_at
+from version import USER_AGENT
 from workspace.block_kit import Message
 from workspace.channel import ORG_WIDE, Channel, Identity
 from workspace.slack_errors import ChannelError
@@ -221,7 +222,8 @@ class Answers:
         place = {"thread_ts": recipient.thread_ts} if recipient.thread_ts else {}
         try:
             private = {"response_type": "ephemeral", "replace_original": in_place, **place, **message}
-            status = self._calls.request(TELL_SECONDS, "POST", url, json=private).status
+            headers = {"User-Agent": USER_AGENT}
+            status = self._calls.request(TELL_SECONDS, "POST", url, json=private, headers=headers).status
         except CallFailed as error:
             return str(error)
         return None if status == 200 else str(status)

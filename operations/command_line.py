@@ -11,6 +11,7 @@ from ledger.database import Database, LedgerError
 from operations import audit, check
 from operations.logs import log_to_stderr
 from settings import Settings, SettingsError, load
+from version import VERSION
 
 READ_SECONDS = 60.0  # for a query of the whole ledger
 
@@ -18,6 +19,7 @@ READ_SECONDS = 60.0  # for a query of the whole ledger
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python app.py", description="Without a command, serve the app.")
+    parser.add_argument("--version", action="version", version=f"Conveyor for Slack {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "check", help="try settings, ledger, Slack, and Conveyor; say how to fix what's wrong; change nothing"

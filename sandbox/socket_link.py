@@ -25,6 +25,7 @@ class SocketLink:
         self.says_hello = True
         self.tls: ssl.SSLContext | None = None
         self.frames = 1  # in how many frames an envelope is sent
+        self.user_agent = ""  # of the last connection
         self._server: Server | None = None
         self._tickets: set[str] = set()
         self._connections: list[ServerConnection] = []
@@ -101,6 +102,7 @@ class SocketLink:
     def _handle_connection(self, connection: ServerConnection) -> None:
         """Greet the app on a new connection, and collect its answers until the connection ends."""
         ticket = connection.request.path.rpartition("=")[2] if connection.request else ""
+        self.user_agent = connection.request.headers.get("User-Agent", "") if connection.request else ""
         with self._changed:
             if ticket not in self._tickets:
                 return

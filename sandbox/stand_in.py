@@ -75,6 +75,7 @@ class Exchange:
     seconds: float = 0.0
     fault: str = ""
     done: bool = False
+    user_agent: str = ""
 
 
 @dataclass
@@ -282,6 +283,7 @@ class StandIn:
         incoming, stopping, started = _read_request(), self._stopping, time.monotonic()
         call = self.call_name(incoming)
         exchange = self.record_arrival(incoming.method, incoming.path, call, incoming.arguments)
+        exchange.user_agent = incoming.headers.get("User-Agent", "")
         fault = self._take_fault(call, incoming.arguments)
         exchange.fault = str(fault)
         try:

@@ -8,6 +8,7 @@ from urllib.request import Request
 from slack_sdk import WebClient
 
 from deadline import CallFailed, Calls
+from version import USER_AGENT
 
 
 class SlackClient(WebClient):
@@ -26,14 +27,17 @@ class SlackClient(WebClient):
         seconds: float = 10.0,
         may_send: Callable[[], bool] | None = None,
     ) -> None:
-        super().__init__(token, base_url, retry_handlers=[])
+        super().__init__(token, base_url, retry_handlers=[], user_agent_prefix=USER_AGENT)
+        # Bolt makes a client for each click that shares this one's headers and overwrites the agent in them.
+        self._user_agent = {"User-agent": self.headers["User-Agent"]}
         self._calls = calls or Calls("Slack", 32)
         self._seconds = seconds
         self._may_send = may_send
 
     def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
+        headers = {**dict(req.header_items()), **self._user_agent}
         answer = self._calls.request(
-            self._seconds, "POST", url, self._may_send, data=req.data, headers=dict(req.header_items())
+            self._seconds, "POST", url, self._may_send, data=req.data, headers=headers
         )
         text = answer.body.decode("utf-8", "replace")
         try:

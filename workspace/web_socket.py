@@ -21,6 +21,7 @@ from websockets.exceptions import (
 from websockets.sync.client import ClientConnection, connect
 
 from deadline import CallFailed, trusted_certificates
+from version import USER_AGENT
 
 OPEN_SECONDS = 5.0  # for TCP, TLS and the handshake, and again for Slack's hello
 # A ping that gets no answer closes the connection: a cut one is noticed within the sum of both.
@@ -45,6 +46,7 @@ def open_socket(client: WebClient, app_token: str) -> ClientConnection:
             ping_timeout=PONG_SECONDS,
             close_timeout=1.0,
             max_size=MAX_FRAME_BYTES,
+            user_agent_header=USER_AGENT,
             legacy=True,
         )
     except Exception as error:

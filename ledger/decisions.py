@@ -20,7 +20,7 @@ from ledger.changes import (
     said,
     unchanged,
 )
-from ledger.rows import Reviewer, Row, pairs, person, row_of
+from ledger.rows import Reviewer, Row, decision_id, pairs, person, row_of
 from ledger.states import AFTER_ALL, APPROVE, CHANGE, REVOKE, RUNNING, Decision, State
 from ledger.tables import ACCESS_GROUPS, REQUESTS
 from ledger.trail import Repeated, add_note, log_event
@@ -75,8 +75,8 @@ class Decisions(Changes):
         nda_bypass: bool = False,
         expires_at: str = "",
         basis: Sequence[AccessGroup] = (),
-    ) -> bool:
-        """Record that this click decided the request, and return whether it did.
+    ) -> str:
+        """Record that this click decided the request, and return the decision's id; "" if it did not.
 
         It did if the request is in the state that the decision starts from, with the same card, address and
         Trust Center, and if the trail does not have this click yet. Otherwise nothing changes. `basis` has
@@ -99,10 +99,11 @@ class Decisions(Changes):
             chosen = {"wanted": pairs(groups), "note": reason, **terms}
         elif decision is not REVOKE:
             chosen = {"groups": pairs(groups), "reason": reason, **terms}
+        at = self._time_of_day()
         begun = {
             **NOT_BEGUN,
             "state": decision.runs_as,
-            "claimed_at": self._time_of_day(),
+            "claimed_at": at,
             "claimed_since": now,
             "decide_at": now,
             "show_at": now + PROGRESS_GRACE,
@@ -111,13 +112,13 @@ class Decisions(Changes):
             with self._database.write() as db:
                 values = {**person(decision.by, reviewer), **chosen, **begun}
                 if not db.execute(CLAIM, {**seen, **values}).rowcount:
-                    return False
+                    return ""
                 detail = json.dumps(chosen)
                 who = row.id, row.round, reviewer
-                log_event(db, self._time_of_day(), decision.runs_as, *who, detail, trigger_id)
+                log_event(db, at, decision.runs_as, *who, detail, trigger_id)
         except Repeated:
-            return False
-        return True
+            return ""
+        return decision_id(row.id, row.round, at)
 
     def record_click(
         self, event: str, request_id: str, person_id: str, trigger_id: str, detail: str = ""

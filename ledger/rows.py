@@ -142,6 +142,11 @@ class Row:
         return next((each for each in DECISIONS if self.state in (each.runs_as, each.ends_as)), None)
 
     @property
+    def decision_id(self) -> str:
+        """The short id of that decision in the log, or "none"."""
+        return decision_id(self.id, self.round, self.claimed_at) if self.claimed_at else "none"
+
+    @property
     def decider(self) -> Reviewer:
         """Who made that decision."""
         by = self.decision.by if self.decision else "reviewer"
@@ -171,6 +176,11 @@ class Row:
         at = self.revoked_at if self.state == State.REVOKED else self.settled_at
         reason = self.revoke_reason if self.state == State.REVOKED else self.reason
         return Past(self.email, self.state, at or 0.0, self.decider, reason, self.groups)
+
+
+def decision_id(request_id: str, round: int, claimed_at: float) -> str:
+    """Return a short id for the decision that claimed this request at this time."""
+    return sha256(f"{request_id} {round} {claimed_at!r}".encode()).hexdigest()[:8]
 
 
 _TIMES = [field.name for field in fields(Row) if field.type in (float, float | None)]

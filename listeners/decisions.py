@@ -216,9 +216,8 @@ class Listeners:
                 row, decision, reviewer, click.trigger_id, self._clock(), **chosen
             )
             if claimed:
-                log.info(
-                    "request=%s round=%d claim=%s by=%s", row.id, row.round, decision.runs_as, reviewer.id
-                )
+                said = row.id, row.round, claimed, decision.runs_as, reviewer.id
+                log.info("request=%s round=%d decision=%s claim=%s by=%s", *said)
                 return Decided(row.id)
             # This refuses, unless the channel only got another id meanwhile.
             row = self._waiting(click) if is_first else self._decided(click, decision)

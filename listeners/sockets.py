@@ -154,7 +154,7 @@ class Sockets:
             connection.send(json.dumps(acknowledged))
         except (ConnectionClosed, OSError):
             # Slack shows that the click failed, or sends it again, which then counts as the copy that it is.
-            log.warning("click=not_acknowledged cause='the socket was closed meanwhile'")
+            log.warning('click=not_acknowledged cause="the socket was closed meanwhile"')
 
 
 def _payload(answer: BoltResponse) -> dict[str, Any]:

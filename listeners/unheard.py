@@ -73,9 +73,10 @@ class Unheard:
             if not self._untold or now - self._tell_at < TELL_SECONDS:
                 return
             untold, self._untold, self._tell_at = self._untold, Counter(), now
-        counts = " ".join(f"{kind}={count}" for kind, count in untold.items())
+        counts = " ".join(f"{kind}=%d" for kind in untold)
         causes = ". ".join(f"{kind}: {LIKELY[kind]}" for kind in untold)
-        log.warning("calls=refused %s accepted=%s likely=%r", counts, self._last_accepted(), causes)
+        said = *untold.values(), self._last_accepted(), causes
+        log.warning(f"calls=refused {counts} accepted=%s likely=%r", *said)
 
     def notes(self) -> list[str]:
         """Return a sentence for each kind of call that was refused within the last hour."""

@@ -1,14 +1,16 @@
 """How the app logs: one line per record to standard error, without what libraries say about customers."""
 
+import json
 import logging
 import os
+import re
 import select
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 
-from text import printable
-
-FORMAT = "%(asctime)s level=%(levelname)s at=%(name)s %(message)s"
+# A message that has fields of its own. Any other, such as a library's, becomes one field.
+FIELDS = re.compile(r'(?:(?:^| )[a-z_]+=(?:%[+.\w]+|[\w.-]+|"[^"]*"))+')
 PIPE_BYTES = 4096  # POSIX: what a pipe that takes anything takes whole, Linux's PIPE_BUF
 PATIENCE_SECONDS = 0.2  # for whoever reads the log, before lines are lost
 # Libraries that write bodies, whole frames and addresses, with customers and passwords in them, or what is
@@ -26,11 +28,36 @@ CHATTY = {
 }
 
 
-class OneLine(logging.Formatter):
-    """Puts each record on one line of visible characters, so that no text can pass for another record."""
+class Value(str):
+    """What a field holds: as it is with `%s` if it is one plain word, and else in quotes, as with `%r`."""
+
+    def __str__(self) -> str:
+        is_word = self and self.isprintable() and not set(self) & set(' "=\\')
+        return self[:] if is_word else repr(self)
+
+    def __repr__(self) -> str:
+        return f'"{"".join(map(_spelled, self))}"'
+
+
+def _spelled(char: str) -> str:
+    """Return the character as JSON spells it, if it cannot be seen or would end the value."""
+    return char if char.isprintable() and char not in '"\\' else json.dumps(char)[1:-1]
+
+
+class Logfmt(logging.Formatter):
+    """Writes each record as one line of `key=value`, so that no text can pass for another field or record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = f"time={at.removesuffix('+00:00')}Z level={record.levelname} at={record.name} "
+        if isinstance(record.msg, str) and isinstance(record.args, tuple) and FIELDS.fullmatch(record.msg):
+            values = tuple(each if isinstance(each, int | float) else Value(each) for each in record.args)
+            line += record.msg % values if values else record.msg
+        else:
+            line += f"msg={Value(record.getMessage())!r}"
+        if record.exc_info:
+            line += f" exception={Value(self.formatException(record.exc_info))!r}"
+        return line
 
 
 class StandardError(logging.Handler):
@@ -50,8 +77,8 @@ class StandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         lines = [self.format(record)]
         if self._lost:
-            said = f"lost={self._lost} nobody read the log for a while"
-            lost = logging.LogRecord(__name__, logging.WARNING, "", 0, said, None, None)
+            said = 'lost=%d cause="nobody read the log for a while"'
+            lost = logging.LogRecord(__name__, logging.WARNING, "", 0, said, (self._lost,), None)
             lines.insert(0, self.format(lost))
         text = "".join(f"{line}\n" for line in ([""] if self._is_cut else []) + lines)
         self._lost = 0 if self._write(text.encode("utf-8", "backslashreplace")) else self._lost + 1
@@ -80,7 +107,7 @@ def _standard_error() -> int:
 
 def log_to_stderr(level: str) -> None:
     handler = StandardError()
-    handler.setFormatter(OneLine(FORMAT))
+    handler.setFormatter(Logfmt())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty, least in CHATTY.items():
         logging.getLogger(chatty).setLevel(least)

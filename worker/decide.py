@@ -82,7 +82,7 @@ class Decide:
             self.carry_out(row)
         except Exception:
             # One decision that fails must not stop the others; it is tried again later.
-            log.exception("request=%s decision=failed", row.id)
+            log.exception("request=%s decision=%s step=failed", *_named(row))
             self._back_off(row)
         finally:
             self._busy.discard(row.id)
@@ -94,7 +94,7 @@ class Decide:
             self.ledger.put_off(row, now, now + pause(failures - 1), row.problem, decide_failures=failures)
         except Exception:
             # The ledger itself may be the cause; the row is still due, and found again.
-            log.exception("request=%s back_off=failed", row.id)
+            log.exception("request=%s decision=%s back_off=failed", *_named(row))
 
     def carry_out(self, row: Row) -> None:
         """Take one step of one decision.
@@ -141,7 +141,7 @@ class Decide:
             written = self.writes.send(row, found)
         except ConveyorError as error:
             # It may have happened: the next step, at once, is to read.
-            log.warning("request=%s write=unconfirmed cause=%r", row.id, str(error))
+            log.warning("request=%s decision=%s write=unconfirmed cause=%r", *_named(row), str(error))
             now = self.clock()
             self.ledger.put_off(row, now, now, "unavailable", not_found=0)
             return
@@ -164,7 +164,7 @@ class Decide:
         After an earlier write that may have landed, and wherever Conveyor says that the request is decided
         already, that is no answer: what counts are reads.
         """
-        log.warning("request=%s write=refused cause=%r", row.id, str(error))
+        log.warning("request=%s decision=%s write=refused cause=%r", *_named(row), str(error))
         reason = error.reason if isinstance(error, Refused) else ""
         is_ambiguous = isinstance(error, Ambiguous)
         if not (never_sent and (is_ambiguous or not isinstance(error, Refused) or error.status != CONFLICT)):
@@ -191,13 +191,14 @@ class Decide:
     def _settle(self, row: Row, found: Found, granted: Authorization | None = None) -> None:
         updated_at = found.request.updated_at if found.request else None
         if self.ledger.settle(row, self.clock(), granted, updated_at):
-            log.info("request=%s round=%d done=%s by=%s", row.id, row.round, row.state, row.decider.id)
+            said = row.id, row.round, row.decision_id, row.state, row.decider.id
+            log.info("request=%s round=%d decision=%s done=%s by=%s", *said)
 
     def _closed(self, row: Row, found: Found, *, ours: bool) -> None:
         """Settle what is closed in Conveyor; `ours` says whether a write of ours may have closed it."""
         if found.status == "revoked" and not (row.state == REVOKE.runs_as and ours):
             if self.ledger.revoked_elsewhere(row, self.clock()):
-                log.info("request=%s elsewhere=revoked", row.id)
+                log.info("request=%s decision=%s elsewhere=revoked", *_named(row))
         elif not ours:
             self._elsewhere(row, found, "elsewhere")
         elif not found.as_asked:
@@ -229,13 +230,15 @@ class Decide:
         if state is None:  # it is about access, which there still is
             self._give_back(row, note, found=found)
         elif self.ledger.handled_elsewhere(row, state, self.clock(), note, found.request):
-            log.info("request=%s elsewhere=%s", row.id, found.status)
+            log.info("request=%s decision=%s elsewhere=%s", *_named(row), found.status)
 
     def _give_back(self, row: Row, note: str, detail: str = "", found: Found | None = None) -> None:
         """Take the decision back. With `found`, what was just read replaces what the row says."""
         said = (found.request, found.granted) if found else (None, None)
         if self.ledger.give_back(row, self.clock(), note, detail, *said):
-            log.warning("request=%s given_back=%r reviewer=%s", row.id, note, row.decider.id)
+            log.warning(
+                "request=%s decision=%s given_back=%r reviewer=%s", *_named(row), note, row.decider.id
+            )
 
     # It is not over
 
@@ -277,7 +280,7 @@ class Decide:
             # Nobody can be asked anymore whether a write that may have landed took effect.
             note = "gone" if never_sent else "gone unconfirmed"
             if self.ledger.handled_elsewhere(row, State.GONE, now, note):
-                log.info("request=%s gone=yes", row.id)
+                log.info("request=%s decision=%s gone=yes", *_named(row))
         else:
             until = now + (evidence.AGREE_SECONDS if is_again and not never_sent else CONFIRM_SECONDS)
             self.ledger.put_off(row, now, until, row.problem, not_found=1, sent_at=_sent_at(row, never_sent))
@@ -285,7 +288,7 @@ class Decide:
     def _wait(self, row: Row, never_sent: bool, error: ConveyorError) -> None:
         """Try later, since Conveyor could not be asked. Only what was never sent is given back."""
         now = self.clock()
-        log.warning("request=%s decision=waiting cause=%r", row.id, str(error))
+        log.warning("request=%s decision=%s conveyor=unavailable cause=%r", *_named(row), str(error))
         if never_sent and row.refusal is None and self._is_late(row):
             self._give_back(row, "never sent")
             return
@@ -306,6 +309,11 @@ class Decide:
 
     def _is_late(self, row: Row) -> bool:
         return self.clock() >= (row.claimed_since or 0.0) + TRYING_SECONDS
+
+
+def _named(row: Row) -> tuple[str, str]:
+    """Return by what the log names a decision."""
+    return row.id, row.decision_id
 
 
 def _sent_at(row: Row, never_sent: bool) -> float | None:

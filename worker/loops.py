@@ -126,7 +126,7 @@ class Worker:
             stuck = self._stuck()
             if stuck and not self._stopping.is_set():
                 # Nothing in this process can fix that; a new one begins where the ledger stands.
-                log.critical("stuck=%s the process ends itself", ",".join(stuck))
+                log.critical("stuck=%s process=ends", ",".join(stuck))
                 os._exit(1)
             self._stopping.wait(HEARTBEAT_SECONDS if self._lease.held() else IDLE_SECONDS)
 
@@ -161,7 +161,7 @@ class Worker:
             except Exception:
                 # A round that always fails is a stuck loop, and ends the process in the end.
                 self._calls_ended.pop(name, None)
-                log.exception("loop=%s failed", name)
+                log.exception("loop=%s round=failed", name)
                 seconds = FAILED_SECONDS
             if wait:
                 wait(seconds)

@@ -202,7 +202,8 @@ class Show:
             if error.maybe_done:
                 self._doubtful[row.id] = sent_at
             raise
-        log.info("request=%s round=%d card=updated state=%s", row.id, row.round, row.state)
+        said = row.id, row.round, row.decision_id, row.state
+        log.info("request=%s round=%d decision=%s card=updated state=%s", *said)
         if row.state != State.PENDING:
             self._companies.forget(row.email)  # who has access may have changed
         # An older picture that got no answer may still be on its way, and would hide this one.

@@ -168,7 +168,8 @@ class Channel:
             followed = {each: now if last == former else last for each, last in self.moved.items()}
             self.moved = {**followed, former: now}
         if self.id == former:
-            log.warning("channel=moved from=%s to=%s Put the second into SLACK_CHANNEL_ID.", former, now)
+            todo = "Put the second into SLACK_CHANNEL_ID."
+            log.warning("channel=moved from=%s to=%s todo=%r", former, now, todo)
             self.id = now
 
     def learn_from_payload(self, channel_id: str) -> None:

@@ -105,7 +105,7 @@ class Mentions:
     def _report(self, problems: dict[str, str]) -> None:
         """Log whom Slack doesn't find, and why, once each time that this changes."""
         if problems and problems != self._problems:
-            log.warning("mentions=missing of=%r", problems)
+            log.warning("mentions=missing of=%r", str(problems))
         elif self._problems and not problems:
             log.info("mentions=complete")
         self._problems = problems

@@ -140,7 +140,7 @@ def test_full_is_a_reason_at_once_and_not_conveyors_fault(world: World) -> None:
     assert "Conveyor" not in said(world)
     told = [line for line in world.log()[before:].splitlines() if "level=INFO" not in line]
     assert len(told) == 1
-    assert "level=WARNING at=ledger.database ledger=failing cause='the ledger failed: " in told[0]
+    assert 'level=WARNING at=ledger.database ledger=failing cause="the ledger failed: ' in told[0]
     for pid in limited:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     eventually(lambda: said(world) == "", 20)

@@ -82,7 +82,7 @@ def test_one_of_a_hundred_claims_wins(ledger: Ledger, monkeypatch: pytest.Monkey
     found = waiting(ledger)
     start = threading.Barrier(50)
 
-    def claim(number: int) -> bool:
+    def claim(number: int) -> str:
         if number < 50:
             start.wait()
         decision = (APPROVE, REJECT)[number % 2]

@@ -257,7 +257,7 @@ def test_a_lost_ledger_adopts_the_good_cards_among_odd_ones(world: World, databa
     world.start()
     eventually(lambda: "channel=read cards=3" in world.log())
     for name, card in odd.items():
-        assert f"card=unreadable ts='{card.ts}'" in world.log(), name
+        assert f'card=unreadable ts="{card.ts}"' in world.log(), name
         card.metadata = None  # so that the new card is found below
     for card in (first, last):
         assert clickable(world, request_of(card)) is card

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 import blocks
-from operations.logs import OneLine
+from operations.logs import Logfmt
 from sandbox.workspace import ANN, BOB, SAM
 from tests.support.world import World, eventually
 from workspace import block_kit as elements
@@ -22,7 +22,7 @@ EVIL = (
 LINKS = r"<((?:https|mailto):[!-;=?-{}~]*)\|[^|<>]*>"
 TO_JOE = "mailto:joe@rival.example?"
 OTHERS = r"<(?!@U0ANN>|@U0BOB>|!date\^)"
-FORGED = "\n2026-01-01 00:00:00,000 level=ERROR at=app forged=yes\r\u2028level=ERROR forged=yes\x85forged=yes"
+FORGED = "\ntime=2026-01-01T00:00Z level=ERROR at=app forged=yes\r\u2028level=ERROR forged=yes\x85forged=yes"
 PLAIN = {
     "rich_text",
     "rich_text_section",
@@ -151,8 +151,8 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
     assert evil.slack.problems == []
 
     for line in evil.log().splitlines():  # splitlines knows more line ends than newlines
-        assert re.match(r"\d{4}-\d\d-\d\d \S+ level=\w+ at=|\[\d{4}-", line), line
-        assert not line.startswith("2026-01-01")
+        assert re.match(r"time=\S+Z level=\w+ at=|\[\d{4}-", line), line
+        assert not line.startswith("time=2026-01-01")
         assert "evil.example" not in line
         assert "bold" not in line
         assert all(char.isprintable() for char in line)
@@ -160,12 +160,12 @@ def test_text_from_outsiders_never_pings_links_or_formats(evil: World) -> None:
 
 def test_a_log_record_is_one_line_of_visible_characters() -> None:
     record = logging.makeLogRecord({"msg": "%s", "args": (EVIL + FORGED,), "levelname": "INFO"})
-    line = OneLine("%(levelname)s %(message)s").format(record)
+    line = Logfmt().format(record)
     assert line.splitlines() == [line]
     assert line.isprintable()
-    assert r"\n2026-01-01" in line
+    assert r"\ntime=2026-01-01" in line
     assert r"\u2028level" in line
-    assert r"\x1b[31m" in line
+    assert r"\u001b[31m" in line
 
 
 @pytest.mark.parametrize(

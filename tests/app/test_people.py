@@ -246,7 +246,7 @@ def test_the_scope_that_slack_needs_is_in_the_log(world: World) -> None:
     world.slack.scopes.discard("users:read")
     clicked(world, ANN, card)
     world.told(ANN, blocks.WHO_UNKNOWN)
-    assert "cause='missing_scope needed=users:read'" in world.log()
+    assert 'cause="missing_scope needed=users:read"' in world.log()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from app import create_app, parts
 from ledger.database import Database
 from ledger.rows import Row
 from ledger.states import State
-from operations.logs import OneLine, log_to_stderr
+from operations.logs import Logfmt, log_to_stderr
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
@@ -129,7 +129,7 @@ class Kept(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(OneLine("%(levelname)s %(name)s %(message)s"))
+        self.setFormatter(Logfmt())
         self.errors: list[str] = []
         self.leaks: list[str] = []
 

@@ -317,11 +317,11 @@ def parts(app: Flask) -> Parts:
 
 def main() -> None:
     """Become gunicorn, the same as when it is started by hand; or carry out a command."""
-    os.chdir(Path(__file__).resolve().parent)
     if len(sys.argv) > 1:
         from operations.command_line import run
 
         raise SystemExit(run(sys.argv[1:]))
+    os.chdir(Path(__file__).resolve().parent)
     from gunicorn.app.wsgiapp import run as serve  # type: ignore[import-untyped]  # it has no types
 
     sys.argv[1:] = ["-c", "gunicorn.conf.py", "app:create_app()"]

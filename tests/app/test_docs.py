@@ -120,6 +120,8 @@ def test_commands_that_are_not_run_name_what_exists(line: str) -> None:
             assert set(options) - set(services) <= {"--detach", "--wait", "--build"}
         case ["docker", "compose", ("exec" | "run"), *rest]:
             assert next(word for word in rest if not word.startswith("--")) in services
+        case ["docker", "compose", "cp", source, _]:
+            assert source.partition(":")[0] in services
         case ["docker", "compose", "logs", *options]:
             assert options == ["--follow"]
         case ["docker", "build", "--tag", tag, "."]:
@@ -242,8 +244,9 @@ def test_a_backup_restores_the_ledger(world: World, copy: Path) -> None:
     world.settings["DATABASE_URL"] = f"sqlite:///{copy}/data/ledger.db"
     world.start()
     card = posted(world)
-    shell(script(OPERATING, "Back up"), copy)
+    said = shell(script(OPERATING, "Back up"), copy, world.settings)
     backup = copy / "backup.db"
+    assert said.startswith(f"{backup} has 1 request and ")
     assert backup.stat().st_mode & 0o777 == 0o600
     world.slack.click(ANN, card.ts, "reject")
     world.slack.submit(ANN, values={"reason": "Not a customer"})
@@ -263,9 +266,14 @@ def test_a_backup_restores_the_ledger_in_a_container(container: Container) -> No
     world = container.world
     world.start()
     card = posted(world)
-    (copying,) = [line for line in commands()[Place(OPERATING, "Back up")] if " exec " in line]
+    copying, removing = [line for line in commands()[Place(OPERATING, "Back up")] if " exec " in line]
     (restoring,) = [line for line in commands()[Place(OPERATING, "Restore")] if " run " in line]
-    backup = container.execute(*_inside(copying)).stdout
+    settings = {name: value for name, value in world.settings.items() if name != "DATABASE_URL"}
+    done = container.execute(*_inside(copying), environment=settings)
+    assert done.returncode == 0, done.stderr
+    backup = (container.volume / "backup.db").read_bytes()
+    container.execute(*_inside(removing))
+    assert not (container.volume / "backup.db").exists()
     container.stop()
     (container.volume / "ledger.db").write_bytes(b"not a ledger")
     done = container.execute(*_inside(restoring), given=backup)

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -59,22 +60,47 @@ def next_version(tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def test_a_newer_version_upgrades_the_ledger_and_this_version_refuses_it_then(
-    world: World, next_version: Callable[[str], Path]
+def test_a_newer_version_upgrades_the_ledger_and_a_backup_leads_back(
+    world: World, next_version: Callable[[str], Path], tmp_path: Path
 ) -> None:
     world.start()
     card = posted(world)
     world.stop()
-    world.command = [sys.executable, str(next_version(NEXT) / "app.py")]
+    newer = next_version(NEXT)
+    world.command = [sys.executable, str(newer / "app.py")]
+    backup = tmp_path / "backup.db"
+    made = subprocess.run([*world.command, "backup", str(backup)], env=world.environment(), timeout=60)
+    assert made.returncode == 0  # by the newer version, before it ever served
     world.start()
     assert world.ledger("SELECT favorite FROM requests") == [("jane@acme.com",)]
     world.slack.click(ANN, card.ts, "approve")
     world.shows(request_of(card), "approved")
     world.stop()
+    upgraded = world.database.read_bytes()
     world.command = []
     assert world.launch().wait(timeout=30) == 1
     assert "cannot start: a newer version of this app made the ledger" in world.log()
+    assert world.database.read_bytes() == upgraded
     world.process = None
+    for file in world.database.parent.iterdir():
+        file.unlink()
+    shutil.copy(backup, world.database)
+    world.start()  # it waits for the lease that the backup still has
+    world.shows(request_of(card), "approved elsewhere", seconds=40)
+    assert len(world.cards(request_of(card))) == 1
+
+
+def test_versions_with_the_same_tables_take_turns(world: World, next_version: Callable[[str], Path]) -> None:
+    other = next_version("")
+    (other / "ledger/migrations/versions/9999_next.py").unlink()
+    world.command = [sys.executable, str(other / "app.py")]
+    world.start()
+    card = posted(world)
+    world.stop()
+    world.command = []
+    world.start()
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "approved")
 
 
 def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(

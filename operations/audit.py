@@ -1,17 +1,16 @@
-"""Who let whom in: exports the audit trail, and compares it with what Conveyor lists.
+"""Who let whom in: compares the decisions in the ledger with what Conveyor lists.
 
 This module only reads, from the ledger and from Conveyor.
 """
 
-import csv
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TextIO
+from math import inf
+from typing import NamedTuple, TextIO
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 import addresses
 from conveyor_client import Authorization, ConveyorClient
@@ -21,84 +20,112 @@ from ledger.tables import REQUESTS, TRAIL
 from ledger.trail import first_start
 from text import counted, printable
 
-COLUMNS = ("number", "time", "event", "request", "round", "customer", "person", "person_email", "detail")
-AT_A_TIME = 500
 MAY_HAVE_ACCESS = {State.APPROVED, *IN_FLIGHT} - {State.REJECTING}
 
 
 class Decided(NamedTuple):
-    """A decision in the ledger. `expires_at` is the last day of access (YYYY-MM-DD), or empty."""
+    """A decision in the ledger. `expires_at` is the last day of access (YYYY-MM-DD), or empty.
+
+    `at` is when it was made, and infinite where that is not known.
+    """
 
     dataroom_id: str
     request_id: str
     state: str
     expires_at: str
+    at: float
 
 
-def export(ledger: Database, format: str, since: float, out: TextIO) -> None:
-    """Write each line of the trail since then, oldest first, as CSV or as a JSON array."""
-    if format == "csv":
-        writer = csv.DictWriter(out, COLUMNS)
-        writer.writeheader()
-        for line in _lines(ledger, since):
-            writer.writerow({name: _inert(value) for name, value in line.items()})
-        return
-    separator = "[\n"
-    for line in _lines(ledger, since):
-        out.write(separator + json.dumps(line, ensure_ascii=False))
-        separator = ",\n"
-    out.write("[]\n" if separator == "[\n" else "\n]\n")
+class Difference(NamedTuple):
+    """How Conveyor and the ledger differ about an address, and whether that is from before the baseline."""
+
+    address: str
+    is_old: bool
+    sentence: str
 
 
-def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO) -> int:
+Decisions = defaultdict[str, list[Decided]]  # by address, which is folded (see addresses.py)
+Grants = defaultdict[str, list[Authorization]]  # by the same
+
+
+def reconcile(ledger: Database, conveyor: ConveyorClient, out: TextIO, since: float = 0.0) -> int:
     """Write how Conveyor and the ledger differ. Return the exit status: 1 if they differ, else 0.
 
-    Access from before the app's first start is counted, but is not a difference.
+    Access from before the app's first start is counted, but is not a difference. With `since`, neither is
+    what was given and decided before then, unless Conveyor changed the access after that.
     """
     decided = _decided(ledger)
-    today = datetime.now(UTC).date().isoformat()
-    active: defaultdict[str, list[Authorization]] = defaultdict(list)
-    earlier: set[str] = set()  # those who had access before anybody could decide here
-    found: list[str] = []
     with ledger.read() as db:
-        started_at = first_start(db) or time.time()
+        baseline = since or first_start(db) or time.time()
+    grants: Grants = defaultdict(list)
     for granted in conveyor.every_authorization():
-        if granted.status == "revoked":
-            continue
-        address = addresses.folded(granted.email)
-        active[address].append(granted)
-        here = {each.state for each in decided[address] if granted.is_in(each.dataroom_id)}
-        if not here and 0.0 < granted.created_at < started_at:
-            earlier.add(address)
-        elif not here & MAY_HAVE_ACCESS:
-            why = "was revoked here" if State.REVOKED in here else "this ledger has no approval of it"
-            found.append(f"{granted.email} has access in Conveyor ({granted.id}), but {why}.")
+        grants[addresses.folded(granted.email)].append(granted)
     ignored = {request.id for request in conveyor.ignored_requests()}
-    for address, decisions in decided.items():
-        for each in decisions:
-            if each.expires_at and each.expires_at < today:
-                continue
-            has_access = any(granted.is_in(each.dataroom_id) for granted in active[address])
-            where = f"{address} was {each.state} here ({each.request_id})"
-            if each.state == State.APPROVED and not has_access:
-                found.append(f"{where}, but has no access in Conveyor.")
-            elif each.state == State.REJECTED and each.request_id not in ignored:
-                found.append(f"{where}, but is not ignored in Conveyor.")
+    differences = [
+        *_given_elsewhere(decided, grants, baseline, since),
+        *_not_carried_out(decided, grants, ignored, since),
+    ]
+    found = [each.sentence for each in differences if not each.is_old]
+    earlier = {each.address for each in differences if each.is_old}
     for difference in found:
         out.write(printable(difference) + "\n")
     if earlier:
-        first = f"the app's first start on {datetime.fromtimestamp(started_at, UTC):%Y-%m-%d}"
-        out.write(f"Not compared: {counted(len(earlier), 'customer')} who had access before {first}.\n")
+        day = f"{datetime.fromtimestamp(baseline, UTC):%Y-%m-%d}"
+        who = counted(len(earlier), "customer")
+        before = f"who had access before the app's first start on {day}"
+        if since:
+            before = f"whose access or decision is from before {day}"
+        out.write(f"Not compared: {who} {before}.\n")
     out.write(f"{counted(len(found), 'difference')}.\n" if found else "Conveyor and the ledger agree.\n")
     return 1 if found else 0
 
 
-def _decided(ledger: Database) -> defaultdict[str, list[Decided]]:
-    """Return what was decided here about each address, which is folded (see addresses.py)."""
-    decided: defaultdict[str, list[Decided]] = defaultdict(list)
+def _given_elsewhere(
+    decided: Decisions, grants: Grants, baseline: float, since: float
+) -> Iterator[Difference]:
+    """Yield the access in Conveyor that no decision here gave."""
+    for address, theirs in grants.items():
+        for granted in theirs:
+            decisions = [each for each in decided[address] if granted.is_in(each.dataroom_id)]
+            here = {each.state for each in decisions}
+            if granted.status == "revoked" or here & MAY_HAVE_ACCESS:
+                continue
+            is_old = 0.0 < granted.created_at < baseline
+            if decisions:
+                is_old = 0.0 < granted.updated_at < since and all(each.at < since for each in decisions)
+            why = "was revoked here" if State.REVOKED in here else "this ledger has no approval of it"
+            said = f"{granted.email} has access in Conveyor ({granted.id}), but {why}."
+            yield Difference(address, is_old, said)
+
+
+def _not_carried_out(
+    decided: Decisions, grants: Grants, ignored: set[str], since: float
+) -> Iterator[Difference]:
+    """Yield the decisions made here that do not stand in Conveyor."""
+    today = datetime.now(UTC).date().isoformat()
+    for address, decisions in decided.items():
+        for each in decisions:
+            if each.expires_at and each.expires_at < today:
+                continue
+            theirs = [granted for granted in grants[address] if granted.is_in(each.dataroom_id)]
+            if each.state == State.APPROVED and all(granted.status == "revoked" for granted in theirs):
+                but = "has no access in Conveyor"
+            elif each.state == State.REJECTED and each.request_id not in ignored:
+                but = "is not ignored in Conveyor"
+            else:
+                continue
+            is_old = each.at < since and all(0.0 < granted.updated_at < since for granted in theirs)
+            said = f"{address} was {each.state} here ({each.request_id}), but {but}."
+            yield Difference(address, is_old, said)
+
+
+def _decided(ledger: Database) -> Decisions:
+    """Return what was decided here about each address."""
+    decided: Decisions = defaultdict(list)
     place = REQUESTS.c.address, REQUESTS.c.dataroom_id, REQUESTS.c.id
     decided_here = REQUESTS.c.state.in_((*MAY_HAVE_ACCESS, State.REVOKED, State.REJECTED))
-    now = select(*place, REQUESTS.c.state, REQUESTS.c.expires_at).where(decided_here)
+    at = func.coalesce(REQUESTS.c.revoked_at, REQUESTS.c.settled_at, inf)
+    now = select(*place, REQUESTS.c.state, REQUESTS.c.expires_at, at).where(decided_here)
     # What was approved and asked for again still has its access, however that ended.
     approved = select(TRAIL.c.request_id).where(TRAIL.c.event == State.APPROVED)
     again = select(*place).where(
@@ -108,42 +135,5 @@ def _decided(ledger: Database) -> defaultdict[str, list[Decided]]:
         for address, *decision in db.execute(now):
             decided[address].append(Decided(*decision))
         for address, dataroom_id, request_id in db.execute(again):
-            decided[address].append(Decided(dataroom_id, request_id, State.REVOKING, ""))
+            decided[address].append(Decided(dataroom_id, request_id, State.REVOKING, "", inf))
     return decided
-
-
-def _lines(ledger: Database, since: float) -> Iterator[dict[str, Any]]:
-    """Yield each line of the trail since then. It is read in parts, so that no transaction stays open."""
-    last = 0
-    while True:
-        with ledger.read() as db:
-            query = (
-                select(TRAIL, REQUESTS.c.email)
-                .outerjoin(REQUESTS, REQUESTS.c.id == TRAIL.c.request_id)
-                .where(TRAIL.c.number > last, TRAIL.c.at >= since)
-                .order_by(TRAIL.c.number)
-                .limit(AT_A_TIME)
-            )
-            found = db.execute(query).all()
-        for line in found:
-            last = line.number
-            yield {
-                "number": line.number,
-                "time": datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds"),
-                "event": line.event,
-                "request": line.request_id,
-                "round": line.round,
-                "customer": line.email or "",
-                "person": line.person_id,
-                "person_email": line.person_email,
-                "detail": line.detail,
-            }
-        if len(found) < AT_A_TIME:
-            return
-
-
-def _inert(value: object) -> object:
-    """Return the value as a cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@")):
-        return f"'{value}"
-    return value

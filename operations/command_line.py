@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from conveyor_client import ConveyorClient, ConveyorError
 from ledger.database import Database, LedgerError
-from operations import audit, check
+from operations import audit, check, export
 from operations.backup import NoBackup, backup
 from operations.logs import log_to_stderr
 from settings import Settings, SettingsError, load
@@ -31,10 +32,15 @@ def run(arguments: Sequence[str]) -> int:
     audits = commands.add_parser("audit", help="see who let whom in").add_subparsers(
         dest="audit", required=True
     )
-    export = audits.add_parser("export", help="write the audit trail to standard output")
-    export.add_argument("--format", choices=("csv", "json"), default="csv")
-    export.add_argument("--since", type=_day, default=0.0, metavar="YYYY-MM-DD", help="from this day (UTC)")
-    audits.add_parser("reconcile", help="compare decisions made here with access in Conveyor")
+    since: dict[str, Any] = {"type": _day, "default": 0.0, "metavar": "YYYY-MM-DD"}
+    exports = audits.add_parser("export", help="write the audit trail to standard output")
+    exports.add_argument("--format", choices=("csv", "json"), default="csv")
+    exports.add_argument("--since", **since, help="from this day (UTC)")
+    follows = audits.add_parser("follow", help="write each new line of the trail as it is added")
+    follows.add_argument("--format", choices=("json",), default="json")
+    follows.add_argument("--after", type=int, metavar="NUMBER", help="begin after this line; 0 for all")
+    reconciles = audits.add_parser("reconcile", help="compare decisions made here with access in Conveyor")
+    reconciles.add_argument("--since", **since, help="leave out what is older than this day (UTC)")
     backups = commands.add_parser("backup", help="copy the ledger to a new file while the app runs")
     backups.add_argument("file", type=lambda name: Path(name).absolute(), metavar="FILE")
     asked = parser.parse_args(arguments)
@@ -76,10 +82,16 @@ def _carry_out(asked: argparse.Namespace) -> int:
         backup(settings.database_url, asked.file, print)
         return 0
     if asked.audit == "export":
-        audit.export(_ledger(settings), asked.format, asked.since, sys.stdout)
+        export.export(_ledger(settings), asked.format, asked.since, sys.stdout)
         return 0
+    if asked.audit == "follow":
+        return export.follow(_ledger(settings), asked.after, sys.stdout, _say)
     conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
-    return audit.reconcile(_ledger(settings), conveyor, sys.stdout)
+    return audit.reconcile(_ledger(settings), conveyor, sys.stdout, asked.since)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _drop_output() -> None:

@@ -191,6 +191,19 @@ def test_who_let_whom_in(world: World, copy: Path) -> None:
     assert '"event": "approved"' in (copy / "trail.json").read_text()
 
 
+@runs(OPERATING, "Follow the trail")
+def test_follow_the_trail(world: World, copy: Path) -> None:
+    world.start()
+    posted(world)
+    following = Typed(script(OPERATING, "Follow the trail"), copy, world.settings)
+    try:
+        trail = copy / "trail.jsonl"
+        eventually(lambda: trail.exists() and '"event": "asked"' in trail.read_text(), 60)
+    finally:
+        following.interrupt()
+    assert "To continue, use --after " in following.output()
+
+
 @runs(INSTALLING, "6. Check it before you start it", "7. Start it", "9. See whether it works")
 def test_check_it_start_it_and_see_whether_it_works(world: World, copy: Path) -> None:
     names = [name for name in world.settings if name not in ("GUNICORN_CMD_ARGS", "DATABASE_URL")]

@@ -37,10 +37,9 @@ from listeners.second_thoughts import SecondThoughts
 from listeners.shortcut import Shortcut
 from listeners.sockets import Sockets
 from listeners.unheard import Unheard
-from operations import health
+from operations.health import EVERYBODY_MAY_DECIDE, Health
 from operations.starting import Announced, log_start
 from settings import Settings, load
-from version import VERSION
 from worker.colleagues import Questions
 from worker.companies import Companies
 from worker.decide import Decide
@@ -121,6 +120,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     weekly = Weekly(ledger.numbers, channel, settings.weekly, settings.working_hours, customers.permalink)
     upkeep = Upkeep(ledger.upkeep, gated, interest, weekly, *when)
     reminders = Reminders(mentions.ids, settings.working_hours)
+    socket_problem = (lambda: sockets.problem) if sockets else (lambda: "")
+    noted = unheard, gated, interest
+    health = Health(settings, ledger, channel, reviewers, calls, socket_problem, noted)
+    metrics = None
+    if settings.metrics:
+        from operations.metrics import Metrics  # only here: its library takes memory
+
+        metrics = Metrics(
+            ledger, calls, unheard.total, socket_problem if sockets else None, lease.held, health
+        )
     show = Show(
         channel,
         ledger,
@@ -129,6 +138,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         Tell(channel, ledger.cards, lease.held, reminders, Questions(ledger.same, ledger.memory)),
         lease.held,
         clock,
+        tell_posted=metrics.posted if metrics else None,
     )
     worker = Worker(
         ledger.database,
@@ -139,17 +149,18 @@ def create_app(settings: Settings | None = None) -> Flask:
         Groups(patient, ledger.user_groups, groups_in(settings.reviewers)),
         Watch(conveyor, ledger.queue, ledger.polls, blocks.offer, settings.poll_seconds, clock, upkeep.run),
         Decide(conveyor, ledger.decisions, lease.held, clock, clicks.let_pass, ledger.database.wake),
-        Announced(show.round, lambda: _readiness(made).reasons),
+        Announced(show.round, health),
         poll_wanted=ledger.polls.take_request if settings.conveyor_webhook_secret else None,
     )
 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    noted = unheard, gated, interest
-    made = Parts(settings, ledger, channel, reviewers, answers, calls, worker, sockets, noted)
+    made = Parts(settings, ledger, answers, calls, worker, sockets)
     app.extensions["conveyor_for_slack"] = made
     app.add_url_rule("/healthz", view_func=lambda: _health(worker), endpoint="healthz")
-    app.add_url_rule("/readyz", view_func=lambda: _readyz(made), endpoint="readyz")
+    app.add_url_rule("/readyz", view_func=health.response, endpoint="readyz")
+    if metrics:
+        app.add_url_rule("/metrics", view_func=metrics.response, endpoint="metrics")
     if settings.slack_signing_secret:
         verifier = SignatureVerifier(settings.slack_signing_secret)
         app.post("/slack/events", endpoint="slack_events")(lambda: _slack_events(verifier, intake, unheard))
@@ -239,25 +250,6 @@ def _health(worker: Worker) -> Response:
     return response
 
 
-def _readyz(made: "Parts") -> Response:
-    """For alarms and people: what is wrong, in sentences?"""
-    found = _readiness(made)
-    for each in made.noted:
-        found.notes.extend(each.notes())
-    ready = not found.reasons
-    response = jsonify(ready=ready, version=VERSION, reasons=found.reasons, notes=found.notes)
-    response.status_code = 200 if ready else 503
-    return response
-
-
-def _readiness(made: "Parts") -> health.Readiness:
-    socket_problem = made.sockets.problem if made.sockets else ""
-    found = health.readiness(made.settings, made.ledger, made.channel, socket_problem, made.calls)
-    if made.reviewers.problem:
-        found.reasons.append(f"Slack: {made.reviewers.problem}.")
-    return found
-
-
 def _plainly(status: int, sentence: str) -> Response:
     return Response(sentence.rstrip() + "\n", status, mimetype="text/plain")
 
@@ -271,19 +263,16 @@ class Parts:
 
     settings: Settings
     ledger: Ledger
-    channel: Channel
-    reviewers: Reviewers
     answers: Answers
     calls: Sequence[Calls]
     worker: Worker
     sockets: Sockets | None
-    noted: Sequence[Unheard | Gated | Interest]
 
     def start(self, address: str = "") -> None:
         """Begin the work, and say in the log and the trail that it begins. `address` is for the log."""
         log_start(self.settings, address)
         if not self.settings.reviewers:
-            log.warning(health.EVERYBODY_MAY_DECIDE)
+            log.warning(EVERYBODY_MAY_DECIDE)
         try:
             self.ledger.upkeep.record_start(self.worker.owner)
         except LedgerError as error:  # gunicorn would end if its worker did not start

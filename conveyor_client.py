@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 import addresses
-from deadline import Answer, CallFailed, Calls, retry_after
+from deadline import FAILED, Answer, CallFailed, Calls, outcome_of, retry_after
 from text import clean
 from version import USER_AGENT
 
@@ -394,9 +394,11 @@ class ConveyorClient:
                 seconds, method, self._api_url + path, may_send, headers=headers, **sent
             )
         except CallFailed as error:
+            self._calls.count(FAILED)
             raise Unavailable(f"{name}: {error}") from error
         body = response.body
         status = response.status
+        self._calls.count(outcome_of(status))
         if status == 403 and not body.strip():
             raise NotAllowed(f"{name}: 403 with an empty body, the key is not accepted")
         if status == 404:

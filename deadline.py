@@ -29,6 +29,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 SILENCE_SECONDS = 5.0  # for each read within a call
 CHUNK_BYTES = 65_536
 RETRY_SECONDS_MOST = 300.0
+# How calls end: as was asked, with a no, with the request to call less often, or without a usable answer.
+OUTCOMES = OK, REFUSED, RATE_LIMITED, FAILED = "ok", "refused", "rate_limited", "failed"
 
 
 class CallFailed(Exception):
@@ -51,6 +53,13 @@ class Answer:
     body: bytes
 
 
+def outcome_of(status: int) -> str:
+    """Return which of OUTCOMES an answer with this status is."""
+    if status == 429:
+        return RATE_LIMITED
+    return OK if 200 <= status < 300 else REFUSED if 400 <= status < 500 else FAILED
+
+
 def retry_after(headers: Mapping[str, object], default: float) -> float:
     """Return the seconds that the header Retry-After asks to wait, up to RETRY_SECONDS_MOST.
 
@@ -70,6 +79,7 @@ class Calls:
     def __init__(self, name: str, most: int, most_bytes: int = 10_000_000) -> None:
         self.name = name
         self.ended: Callable[[], object] = lambda: None
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)  # of the calls so far
         self._most = most
         self._most_bytes = most_bytes
         self._places = threading.Semaphore(most)
@@ -109,6 +119,11 @@ class Calls:
             raise CallFailed(f"no whole answer in {seconds:.3g} s", sent=call.sent) from None
         finally:
             self.ended()
+
+    def count(self, outcome: str) -> None:
+        """Count a call that ended so. The outcome is one of OUTCOMES."""
+        with self._lock:
+            self.outcomes[outcome] += 1
 
     def full_seconds(self) -> float:
         """Return for how long every place has been taken without a break."""

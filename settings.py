@@ -60,6 +60,7 @@ class Settings:
     conveyor_api_url: str = "https://api.conveyor.com/api/v2"
     slack_api_url: str = "https://slack.com/api/"
     log_level: str = "INFO"
+    metrics: bool = False
 
 
 REQUIRED = {
@@ -95,6 +96,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             "POLL_SECONDS", 30, MIN_POLL_SECONDS, MAX_POLL_SECONDS, "seconds", "such as 30"
         ),
         log_level=read.choice("LOG_LEVEL", "INFO", LOG_LEVELS, "DEBUG, INFO, WARNING, or ERROR"),
+        metrics=read.choice("METRICS", "OFF", ("ON", "OFF"), "“on” or “off”") == "ON",
         reason_required=read.choice(
             "REJECTION_REASON", "REQUIRED", ("REQUIRED", "OPTIONAL"), "“required” or “optional”"
         )

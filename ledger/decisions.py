@@ -23,7 +23,7 @@ from ledger.changes import (
 from ledger.rows import Reviewer, Row, decision_id, pairs, person, row_of
 from ledger.states import AFTER_ALL, APPROVE, CHANGE, REVOKE, RUNNING, Decision, State
 from ledger.tables import ACCESS_GROUPS, REQUESTS
-from ledger.trail import Repeated, add_note, log_event
+from ledger.trail import GIVEN_BACK, Repeated, add_note, log_event
 
 PROGRESS_GRACE = 0.4  # seconds: a decision that is over sooner is shown once, as decided
 
@@ -180,7 +180,7 @@ class Decisions(Changes):
         elif row.state == AFTER_ALL.runs_as:
             before = second_thoughts.STILL_REJECTED
         values = {**before, **redraw(now)}
-        return self._change(row, values, now, "given back", row.decider, note=note, detail=detail)
+        return self._change(row, values, now, GIVEN_BACK, row.decider, note=note, detail=detail)
 
     def settle(
         self, row: Row, now: float, granted: Authorization | None = None, updated_at: float | None = None

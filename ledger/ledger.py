@@ -12,6 +12,7 @@ from ledger.numbers import Counting
 from ledger.polls import Polls
 from ledger.queue import Queue
 from ledger.same import Same
+from ledger.totals import Totals
 from ledger.upkeep import Upkeep
 from ledger.user_groups import UserGroups
 
@@ -33,4 +34,5 @@ class Ledger:
         self.known = Known(self.database)
         self.same = Same(self.database, self.polls)
         self.numbers = Counting(self.database)
+        self.totals = Totals(self.database)
         self.user_groups = UserGroups(self.database)

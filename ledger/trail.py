@@ -20,6 +20,7 @@ DIRECT = (OUTCOME, OPENED)  # those that go to one person as a direct message
 LAST = "last"  # the detail of the last reminder of a card
 FIRST_LINES = 100
 START = "start"  # of a process, as an event of the trail
+GIVEN_BACK = "given back"  # a decision that Conveyor refused or certainly never heard of, likewise
 
 LOG = TRAIL.insert()
 

@@ -48,6 +48,7 @@ class Unheard:
         self._time_of_day = time_of_day
         self._lock = threading.Lock()
         self._by_minute: dict[int, Counter[str]] = {}
+        self.total = dict.fromkeys(LIKELY, 0)  # since the start
         self._untold: Counter[str] = Counter()
         self._tell_at = -inf
         self._accepted_at = 0.0
@@ -64,6 +65,7 @@ class Unheard:
             for minute in [each for each in self._by_minute if each <= now // 60 - KEPT_MINUTES]:
                 del self._by_minute[minute]
             self._untold[kind] += 1
+            self.total[kind] += 1
         self.tell()
 
     def tell(self) -> None:

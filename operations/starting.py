@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from sqlalchemy import URL
 
 from ledger.connecting import url_of
+from operations.health import Health
 from settings import Settings
 from version import VERSION
 
@@ -40,14 +41,14 @@ class Announced:
     Only the process that does the background work runs it.
     """
 
-    def __init__(self, post: Callable[[], float], reasons: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, post: Callable[[], float], health: Health) -> None:
         self._post = post
-        self._reasons = reasons
+        self._health = health
         self._made_at = time.monotonic()
         self._is_ready = False
 
     def round(self) -> float:
-        if not self._is_ready and not self._reasons():
+        if not self._is_ready and not self._health.found().reasons:
             self._is_ready = True
             log.info("app=ready version=%s seconds=%.1f", VERSION, time.monotonic() - self._made_at)
         return self._post()

@@ -17,6 +17,7 @@ PACKAGES = {
     "nginx": "nginx-light",
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
+    "promtool": "prometheus",
 }
 
 

@@ -51,6 +51,7 @@ class Show:
     """Keeps the channel true to the ledger: cards, replies in their threads, and messages to watchers.
 
     `held` says whether this process may work. Due times go by `clock`, and waiting for Slack by `monotonic`.
+    `tell_posted` is told each row that has a card now, and the time of day.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Show:
         held: Callable[[], bool],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
+        tell_posted: Callable[[Row, float], object] | None = None,
     ) -> None:
         self._channel = channel
         self._cards = ledger.cards
@@ -75,6 +77,7 @@ class Show:
         self._companies = companies
         self._held = held
         self._clock = clock
+        self._tell_posted = tell_posted or (lambda row, at: None)
         self._pace = Pace(monotonic)
         self._pace.wait(SWEEP, min(NEW_SECONDS, SWEEP_SECONDS))
         self._is_replys_turn = False
@@ -249,6 +252,7 @@ class Show:
             self._pace.wait(POST, POST_SECONDS)
         log.info("request=%s round=%d card=posted ts=%s", row.id, row.round, ts)
         self._cards.posted(row, self._channel.id, ts)
+        self._tell_posted(row, self._channel.clock.now())
 
     def _find(self, row: Row, posting_at: float) -> None:
         """Look for a card whose posting is in doubt. It is missing only if it still is ten seconds later."""
@@ -267,6 +271,7 @@ class Show:
             if (card.request_id, card.round) == (row.id, row.round):
                 log.info("request=%s card=found", row.id)
                 self._cards.found_card(row, card.channel, card.ts)
+                self._tell_posted(row, self._channel.clock.now())
                 return
         if not reading.done:
             return  # the next page is read in a later round, and updates go before it

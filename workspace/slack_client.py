@@ -7,7 +7,7 @@ from urllib.request import Request
 
 from slack_sdk import WebClient
 
-from deadline import CallFailed, Calls
+from deadline import FAILED, OK, REFUSED, CallFailed, Calls, outcome_of
 from version import USER_AGENT
 
 
@@ -36,16 +36,25 @@ class SlackClient(WebClient):
 
     def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
         headers = {**dict(req.header_items()), **self._user_agent}
-        answer = self._calls.request(
-            self._seconds, "POST", url, self._may_send, data=req.data, headers=headers
-        )
+        try:
+            answer = self._calls.request(
+                self._seconds, "POST", url, self._may_send, data=req.data, headers=headers
+            )
+        except CallFailed:
+            self._calls.count(FAILED)
+            raise
         text = answer.body.decode("utf-8", "replace")
         try:
             parsed = json.loads(text)
         except (ValueError, RecursionError):
             parsed = None
+        outcome = outcome_of(answer.status)
         if not isinstance(parsed, dict):
             parsed = {"ok": False, "error": "<no JSON object>"}
+            outcome = FAILED if outcome == OK else outcome
+        elif outcome == OK and not parsed.get("ok"):
+            outcome = REFUSED  # Slack says no with the status 200
+        self._calls.count(outcome)
         return {"status": answer.status, "headers": answer.headers, "body": text, "parsed_body": parsed}
 
 

@@ -20,6 +20,7 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "next_update": lambda ledger: ledger.cards.next_update(1e10),
     "open_rooms": lambda ledger: ledger.polls.open_rooms(),
     "settled_among": lambda ledger: ledger.queue.settled_among(f"req-{number}" for number in range(WAITING)),
+    "now": lambda ledger: ledger.totals.now(),
     "next_open": lambda ledger: ledger.cards.next_open(""),
 }
 

@@ -61,7 +61,7 @@ def test_a_body_that_is_too_long_does_not_reach_the_app(nginx: Nginx) -> None:
     assert "nginx" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/slack/events/", "/slack"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/slack/events/", "/slack"])
 def test_no_other_path_is_served(nginx: Nginx, path: str) -> None:
     answer = nginx.post(path, b"", {})
     assert answer.status_code == 404

@@ -68,6 +68,7 @@ def test_all_mistakes_are_listed_at_once_and_blank_means_missing() -> None:
         ("WORKING_HOURS", "Mon-Fri 22:00-06:00 UTC"),
         ("WEEKLY", "Mon"),
         ("REJECTION_REASON", "sometimes"),
+        ("METRICS", "8081"),
         ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "postgres://"),
         ("DATABASE_URL", "sqlite:///"),
@@ -121,7 +122,7 @@ def test_no_secret_is_shown() -> None:
         *((name, "hidden") for name in ("PORT", "POLL_SECONDS", "RETENTION_DAYS", "REMIND_AFTER_HOURS")),
         *(
             (name, "hidden")
-            for name in ("LOG_LEVEL", "REJECTION_REASON", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN")
+            for name in ("LOG_LEVEL", "METRICS", "REJECTION_REASON", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN")
         ),
     ],
 )

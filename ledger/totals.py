@@ -19,6 +19,7 @@ BOUNDS = (60, 300, 900, HOUR, 4 * HOUR, 8 * HOUR, DAY, 2 * DAY, 3 * DAY, 7 * DAY
 # Lines of the trail that are counted again each time. PostgreSQL gives a line its number before the
 # transaction ends, so lines with lower numbers may still appear; but not so many.
 RECENT = 1000
+AT_ONCE = 100_000  # lines of one statement: PostgreSQL gives each little time
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ class Totals:
         """
         with self._lock, self._database.read() as db:
             newest = db.scalar(select(func.max(TRAIL.c.number))) or 0
-            settled = max(self._counted_to, newest - RECENT)
-            self._counted = _added(self._counted, _count(db, self._counted_to, settled))
-            self._counted_to = settled
-            found = _added(self._counted, _count(db, settled, newest))
+            while self._counted_to < newest - RECENT:
+                to = min(self._counted_to + AT_ONCE, newest - RECENT)
+                self._counted = _added(self._counted, _count(db, self._counted_to, to))
+                self._counted_to = to
+            found = _added(self._counted, _count(db, self._counted_to, newest))
         return {outcome: Total(count, waited, within) for outcome, (count, waited, *within) in found.items()}
 
 

@@ -190,6 +190,7 @@ def test_the_totals_count_each_line_once_also_one_that_comes_late(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.totals.RECENT", 3)
+    monkeypatch.setattr("ledger.totals.AT_ONCE", 2)
     ledger = Ledger(database_url)
     ledger.database.prepare()
     totals = ledger.totals

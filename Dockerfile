@@ -1,6 +1,12 @@
 # Pinned by its digest, so that builds are repeatable. `docker pull python:3.13-slim` shows the newest one.
 FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
+LABEL org.opencontainers.image.title="Conveyor for Slack" \
+  org.opencontainers.image.description="Approve or reject Conveyor access requests in Slack." \
+  org.opencontainers.image.version="1.0.0" \
+  org.opencontainers.image.licenses="MIT" \
+  org.opencontainers.image.base.name="docker.io/library/python:3.13-slim"
+
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 

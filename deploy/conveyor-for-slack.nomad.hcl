@@ -18,7 +18,7 @@ job "conveyor-for-slack" {
   type        = "service"
 
   group "app" {
-    count = 1 # more than one needs PostgreSQL: add DATABASE_URL to the secrets below
+    count = 1 # more than one needs PostgreSQL, with DATABASE_URL among the secrets
 
     network {
       port "http" {
@@ -79,7 +79,10 @@ job "conveyor-for-slack" {
           {{ with nomadVar "nomad/jobs/conveyor-for-slack" }}
           CONVEYOR_KEY={{ .CONVEYOR_KEY }}
           SLACK_BOT_TOKEN={{ .SLACK_BOT_TOKEN }}
-          SLACK_SIGNING_SECRET={{ .SLACK_SIGNING_SECRET }}
+          {{ with .SLACK_SIGNING_SECRET }}SLACK_SIGNING_SECRET={{ . }}{{ end }}
+          {{ with .SLACK_APP_TOKEN }}SLACK_APP_TOKEN={{ . }}{{ end }}
+          {{ with .CONVEYOR_WEBHOOK_SECRET }}CONVEYOR_WEBHOOK_SECRET={{ . }}{{ end }}
+          {{ with .DATABASE_URL }}DATABASE_URL={{ . }}{{ end }}
           {{ end }}
         EOT
       }

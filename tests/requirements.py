@@ -18,6 +18,7 @@ PACKAGES = {
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
     "promtool": "prometheus",
+    "systemd-analyze": "systemd",
 }
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from sqlalchemy.engine import make_url
 
 from sandbox.app_process import app_files
 from sandbox.workspace import ANN
-from settings import load
+from settings import REQUIRED, Settings, load
 from tests.requirements import needs
 from tests.support.container import Container, needs_image
-from tests.support.image import Image
+from tests.support.image import Image, instructions
 from tests.support.steps import posted, request_of
 from tests.support.world import GOOD, ROOT, eventually
 
@@ -96,6 +97,23 @@ def test_a_long_queue_needs_no_temporary_files(container: Container) -> None:
     eventually(lambda: world.ledger("SELECT name FROM access_groups") == [("SOC 2 report 2026",)], 60)
     eventually(world.slack.cards)
     assert "level=ERROR" not in world.log()
+
+
+@needs_image
+def test_the_image_is_labeled(image: Image) -> None:
+    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in image.labels.items()}
+    assert set(labels) == {"title", "description", "version", "licenses", "base.name"}
+    base = dict(instructions((ROOT / "Dockerfile").read_text()))["FROM"].partition("@")[0]
+    assert labels["base.name"] == f"docker.io/library/{base}"
+    assert (ROOT / "LICENSE").read_text().startswith(labels["licenses"])
+
+
+def test_every_file_in_deploy_runs_the_newest_release() -> None:
+    newest = re.findall(r"^## (\d\S*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    files = [path.read_text() for path in (ROOT / "Dockerfile", *(ROOT / "deploy").iterdir())]
+    images = re.findall(r"conveyor-for-slack:([^\s\"]+)|image.version=\"(.+?)\"", "".join(files))
+    assert len(images) == 3
+    assert {tag or label for tag, label in images} == {newest}
 
 
 def test_the_dockerfile_is_linted() -> None:
@@ -174,11 +192,19 @@ def test_the_nomad_job_gives_the_app_what_it_needs() -> None:
     assert config["readonly_rootfs"] is True
     assert task["volume_mount"] == [{"volume": "ledger", "destination": "/app/data"}]
     assert group["volume"][0]["ledger"]["type"] == "host"
-    secrets = re.findall(r"^\s*(\w+)=\{\{ \.(\w+) \}\}$", task["template"][0]["data"], re.MULTILINE)
-    assert all(name == key for name, key in secrets)
-    given = dict.fromkeys([name for name, _ in secrets]) | task["env"][0]
-    # Exactly the settings without a default, who may decide, and the port; .env.example explains each name.
-    assert set(given) == {*GOOD, "REVIEWERS", "PORT"}
+    template = task["template"][0]["data"]
+    required = re.findall(r"^\s*(\w+)=\{\{ \.(\w+) \}\}$", template, re.MULTILINE)
+    optional = re.findall(r"\{\{ with \.(\w+) \}\}(\w+)=\{\{ \. \}\}\{\{ end \}\}$", template, re.MULTILINE)
+    assert all(name == key for name, key in required + optional)
+    secrets = {name for name, _ in required + optional}
+    # All secrets are there and nowhere else: those settings that no repr shows.
+    assert secrets == {field.name.upper() for field in fields(Settings) if not field.repr}
+    assert {name for name, _ in required} == {name for name in REQUIRED if name in secrets} - {
+        "SLACK_SIGNING_SECRET"  # not needed with SLACK_APP_TOKEN
+    }
+    given = dict.fromkeys(secrets) | task["env"][0]
+    # Besides the secrets the settings without a default, who may decide, and the port.
+    assert set(task["env"][0]) == {*GOOD, "REVIEWERS", "PORT"} - secrets
     explained = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert set(given) <= set(explained)
     variables = {name for variable in job["variable"] for name in variable}

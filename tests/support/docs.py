@@ -13,6 +13,8 @@ SHOWN = ("text", "ini")
 NOT_RUN = {
     "docker": "it needs an engine; tests/app/test_containers.py runs the Dockerfile and parses compose.yaml",
     "nomad": "it needs a cluster; tests/app/test_containers.py parses the job",
+    "systemctl": "it needs a machine that systemd runs; tests/app/test_docs.py verifies the unit",
+    "kubectl": "it needs a cluster; tests/app/test_kubernetes.py checks the manifest against its schema",
     "make test": "it is what runs these tests",
 }
 

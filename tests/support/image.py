@@ -31,6 +31,7 @@ class Image:
     ports: list[int] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     health_check: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
 
     def run(
@@ -83,8 +84,9 @@ def build(context: Path, root: Path) -> Image:
             case "FROM":
                 assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", rest), rest
                 image.build_step(f"{PYTHON}/bin/python3 -m venv /venv", {})
-            case "ENV":
-                image.environment |= dict(part.split("=", 1) for part in shlex.split(rest))
+            case "ENV" | "LABEL":
+                named = image.environment if step == "ENV" else image.labels
+                named |= dict(part.split("=", 1) for part in shlex.split(rest))
             case "WORKDIR":
                 image.folder = rest
                 image.path(".").mkdir()

@@ -367,6 +367,20 @@ def test_upgrade(tmp_path: Path) -> None:
     assert (tmp_path / "conveyor-for-slack" / "CHANGELOG.md").read_text() == "newer"
 
 
+@runs(OPERATING, "Publish the image")
+def test_a_tag_publishes_the_image(tmp_path: Path) -> None:
+    origin = _origin(tmp_path)
+    settings = _instead_of_github(origin)
+    shell(script(INSTALLING, "1. Get the files"), tmp_path, settings)
+    shell(script(OPERATING, "Publish the image"), tmp_path / "conveyor-for-slack", settings)
+    tag = shell("git tag", origin, settings).strip()
+    workflow = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text())
+    (check,) = [step["run"] for step in workflow["jobs"]["publish"]["steps"] if "run" in step]
+    shell(check, origin, {"GITHUB_REF_NAME": tag})
+    with pytest.raises(AssertionError):
+        shell(check, origin, {"GITHUB_REF_NAME": "v0.0.1"})
+
+
 def _inside(line: str) -> list[str]:
     """Return the command that a `docker compose exec` or `run` starts in the app's container."""
     words = shlex.split(line)

@@ -6,42 +6,27 @@ is closed, which ends that thread too. Only the look-up of a name cannot be ende
 comes back from one too late sends nothing.
 """
 
-import os
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
-import certifi
-import requests
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
-SILENCE_SECONDS = 5.0  # for each read within a call
+import connections
+from connections import Call, CallFailed, Session
+
+__all__ = ["Answer", "CallFailed", "Calls", "retry_after"]
+
+IDLE_SECONDS = 50.0  # that an open connection is kept: common load balancers close theirs after 60 s
+IDLE_MOST = 8  # open connections that are kept for each host
 CHUNK_BYTES = 65_536
 RETRY_SECONDS_MOST = 300.0
 # How calls end: as was asked, with a no, with the request to call less often, or without a usable answer.
 OUTCOMES = OK, REFUSED, RATE_LIMITED, FAILED = "ok", "refused", "rate_limited", "failed"
-
-
-class CallFailed(Exception):
-    """No usable answer came. `sent` says whether any part of the request may have left this machine.
-
-    The text is a kind of error and holds no part of the address, which may be a secret.
-    """
-
-    def __init__(self, text: str, *, sent: bool) -> None:
-        super().__init__(text)
-        self.sent = sent
 
 
 @dataclass(frozen=True)
@@ -84,7 +69,8 @@ class Calls:
         self._most_bytes = most_bytes
         self._places = threading.Semaphore(most)
         self._lock = threading.Lock()
-        self._under_way: set[_Call] = set()
+        self._under_way: set[Call] = set()
+        self._idle: dict[tuple[str, str], list[Session]] = {}
         self._full_since: float | None = None
         self._over = False
 
@@ -101,7 +87,7 @@ class Calls:
         `may_send` is asked right before anything is sent. `content` is what `requests` takes. Redirects are
         not followed: the next host would get the key, and its answer would count.
         """
-        call = _Call(time.monotonic() + seconds, may_send or (lambda: True))
+        call = Call(time.monotonic() + seconds, may_send or (lambda: True))
         if not self._places.acquire(timeout=seconds):
             raise CallFailed(f"no place for another call in {seconds:.3g} s", sent=False)
         self._begin(call)
@@ -113,7 +99,8 @@ class Calls:
             self._finish(call)
             raise CallFailed("no thread for another call", sent=False) from None
         try:
-            return call.answer.result(timeout=call.seconds_left())
+            answer: Answer = call.answer.result(timeout=call.seconds_left())
+            return answer
         except FutureTimeout:
             call.end()
             raise CallFailed(f"no whole answer in {seconds:.3g} s", sent=call.sent) from None
@@ -137,8 +124,9 @@ class Calls:
             under_way = list(self._under_way)
         for call in under_way:
             call.end()
+        self._close_idle()
 
-    def _begin(self, call: "_Call") -> None:
+    def _begin(self, call: Call) -> None:
         with self._lock:
             if self._over:
                 call.end()
@@ -146,13 +134,10 @@ class Calls:
             if len(self._under_way) == self._most:
                 self._full_since = time.monotonic()
 
-    def _run(self, call: "_Call", seconds: float, method: str, url: str, content: dict[str, Any]) -> None:
-        _here.call = call
+    def _run(self, call: Call, seconds: float, method: str, url: str, content: dict[str, Any]) -> None:
+        connections.here.call = call
         try:
-            answer = self._exchange(seconds, method, url, content)
-            # What ends because the connection was closed from here may only look like a whole answer.
-            call.raise_if_over()
-            call.answer.set_result(answer)
+            call.answer.set_result(self._exchange(seconds, method, url, content))
         except CallFailed as failed:
             call.answer.set_exception(failed)
         except Exception as error:
@@ -163,7 +148,7 @@ class Calls:
         finally:
             self._finish(call)
 
-    def _finish(self, call: "_Call") -> None:
+    def _finish(self, call: Call) -> None:
         call.end()
         with self._lock:
             self._under_way.discard(call)
@@ -171,20 +156,14 @@ class Calls:
         self._places.release()
 
     def _exchange(self, seconds: float, method: str, url: str, content: dict[str, Any]) -> Answer:
-        with _Session() as session:
-            # Each call has its own, so that no other call takes this one's connection before it is closed.
-            adapter = _Adapter()
-            for scheme in ("https://", "http://"):
-                session.mount(scheme, adapter)
-            # Of the environment only proxies are taken: a user's .netrc would add a header of its own.
-            session.trust_env = False
-            session.headers["Accept-Encoding"] = "identity"
+        session = self._take_session(url)
+        try:
             with session.request(
                 method,
                 url,
                 **content,
                 proxies=get_environ_proxies(url),
-                timeout=min(SILENCE_SECONDS, seconds),
+                timeout=min(connections.SILENCE_SECONDS, seconds),
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -193,140 +172,41 @@ class Calls:
                     body += chunk
                     if len(body) > self._most_bytes:
                         raise CallFailed("too large an answer", sent=True)
-                return Answer(response.status_code, response.headers, bytes(body))
+            # What ends because the connection was closed from here may only look like a whole answer.
+            connections.here.call.let_go()
+        except BaseException:
+            session.close()
+            # What failed may be the network, and then the other connections are as dead as this one.
+            self._close_idle()
+            raise
+        self._keep_session(url, session)
+        return Answer(response.status_code, response.headers, bytes(body))
 
-
-class _Session(requests.Session):
-    def get_redirect_target(self, *_: Any) -> None:
-        """Lead nowhere: even if a redirect is not followed, requests reads it to the end to see where to."""
-
-
-class _Call:
-    """A call under way, with what it takes to end it from another thread."""
-
-    def __init__(self, ends_at: float, may_send: Callable[[], bool]) -> None:
-        self.answer: Future[Answer] = Future()
-        self.sent = False
-        self._ends_at = ends_at
-        self._may_send = may_send
-        self._lock = threading.Lock()
-        self._over = False
-        self._handles: list[socket.socket] = []
-
-    def seconds_left(self) -> float:
-        return max(0.0, self._ends_at - time.monotonic())
-
-    def connect(self, host: str, port: int, options: Any = ()) -> socket.socket:
-        """Return a connection to the first address of the name that takes one."""
-        failed: OSError | None = None
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            connection = socket.socket(family, kind, protocol)
-            try:
-                self._watch(connection)
-                connection.settimeout(min(SILENCE_SECONDS, self.seconds_left()) or 0.001)
-                for option in options:
-                    connection.setsockopt(*option)
-                connection.connect(address)
-                self.raise_if_over()
-                return connection
-            except OSError as error:
-                connection.close()
-                failed = error
-            except CallFailed:
-                connection.close()
-                raise
-        raise failed or OSError("the name has no address")
-
-    def raise_if_over(self) -> None:
+    def _take_session(self, url: str) -> Session:
+        """Return a session whose connection to this host is still open, or a new one."""
         with self._lock:
-            self._check()
+            idle = self._idle.get(_host_of(url), [])
+            session = idle.pop() if idle else Session()
+        if time.monotonic() > session.used_at + IDLE_SECONDS:
+            session.close()  # it can still be used, and connects again
+        return session
 
-    def _watch(self, connection: socket.socket) -> None:
+    def _keep_session(self, url: str, session: Session) -> None:
+        session.used_at = time.monotonic()
         with self._lock:
-            self._check()
-            # A second handle of the same connection, since TLS takes the first one over.
-            self._handles.append(connection.dup())
+            idle = self._idle.setdefault(_host_of(url), [])
+            if not self._over and len(idle) < IDLE_MOST:
+                idle.append(session)
+                return
+        session.close()
 
-    def _check(self) -> None:
-        if self._over or not self.seconds_left():
-            raise CallFailed("given up", sent=self.sent)
-
-    def about_to_send(self) -> None:
-        """Raises CallFailed if it is too late, or no longer this process's turn."""
+    def _close_idle(self) -> None:
         with self._lock:
-            self._check()
-            if not self._may_send():
-                raise CallFailed("no longer this process's turn", sent=self.sent)
-            self.sent = True
-
-    def end(self) -> None:
-        """Close what was opened: whoever still waits for the other side waits no longer."""
-        with self._lock:
-            self._over = True
-            for handle in self._handles:
-                with suppress(OSError):  # the other side was quicker
-                    handle.shutdown(socket.SHUT_RDWR)
-                handle.close()
-            self._handles.clear()
+            idle = [session for sessions in self._idle.values() for session in sessions]
+            self._idle.clear()
+        for session in idle:
+            session.close()
 
 
-_here = threading.local()
-
-
-class _Http(HTTPConnection):
-    """A connection that belongs to the call of its thread."""
-
-    def _new_conn(self) -> socket.socket:
-        call: _Call = _here.call
-        return call.connect(self.host, self.port, self.socket_options or ())
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        call: _Call = _here.call
-        call.about_to_send()
-        super().send(data)
-
-
-class _Https(_Http, HTTPSConnection):
-    pass
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https
-
-
-class _Adapter(HTTPAdapter):
-    """Makes the connections above. All of them share the trusted certificates: to read those takes 20 ms."""
-
-    def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=trusted_certificates(), **more)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-
-    def proxy_manager_for(self, *args: Any, **more: Any) -> Any:
-        manager = super().proxy_manager_for(*args, ssl_context=trusted_certificates(), **more)
-        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        return manager
-
-    def cert_verify(self, *_: Any) -> None:
-        """The certificates are those of the context, which demands them."""
-
-
-@cache
-def trusted_certificates() -> ssl.SSLContext:
-    """Return the context for every TLS connection of the app: it demands a certificate that is trusted.
-
-    Those of the system are trusted, which OpenSSL takes from SSL_CERT_FILE where that is set, and with them
-    those of REQUESTS_CA_BUNDLE, or else of certifi. Raises CallFailed.
-    """
-    context = ssl.create_default_context()
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
-    try:
-        context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
-    except OSError:  # ssl.SSLError is one as well
-        raise CallFailed("what REQUESTS_CA_BUNDLE names cannot be read as certificates", sent=False) from None
-    return context
+def _host_of(url: str) -> tuple[str, str]:
+    return urlsplit(url)[:2]

@@ -14,10 +14,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from socketserver import BaseServer
 from typing import Any, Literal, TypeVar
 
 import flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.test import run_wsgi_app
 
 T = TypeVar("T")
 
@@ -112,11 +114,38 @@ class Fault:
 
 
 class QuietHandler(WSGIRequestHandler):
+    """Keeps connections open between requests, as Slack and Conveyor do."""
+
+    protocol_version = "HTTP/1.1"
     # Headers and body are two writes: with Nagle's algorithm each answer would take 40 ms.
     disable_nagle_algorithm = True
 
+    def setup(self) -> None:
+        super().setup()
+        _open_connections(self.server).add(self.connection)
+        vars(self.server)["opened"] = vars(self.server).get("opened", 0) + 1
+
+    def finish(self) -> None:
+        _open_connections(self.server).discard(self.connection)
+        super().finish()
+
+    def run_wsgi(self) -> None:
+        """Answer as Werkzeug does, which reads each connection empty after an answer and closes it."""
+        content, status, headers = run_wsgi_app(self.server.app, self.make_environ())
+        self.send_response(int(status.split()[0]))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        for chunk in content:
+            self.wfile.write(chunk)
+
     def log(self, type: str, message: str, *args: Any) -> None:
         pass
+
+
+def _open_connections(server: BaseServer) -> set[socket.socket]:
+    found: set[socket.socket] = vars(server).setdefault("open_connections", set())
+    return found
 
 
 class StandIn:
@@ -176,6 +205,14 @@ class StandIn:
             server.shutdown()
             # The thread closes the listening socket when it ends. Until then, connections are still accepted.
             self._thread.join()
+            for connection in list(_open_connections(server)):
+                with suppress(OSError):  # the client was quicker
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def opened(self) -> int:
+        """How many connections were opened since it last began to answer."""
+        return int(vars(self._server).get("opened", 0))
 
     @property
     def port(self) -> int:
@@ -345,6 +382,7 @@ def _reject_websites() -> flask.Response | None:
 
 def _read_request() -> Incoming:
     request = flask.request
+    request.get_data(parse_form_data=True)  # all of it: the next request follows on the same connection
     query = _flatten(request.args.to_dict(flat=False))
     content = request.get_json(silent=True) if request.is_json else _flatten(request.form.to_dict(flat=False))
     arguments = query | (content if isinstance(content, dict) else {})

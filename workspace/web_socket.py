@@ -20,7 +20,7 @@ from websockets.exceptions import (
 )
 from websockets.sync.client import ClientConnection, connect
 
-from deadline import CallFailed, trusted_certificates
+from connections import CallFailed, trusted_certificates
 from version import USER_AGENT
 
 OPEN_SECONDS = 5.0  # for TCP, TLS and the handshake, and again for Slack's hello

@@ -14,6 +14,7 @@ import pytest
 
 import blocks
 import conveyor_client
+import deadline
 from conveyor_client import AuthorizationRequest, ConveyorClient, Unavailable
 from deadline import CallFailed, Calls
 from sandbox.stand_in import Exchange, Incoming, StandIn
@@ -34,8 +35,9 @@ from tests.support.raw_peer import (
 from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually, free_port
 
-# Short calls, with a lease that is long enough for a busy machine.
+# Short calls on new connections, with a lease that is long enough for a busy machine.
 WAITS = SHORT | {name: seconds for name, seconds in BRISK.items() if name.startswith("worker.")}
+WAITS["deadline.IDLE_SECONDS"] = 0.0
 ASKED = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "room-1", "", 0.0)
 ANSWER_SECONDS = 2.9  # Slack waits for three
 CROWD = 70
@@ -189,7 +191,7 @@ def test_a_write_goes_as_json_on_the_wire(peer: RawPeer, skips: bool) -> None:
     }
 
 
-def test_no_connection_is_used_for_two_calls(peer: RawPeer) -> None:
+def test_no_connection_is_used_for_two_calls_at_once(peer: RawPeer) -> None:
     peer.say, peer.stays = saying(b"{}"), True
     calls = Calls("a kind", 2)
 
@@ -201,6 +203,74 @@ def test_no_connection_is_used_for_two_calls(peer: RawPeer) -> None:
 
     assert calls.request(9.0, "GET", peer.url, hooks={"response": meanwhile}).body == b"{}"
     assert len(peer.heard) == 2
+
+
+def test_calls_one_after_another_use_one_connection(peer: RawPeer) -> None:
+    peer.say, peer.stays = saying(b"{}"), True
+    calls = Calls("a kind", 2)
+    for _ in range(3):
+        assert calls.request(3.0, "GET", peer.url).body == b"{}"
+    assert [heard.count(b"GET / HTTP/1.1") for heard in peer.heard] == [3]
+    calls.stop()
+    eventually(lambda: not peer.open, 1.0, "nothing stays open")
+
+
+def test_a_connection_that_the_other_side_has_closed_is_not_used(peer: RawPeer) -> None:
+    peer.say = saying(b"{}")
+    calls = Calls("a kind", 2)
+    for _ in range(3):
+        assert calls.request(3.0, "POST", peer.url, data="x").body == b"{}"
+        eventually(lambda: not peer.open)
+    assert [heard.count(b"POST / HTTP/1.1") for heard in peer.heard] == [1] * 3
+
+
+def test_a_write_that_dies_with_an_old_connection_may_have_landed(peer: RawPeer) -> None:
+    def hang_up(request: bytes) -> tuple[()]:
+        peer.hang_up()
+        return ()
+
+    peer.say, peer.stays = saying(b"{}"), True
+    calls = Calls("a kind", 2)
+    calls.request(3.0, "GET", peer.url)
+    peer.say = hang_up
+    assert failed(lambda: calls.request(3.0, "POST", peer.url, data="x")).sent
+    assert [heard.count(b"HTTP/1.1") for heard in peer.heard] == [2]
+
+
+def test_an_old_connection_is_not_used(peer: RawPeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "IDLE_SECONDS", 0.0)
+    peer.say, peer.stays = saying(b"{}"), True
+    calls = Calls("a kind", 2)
+    for _ in range(2):
+        calls.request(3.0, "GET", peer.url)
+    assert len(peer.heard) == 2
+
+
+def test_a_call_that_fails_takes_idle_connections_with_it(peer: RawPeer) -> None:
+    peer.say, peer.stays = saying(b"{}"), True
+    calls = Calls("a kind", 2)
+    calls.request(3.0, "GET", peer.url)
+    failed(lambda: calls.request(3.0, "GET", f"http://127.0.0.1:{free_port()}"))
+    eventually(lambda: not peer.open, 1.0, "the network may be another now")
+    assert calls.request(3.0, "GET", peer.url).body == b"{}"
+
+
+def test_a_cookie_is_not_sent_back(peer: RawPeer) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=secret; Path=/\r\nContent-Length: 2\r\n\r\n{}"
+    peer.say, peer.stays = lambda request: (answer,), True
+    calls = Calls("a kind", 2)
+    for _ in range(2):
+        calls.request(3.0, "GET", peer.url)
+    assert b"secret" not in b"".join(peer.heard)
+
+
+def test_an_approval_opens_no_connection_that_is_open(world: World) -> None:
+    world.start()
+    card = posted(world)
+    before = world.conveyor.opened
+    world.slack.click(ANN, card.ts, "approve")
+    world.shows(request_of(card), "approved")
+    assert world.conveyor.opened <= before + 1  # a poll may have taken the open one just then
 
 
 # A call that was given up keeps nothing
@@ -309,7 +379,7 @@ def test_when_every_call_to_conveyor_is_stuck_clicks_are_answered_and_the_app_re
         "worker.lease.HELD_SECONDS": 1.5,
         "worker.lease.LEASE_SECONDS": 2.0,
     }
-    world.waits = SHORT | few | lease | {"worker.decide.TRYING_SECONDS": 60.0}
+    world.waits = SHORT | few | lease | {"worker.decide.TRYING_SECONDS": 60.0, "deadline.IDLE_SECONDS": 0.0}
     lookups = Lookups(world)
     world.start()
     card = posted(world)

@@ -21,6 +21,7 @@ FLOORS = [
     {"ledger"},
     {"settings", "conveyor_client"},
     {"deadline", "look_alikes"},
+    {"connections"},
     {"addresses", "named_people", "working_hours"},
     {"text", "version"},
 ]

@@ -56,7 +56,7 @@ def moved_time(file: Path) -> float:
 SHORT: dict[str, Any] = {
     "app.BACKGROUND_SECONDS": 1.2,
     "conveyor_client.CALL_SECONDS": 1.2,
-    "deadline.SILENCE_SECONDS": 1.0,
+    "connections.SILENCE_SECONDS": 1.0,
     "worker.evidence.AGREE_SECONDS": 3.0,
     "worker.decide.CONFIRM_SECONDS": 1.4,
     "worker.decide.TRYING_SECONDS": 6.0,

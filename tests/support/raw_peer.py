@@ -82,12 +82,16 @@ class RawPeer:
         """Stop listening, and close every connection."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
+        self.hang_up()
+        for thread in self._threads:
+            thread.join()
+
+    def hang_up(self) -> None:
+        """Close every connection."""
         with self._lock:
             for connection in self._connections:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
 
     def _accept(self) -> None:
         with self._listener, suppress(OSError):  # the listener was closed by `stop`
@@ -149,7 +153,7 @@ class Gate(RawPeer):
                 return
         with socket.create_connection(("127.0.0.1", self._behind)) as behind:
             # Only one request goes over this connection, so the answer ends where the connection ends.
-            behind.sendall(request)
+            behind.sendall(request.replace(b"Connection: keep-alive", b"Connection: close"))
             while part := behind.recv(65_536):
                 yield part
 

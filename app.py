@@ -49,7 +49,7 @@ from worker.groups import Groups
 from worker.interest import Interest
 from worker.lease import Lease
 from worker.loops import Worker
-from worker.refresh import Refresh
+from worker.refresh import Refresh, RefreshPeople
 from worker.reminders import Reminders
 from worker.show import Show
 from worker.tell import Tell
@@ -146,6 +146,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         lease,
         calls,
         Refresh(channel, ledger.cards, reviewers, mentions, unheard.tell),
+        RefreshPeople(reviewers),
         Groups(patient, ledger.user_groups, groups_in(settings.reviewers)),
         Watch(conveyor, ledger.queue, ledger.polls, blocks.offer, settings.poll_seconds, clock, upkeep.run),
         Decide(conveyor, ledger.decisions, lease.held, clock, clicks.let_pass, ledger.database.wake),

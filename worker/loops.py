@@ -33,7 +33,7 @@ class Loop(Protocol):
 
 
 class Worker:
-    """The threads of one process: `refresh` runs in each process, the loops only in that with the lease.
+    """The threads of one process. `refresh` and `people` run in each, the other loops in that with the lease.
 
     `let_pass` returns when clicks need no attention. `poll_wanted` says whether a webhook came; without it no
     webhook is waited for.
@@ -46,6 +46,7 @@ class Worker:
         lease: Lease,
         calls: Sequence[Calls],
         refresh: Loop,
+        people: Loop,
         groups: Loop,
         watch: Loop,
         decide: Decide,
@@ -71,6 +72,7 @@ class Worker:
                 threading.Thread(target=self._run, args=args, name=args[0], daemon=True)
                 for args in (
                     ("refresh", refresh, False, self._stopping.wait),
+                    ("people", people, False, self._stopping.wait),
                     ("groups", groups, True, self._stopping.wait),
                     ("watch", watch, True, self._wait_for_wake_up if poll_wanted else self._stopping.wait),
                     ("decide", decide, True, None),

@@ -38,3 +38,14 @@ class Refresh:
         if self.channel.identity:
             self.mentions.refresh(self.channel.identity)
         return REFRESH_SECONDS
+
+
+@dataclass(frozen=True)
+class RefreshPeople:
+    """Asks Slack in time about those who may decide, so that their clicks need no call."""
+
+    reviewers: Reviewers
+
+    def round(self) -> float:
+        """Ask about one of them, if that is due; return the seconds until the next. Raises LedgerError."""
+        return self.reviewers.refresh()

@@ -12,7 +12,7 @@ MayNot          this person may not decide
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -22,12 +22,11 @@ from slack_sdk import WebClient
 import addresses
 from ledger.rows import Reviewer
 from ledger.user_groups import UserGroups
-from workspace.slack_client import scopes_of, slack_error
+from workspace.people import FRESH_MOST, People
+from workspace.slack_errors import ChannelError
 
 log = logging.getLogger(__name__)
 
-CACHED_SECONDS = 60.0
-PEOPLE_MOST = 1000  # so many are remembered at once
 NAMED_MOST = 3  # reviewers whom a sentence names
 GROUPS_MOST = 30  # user groups whose members can be read again before what is known of them gets too old
 EMAIL_SCOPE = "users:read.email"
@@ -115,7 +114,7 @@ def confirmed_address_of(user: Mapping[str, Any]) -> str:
 
 
 class Reviewers:
-    """Tells who may decide. What Slack says of a person is remembered for CACHED_SECONDS."""
+    """Tells who may decide."""
 
     def __init__(
         self,
@@ -131,9 +130,7 @@ class Reviewers:
         """
         self._allowed = tuple(dict.fromkeys(allowed))
         self._user_id_of = user_id_of
-        self._client = client
         self._groups = groups
-        self._clock = clock
         self._everybody = not allowed
         self._user_ids = {part for part in allowed if part[0] in "UW" and "@" not in part}
         self._group_ids = set(groups_in(allowed))
@@ -143,7 +140,8 @@ class Reviewers:
         }
         self._scopes = {"users:read", EMAIL_SCOPE, *(["usergroups:read"] if self._group_ids else [])}
         self._missing: list[str] = []
-        self._people: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._people = People(client, self.learn_scopes, clock)
+        self._decided: list[str] = []  # ids of people who were found to be reviewers, the last one first
 
     def check(self, user_id: str, team_id: str, enterprise_id: str = "") -> Reviewer:
         """Return the reviewer with this Slack user id. Raises MayNot if this person may not decide.
@@ -168,8 +166,26 @@ class Reviewers:
                     raise NotListed
         if not address:
             raise NoScope if EMAIL_SCOPE in self._missing and not address_of(user) else NoAddress
+        self._decided = [user_id, *(each for each in self._decided if each != user_id)][:FRESH_MOST]
         name = _mapping(user, "profile").get("real_name") or user.get("real_name") or user.get("name")
         return Reviewer(user_id, str(name or user_id), address)
+
+    def refresh(self) -> float:
+        """Ask Slack in time about those who may decide, so that their clicks need no call.
+
+        Whoever decided last comes first. Return the seconds until this should be called again. Raises
+        LedgerError.
+        """
+        return self._people.refresh(dict.fromkeys([*self._decided, *self._listed()]))
+
+    def _listed(self) -> Iterator[str]:
+        """Yield the ids of the people whom REVIEWERS names, and then of those in its user groups."""
+        for part in self._allowed:
+            if found := self._user_id_of(part) if "@" in part else part if part in self._user_ids else "":
+                yield found
+        groups = self._groups.members() if self._group_ids else {}
+        for group_id in sorted(self._group_ids & groups.keys()):
+            yield from sorted(groups[group_id])
 
     def who_decides(self) -> WhoDecides:
         """Return whom a sentence can name as the people who may decide, without any call."""
@@ -230,24 +246,11 @@ class Reviewers:
 
     def _user(self, user_id: str) -> dict[str, Any]:
         """Return what Slack says of this person. Raises Unknown."""
-        now = self._clock()
-        known = self._people.get(user_id)
-        if known and known[0] > now - CACHED_SECONDS:
-            return known[1]
         try:
-            answer = self._client.users_info(user=user_id)
-            user = answer.get("user")
-            self.learn_scopes(scopes_of(answer))
-        except Exception as error:
+            return self._people.info(user_id)
+        except ChannelError as error:
             # Slack's refusal, its silence and its nonsense all leave the same doubt.
-            log.warning("users_info=failed user=%s cause=%r", user_id, slack_error(error))
             raise Unknown from error
-        if not isinstance(user, dict):
-            raise Unknown
-        if len(self._people) > PEOPLE_MOST:
-            self._people.clear()
-        self._people[user_id] = (now, user)
-        return user
 
 
 def _is_in(user: Mapping[str, Any], team_id: str, enterprise_id: str) -> bool:

@@ -17,7 +17,8 @@ from tests.support.world import World, eventually
 
 # Every list and every person is soon asked for again, so that a false answer would have an effect.
 WAITS = SHORT | {
-    "workspace.reviewers.CACHED_SECONDS": 1.0,
+    "workspace.people.REMEMBERED_SECONDS": 1.0,
+    "workspace.people.FRESH_MOST": 0,  # people are asked about when they click, and so get these answers
     "worker.show.SWEEP_SECONDS": 0.3,
     "worker.loops.HEARTBEAT_SECONDS": 0.4,
     "worker.refresh.REFRESH_SECONDS": 0.2,

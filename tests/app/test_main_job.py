@@ -659,7 +659,7 @@ def test_only_people_who_may_decide_are_shown_groups(town: World) -> None:
 def test_no_groups_are_shown_while_slack_does_not_say_who_somebody_is(world: World) -> None:
     for number in range(11):
         world.conveyor.add_group(f"Group {number}")
-    world.start()
+    world.start(REVIEWERS="@harbor.example")
     card = posted(world)
     eventually(lambda: world.ledger("SELECT count(*) FROM access_groups") == [(11,)])
     world.slack.fail("users.info", times=1, status=503)
@@ -668,6 +668,21 @@ def test_no_groups_are_shown_while_slack_does_not_say_who_somebody_is(world: Wor
     asked = len(world.slack.calls("users.info"))
     assert len(suggested(world, ANN, ts=card.ts)) == 11
     assert len(world.slack.calls("users.info")) == asked  # Slack's answer is cached
+
+
+def test_a_click_by_a_listed_reviewer_needs_no_call_to_slack_before_its_answer(world: World) -> None:
+    world.start()
+    card = posted(world)
+    eventually(lambda: {call.request["user"] for call in world.slack.calls("users.info")} >= {ANN, BOB})
+    world.conveyor.fail("*", None, delay=1.0)  # so that the card changes after the answer to the click
+    world.slack.fail("users.info", None, status=503)
+    world.slack.exchanges.clear()
+    assert world.slack.click(ANN, card.ts, "approve").status == 200
+    before = [call.call for call in world.slack.exchanges]
+    assert [
+        call for call in before if call != "auth.test" and not call.startswith(("→", "conversations"))
+    ] == []
+    world.shows(request_of(card), "approved")
 
 
 def test_an_empty_list_lets_full_members_decide_and_says_so(world: World) -> None:

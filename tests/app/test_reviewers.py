@@ -8,7 +8,8 @@ import pytest
 from ledger.ledger import Ledger
 from ledger.user_groups import UserGroups
 from sandbox.slack import SlackStandIn
-from sandbox.workspace import ANN, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
+from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
+from workspace.people import FRESH_MOST
 from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, WhoDecides
 from workspace.slack_client import SlackClient
 
@@ -108,6 +109,82 @@ def test_an_answer_is_kept_for_a_minute_at_most(slack: Slack) -> None:
     assert verdict(who, ANN) == "ann@harbor.example"
     clock.now += 2
     assert verdict(who, ANN) is NotAMember
+
+
+def asked(slack: Slack) -> list[str]:
+    """Return about whom Slack was asked, in the order of the calls."""
+    return [str(call.request["user"]) for call in slack.calls("users.info")]
+
+
+def refresh_for(who: Reviewers, clock: Clock, seconds: float) -> None:
+    """Refresh what is known of people for so long."""
+    until = clock.now + seconds
+    while clock.now < until:
+        clock.now += who.refresh()
+
+
+def test_whoever_may_decide_is_known_before_they_click(slack: Slack) -> None:
+    clock = Clock()
+    slack.groups.keep("S0SEC", [BOB], 0.0)
+    client = SlackClient(slack.bot_token, slack.api_url)
+    named = ["@harbor.example", SAM, "ann@harbor.example", "S0SEC"]
+    who = Reviewers(client, slack.groups, named, clock, {"ann@harbor.example": ANN}.get)  # type: ignore[arg-type]
+    refresh_for(who, clock, 600)
+    assert set(asked(slack)) == {SAM, ANN, BOB}
+    assert len(asked(slack)) <= 3 * 600 / 40
+    slack.exchanges.clear()
+    slack.users[BOB].deleted = True
+    refresh_for(who, clock, 60)  # what was known before has an end, as if it had been asked for by a click
+    slack.exchanges.clear()
+    assert [verdict(who, each) for each in (SAM, ANN, BOB)] == [
+        "sam@harbor.example",
+        "ann@harbor.example",
+        NotAMember,
+    ]
+    assert asked(slack) == []
+
+
+def test_whoever_decided_is_known_first(slack: Slack) -> None:
+    clock = Clock()
+    crowd = [f"U0CROWD{number}" for number in range(30)]
+    who = reviewers(slack, "@harbor.example", *crowd, clock=clock)
+    assert verdict(who, ANN) == "ann@harbor.example"
+    refresh_for(who, clock, 400)
+    assert asked(slack).count(ANN) >= 400 / 42
+    assert len(set(asked(slack))) == FRESH_MOST
+    assert len(asked(slack)) <= FRESH_MOST * 400 / 40 + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "most"),
+    [({"status": 429, "headers": {"Retry-After": "30"}}, 5), ({"status": 500}, 13), ({"drop": "before"}, 13)],
+    ids=str,
+)
+def test_a_slack_that_does_not_answer_is_asked_less_often_and_nothing_old_counts(
+    slack: Slack, fault: dict[str, Any], most: int
+) -> None:
+    clock = Clock()
+    who = reviewers(slack, ANN, BOB, clock=clock)
+    refresh_for(who, clock, 30)
+    slack.exchanges.clear()
+    slack.fail("users.info", None, **fault)
+    refresh_for(who, clock, 120)
+    assert len(asked(slack)) <= most
+    assert verdict(who, ANN) is Unknown
+    slack.clear_faults()
+    refresh_for(who, clock, 60)
+    slack.exchanges.clear()
+    assert verdict(who, ANN) == "ann@harbor.example"
+    assert asked(slack) == []
+
+
+def test_somebody_whom_slack_does_not_know_holds_up_nobody(slack: Slack) -> None:
+    clock = Clock()
+    who = reviewers(slack, "U0NOBODY", ANN, clock=clock)
+    refresh_for(who, clock, 60)
+    slack.exchanges.clear()
+    assert verdict(who, ANN) == "ann@harbor.example"
+    assert asked(slack) == []
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,9 @@ class Followed:
     def report(self, problem: str) -> None:
         """Keep why Conveyor does not answer, or that it does, and log it when that changes."""
         if problem and not self._problem:
-            log.warning("%s=unknown cause=%r", self.WHAT, problem)
+            log.warning("followed=%s known=no cause=%r", self.WHAT, problem)
         elif self._problem and not problem:
-            log.info("%s=known_again", self.WHAT)
+            log.info("followed=%s known=again", self.WHAT)
         self._problem = problem
 
     def notes(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from slack_sdk import WebClient
 
 from workspace.slack_client import scopes_of
-from workspace.slack_errors import ChannelError, SlackDown, call
+from workspace.slack_errors import ChannelError, SlackDown, SlackSilent, call
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,11 @@ class People:
         known = self._known.get(user_id)
         if known and known[0] > self._clock() - REMEMBERED_SECONDS:
             return known[1]
-        return self._ask(user_id)
+        try:
+            return self._ask(user_id)
+        except ChannelError as error:
+            log.warning("users_info=failed user=%s cause=%r", user_id, str(error))
+            raise
 
     def refresh(self, user_ids: Iterable[str]) -> float:
         """Ask about one of the first FRESH_MOST of these people, if that is due.
@@ -54,10 +58,10 @@ class People:
         self._refreshed_at[user_id] = now  # also if there is no answer: it must not hold up the others
         try:
             self._ask(user_id)
-        except SlackDown as error:
-            return error.retry_after or FAILED_SECONDS
-        except ChannelError:
-            return FAILED_SECONDS
+        except (SlackDown, SlackSilent) as error:
+            return getattr(error, "retry_after", 0.0) or FAILED_SECONDS
+        except ChannelError as error:  # about this person; a click asks again, and then the log says it
+            log.debug("users_info=failed user=%s cause=%r", user_id, str(error))
         return PAUSE_SECONDS
 
     def _asked_at(self, user_id: str) -> float:
@@ -66,15 +70,11 @@ class People:
     def _ask(self, user_id: str) -> dict[str, Any]:
         """Return what Slack says of this person now. Raises ChannelError."""
         now = self._clock()
-        try:
-            answer = call(self._client.users_info, user=user_id)
-            self._learn_scopes(scopes_of(answer))
-            user = answer.get("user")
-            if not isinstance(user, dict):
-                raise ChannelError("users_info: an answer without the user")
-        except ChannelError as error:
-            log.warning("users_info=failed user=%s cause=%r", user_id, str(error))
-            raise
+        answer = call(self._client.users_info, user=user_id)
+        self._learn_scopes(scopes_of(answer))
+        user = answer.get("user")
+        if not isinstance(user, dict):
+            raise ChannelError("users_info: an answer without the user")
         if len(self._known) > REMEMBERED_MOST:
             self._known.clear()
         self._known[user_id] = (now, user)

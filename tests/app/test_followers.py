@@ -325,7 +325,7 @@ def test_a_key_without_the_right_is_said_and_costs_nothing_else(world: World) ->
     world.conveyor.key_forbids.add(INTERACTIONS)
     eventually(lambda: "Documents:" in str(world.readiness()[1]["notes"]))
     assert world.readiness()[0] == 200
-    assert world.log().count("documents=unknown") == 1
+    assert world.log().count("followed=documents known=no") == 1
     late = let_in(world, "late@acme.com")
     assert follow(world, late) == blocks.DOCUMENTS_UNSEEN
     assert followers(world, late) == 0

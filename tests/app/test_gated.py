@@ -159,14 +159,14 @@ def test_where_conveyor_refuses_the_list_nothing_is_followed_and_the_log_says_so
     listed(world, 3)
     assert reads(world, "jane@acme.com") == 0
     assert WAITING in said(world, card)
-    assert world.log().count("nda=unknown") == 1
+    assert world.log().count("followed=nda known=no") == 1
     status, found = world.readiness()
     assert status == 200
     assert "who has signed it" in str(found["notes"])
     world.conveyor.clear_faults()
     world.shows(request_of(card), "approved", blocks.NDA_SIGNED)
     eventually(lambda: "signed it" not in str(world.readiness()[1]["notes"]))
-    assert world.log().count("nda=known_again") == 1
+    assert world.log().count("followed=nda known=again") == 1
 
 
 def test_it_survives_a_restart_and_ends_after_thirty_days(world: World) -> None:

@@ -154,6 +154,8 @@ class Gate(RawPeer):
         with socket.create_connection(("127.0.0.1", self._behind)) as behind:
             # Only one request goes over this connection, so the answer ends where the connection ends.
             behind.sendall(request.replace(b"Connection: keep-alive", b"Connection: close"))
+            # The client has to know too, or its next request may meet a connection that is being closed.
+            yield behind.recv(65_536).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
             while part := behind.recv(65_536):
                 yield part
 

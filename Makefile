@@ -56,7 +56,7 @@ run: $(INSTALLED) ## Run the app with the settings in .env
 doctor: $(INSTALLED) ## Check settings, Slack, Conveyor and the ledger, and say how to fix what's wrong
 	@$(BIN)/python app.py check
 
-bench: $(DEVELOPING) ## Measure how fast the app is and write bench/results.md (QUICK=1: a short run, printed only)
+bench: $(DEVELOPING) ## Measure how fast the app is and write bench/results.md (QUICK=1: a short run, printed only; AGAINST=path: beside an older one)
 	@$(BIN)/python -m bench
 
 screenshots: $(DEVELOPING) ## Make the pictures in docs/images again (needs chromium)

@@ -1,6 +1,7 @@
 """`python -m bench`: runs every experiment and prints a table for each.
 
-A full run writes all tables into `bench/results.md`; a quick one (QUICK=1) must not.
+A full run writes all tables into `bench/results.md`; a quick one (QUICK=1) must not. AGAINST=path names an
+older checkout, whose app is measured in the same run.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import acks, cards, commands, footprint, growth, look_alikes, questions
+from bench.checkout import older
 from bench.report import Section, milliseconds, targets_table
 from bench.services import Services
 from bench.setting import Setting
@@ -29,6 +31,11 @@ def main() -> int:
     if not sys.platform.startswith("linux"):
         print("This reads its figures from /proc, so please run it on Linux.", file=sys.stderr)
         return 1
+    try:
+        against = older(path) if (path := os.environ.get("AGAINST")) else None
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     quick = bool(os.environ.get("QUICK"))
     started = time.monotonic()
     sections: list[Section] = []
@@ -37,7 +44,7 @@ def main() -> int:
         Services() as services,
         ProcessPoolExecutor(1, get_context("spawn")) as client,
     ):
-        setting = Setting(1 if quick else 5, quick, Path(folder), services, client)
+        setting = Setting(1 if quick else 5, quick, Path(folder), services, client, against)
         head = _head(setting)
         print(head, flush=True)
         for experiment in SECTIONS:
@@ -63,7 +70,8 @@ def _head(setting: Setting) -> str:
         + ("one short run, for a first impression. " if setting.quick else "medians of five runs. ")
         + "The floors are measured in the same run, on the same machine, and with the same gunicorn settings "
         "(one process, 100 threads): a bare Flask route that only checks Slack's signature, and a bare Bolt "
-        "app whose listener only acknowledges.",
+        "app whose listener only acknowledges."
+        + (f" *The app before* is {setting.against.described()}." if setting.against else ""),
         "",
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.system()} "
         f"{platform.release()}, {os.cpu_count()} processors, shared by server, client, and both services; "

@@ -4,8 +4,9 @@ from collections import defaultdict
 from statistics import median
 
 from bench import servers
+from bench.checkout import Checkout
 from bench.load import LoadResult
-from bench.report import Section, Target, milliseconds
+from bench.report import Section, Target, beside, milliseconds
 from bench.setting import Setting
 
 TITLE = "Clicks: time to answer"
@@ -29,25 +30,31 @@ def measure(setting: Setting) -> Section:
                 for at_once in AT_ONCE:
                     result = setting.fire(floor.port, at_once, setting.clicks(0, counts[at_once]))
                     results[name, at_once].append(result)
-        _measure_app(setting, counts, results)
+        for checkout in setting.apps:
+            _measure_app(setting, checkout, counts, results)
         unidentified += _measure_hanging_slack(setting, results)
-    return _section(results, unidentified)
+    return _section(setting, results, unidentified)
 
 
 def _measure_app(
-    setting: Setting, counts: dict[int, int], results: dict[tuple[str, int], list[LoadResult]]
+    setting: Setting,
+    checkout: Checkout,
+    counts: dict[int, int],
+    results: dict[tuple[str, int], list[LoadResult]],
 ) -> None:
-    database = setting.new_ledger(WARM_UP + sum(counts.values()) + counts[10])
+    database = setting.new_ledger(WARM_UP + sum(counts.values()) + counts[10], of=checkout)
     setting.services.set(pauses=USERS_INFO)
-    with setting.app(database) as app:
+    with setting.app(database, checkout) as app:
         servers.wait_until(app.is_ready)
-        setting.fire(app.port, 1, setting.clicks(0, WARM_UP))
+        setting.fire(app.port, 1, setting.clicks(0, WARM_UP, of=checkout))
         first = WARM_UP
         for at_once in AT_ONCE:
             setting.wait_until_quiet()
-            clicks = setting.clicks(first, counts[at_once])
-            results["the app", at_once].append(setting.fire(app.port, at_once, clicks))
+            clicks = setting.clicks(first, counts[at_once], of=checkout)
+            results[checkout.name, at_once].append(setting.fire(app.port, at_once, clicks))
             first += counts[at_once]
+        if checkout == setting.against:
+            return
         setting.wait_until_quiet()
         setting.services.set(pauses={**USERS_INFO, "Conveyor": HANG_SECONDS})
         results["Conveyor hangs", 10].append(setting.fire(app.port, 10, setting.clicks(first, counts[10])))
@@ -68,7 +75,9 @@ def _measure_hanging_slack(setting: Setting, results: dict[tuple[str, int], list
         return setting.ledger("SELECT count(*) FROM requests WHERE state != 'pending'")
 
 
-def _section(results: dict[tuple[str, int], list[LoadResult]], unidentified: int) -> Section:
+def _section(
+    setting: Setting, results: dict[tuple[str, int], list[LoadResult]], unidentified: int
+) -> Section:
     section = Section(TITLE, ("", "at once", "p50", "p99", "per second", "unanswered", "client busy"))
     p99: dict[tuple[str, int], float] = {}
     for (name, at_once), runs in results.items():
@@ -109,4 +118,14 @@ def _section(results: dict[tuple[str, int], list[LoadResult]], unidentified: int
         Target("Decisions recorded without knowing who clicked", unidentified, 0, ""),
         Target("Unanswered clicks with 100 at once", lost, 0, ""),
     ]
+    if before := setting.against:
+        section.targets += [
+            beside(
+                f"Click answered, p99 with {n} at once",
+                p99["the app", n] * 1e3,
+                p99[before.name, n] * 1e3,
+                "ms",
+            )
+            for n in (10, 100)
+        ]
     return section

@@ -73,10 +73,10 @@ def _until(setting: Setting, call: str, state: str) -> tuple[float, list[str]]:
 
     def is_there() -> bool:
         found[:] = setting.services.set()["calls"]
-        return any((name, shown) == (call, state) for name, shown, _ in found)
+        return any((name, shown) == (call, state) for name, shown, *_ in found)
 
     servers.wait_until(is_there)
-    at = next(at for name, shown, at in found if (name, shown) == (call, state))
+    at = next(at for name, shown, at, _ in found if (name, shown) == (call, state))
     return at, [name for name, *_ in found]
 
 

@@ -58,7 +58,7 @@ def _ask(setting: Setting, port: int, typed: str) -> float:
     answered: list[float] = []
 
     def is_answered() -> bool:
-        answered.extend(at for name, _, at in setting.services.set()["calls"] if name == "respond")
+        answered.extend(at for name, _, at, _ in setting.services.set()["calls"] if name == "respond")
         return bool(answered)
 
     servers.wait_until(is_answered)

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,9 @@ from types import TracebackType
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from bench.checkout import HERE, Checkout
 from bench.made_up import API_KEY, BOT_TOKEN, CHANNEL, SIGNING_SECRET
 
-ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS = 0.05
 START_SECONDS = 60.0
 
@@ -29,9 +28,10 @@ class Server:
     `started_in` is how many seconds passed from its start to its first answer.
     """
 
-    def __init__(self, command: list[str], settings: dict[str, str], log: Path) -> None:
+    def __init__(self, command: list[str], settings: dict[str, str], log: Path, of: Checkout = HERE) -> None:
         self.port = _free_port()
-        self._command = [sys.executable, "-m", "gunicorn", *command]
+        self._folder = of.folder
+        self._command = [of.python, "-m", "gunicorn", *command]
         bind = f"--bind 127.0.0.1:{self.port}"
         own = {"PATH": os.environ["PATH"], "GUNICORN_CMD_ARGS": bind, "PORT": str(self.port)}
         self._environment = {**own, "ENV_FILE": os.devnull, **settings}
@@ -42,7 +42,12 @@ class Server:
         started = time.perf_counter()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                self._command,
+                cwd=self._folder,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         wait_until(self._answers, every=0.005)
         self.started_in = time.perf_counter() - started
@@ -96,8 +101,8 @@ def floor(name: str, log: Path) -> Server:
     return Server(["-c", "bench/gunicorn_floor.py", f"bench.floors:{name}()"], secrets, log)
 
 
-def app(database_url: str, services: str, log: Path, **settings: str) -> Server:
-    """Return a server for the app itself, which uses the services at this address."""
+def app(database_url: str, services: str, log: Path, of: Checkout = HERE, **settings: str) -> Server:
+    """Return a server for the app of a checkout, which uses the services at this address."""
     own = {
         "CONVEYOR_KEY": API_KEY,
         "SLACK_BOT_TOKEN": BOT_TOKEN,
@@ -108,7 +113,7 @@ def app(database_url: str, services: str, log: Path, **settings: str) -> Server:
         "DATABASE_URL": database_url,
         "REVIEWERS": "@example.com",
     }
-    return Server(["-c", "gunicorn.conf.py", "app:create_app()"], {**own, **settings}, log)
+    return Server(["-c", "gunicorn.conf.py", "app:create_app()"], {**own, **settings}, log, of)
 
 
 def wait_until(

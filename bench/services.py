@@ -32,9 +32,10 @@ class FakeServices:
         self.waiting: dict[int, dict[str, Any]] = {}  # the open requests in Conveyor, by number
         self.pauses: dict[str, float] = {}  # seconds before an answer, by call or by service
         self.counts: Counter[str] = Counter()
-        self.calls: list[tuple[str, str, float]] = []
+        self.calls: list[tuple[str, str, float, bool]] = []
         self._queue: list[dict[str, Any]] | None = None
         self._messages = 0
+        self.is_closing = False  # whether each answer ends its connection
 
     def name(self, method: str, path: str) -> str:
         """Return the short name of a call, such as `users.info`, `GET queue` or `PATCH request`."""
@@ -123,6 +124,7 @@ class FakeServices:
             self.pauses = fields["pauses"]
         if "waiting" in fields:
             self.set_waiting(range(*fields["waiting"]))
+        self.is_closing = fields.get("closing", self.is_closing)
         if "ask" in fields:
             self.ask(fields["ask"])
         seen = {"calls": self.calls, "counts": self.counts}
@@ -131,33 +133,46 @@ class FakeServices:
         return seen
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read one HTTP request from a connection, answer it and close the connection."""
+        """Answer one HTTP request after another from a connection, until either side wants no more."""
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            method, target, _ = head.split(" ", 2)
-            length = next(
-                (line[15:] for line in head.lower().split("\r\n") if line.startswith("content-length:")), "0"
-            )
-            body = await reader.readexactly(int(length))
-            path = urlsplit(target).path
-            fields = dict(parse_qsl(urlsplit(target).query)) | _fields(body)
-            if path == "/bench":
-                answer = self.control(fields)
-            else:
-                name = self.name(method, path)
-                if pause := self.pause(name):
-                    await asyncio.sleep(pause)
-                answer = self.answer(name, path, fields)
-                self.counts[name] += 1
-                self.calls.append((name, _card_state(fields), time.time()))
-                del self.calls[:-KEPT_CALLS]
-            content = json.dumps(answer).encode()
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
-                b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
-            )
-            await writer.drain()
+            is_new = True
+            while await self._answer_next(reader, writer, is_new):
+                is_new = False
         writer.close()
+
+    async def _answer_next(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_new: bool
+    ) -> bool:
+        """Read a request and answer it. `is_new` says whether it is the first one of its connection.
+
+        Return whether the connection stays open.
+        """
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        method, target, _ = head.split(" ", 2)
+        length = next(
+            (line[15:] for line in head.lower().split("\r\n") if line.startswith("content-length:")), "0"
+        )
+        keep = not self.is_closing and "\r\nconnection: close\r\n" not in head.lower()
+        body = await reader.readexactly(int(length))
+        path = urlsplit(target).path
+        fields = dict(parse_qsl(urlsplit(target).query)) | _fields(body)
+        if path == "/bench":
+            answer = self.control(fields)
+        else:
+            name = self.name(method, path)
+            if pause := self.pause(name):
+                await asyncio.sleep(pause)
+            answer = self.answer(name, path, fields)
+            self.counts[name] += 1
+            self.calls.append((name, _card_state(fields), time.time(), is_new))
+            del self.calls[:-KEPT_CALLS]
+        content = json.dumps(answer).encode()
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n%b"
+            % (b"" if keep else b"Connection: close\r\n", len(content), content)
+        )
+        await writer.drain()
+        return keep
 
 
 def _is_conveyor(name: str) -> bool:
@@ -193,14 +208,17 @@ class Services:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
     def set(self, **fields: Any) -> dict[str, Any]:
         """Change what the services do, and return the calls and their counts since the last `forget`.
 
         `pauses` are the seconds before an answer, by call or by service. `waiting` is the first number of the
-        open requests and the number after the last one, `ask` the number of one more open request. `forget`
-        drops the calls after they are returned.
+        open requests and the number after the last one, `ask` the number of one more open request. If
+        `closing` is true, each answer ends its connection. `forget` drops the calls after they are returned.
+
+        A call is its name, the state of the card in it, when it came, and whether it was the first one of its
+        connection.
         """
         with urlopen(self.url + "/bench", json.dumps(fields).encode(), timeout=30) as answer:
             seen: dict[str, Any] = json.load(answer)

@@ -9,7 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import load, made_up, servers
+from bench import load, servers
+from bench.checkout import HERE, Checkout
 from bench.services import Services
 
 QUIET_SECONDS = 900.0
@@ -26,38 +27,44 @@ class Setting:
     folder: Path
     services: Services
     client: ProcessPoolExecutor
+    against: Checkout | None = None  # an older checkout, which is measured beside this one
 
     @property
     def log(self) -> Path:
         return self.folder / "servers.log"
 
-    def new_ledger(self, waiting: int, decided: int = 0) -> str:
+    @property
+    def apps(self) -> list[Checkout]:
+        """This checkout, and the older one if there is one."""
+        return [HERE, self.against] if self.against else [HERE]
+
+    def new_ledger(self, waiting: int, decided: int = 0, of: Checkout = HERE) -> str:
         """Make a ledger with this many requests, replacing the previous one, and return its URL.
 
-        Its open requests are open in Conveyor as well.
+        The ledger is that of a checkout. Its open requests are open in Conveyor as well.
         """
         for file in self.folder.glob("ledger.db*"):
             file.unlink()
         url = f"sqlite:///{self.folder}/ledger.db"
-        made_up.fill(url, waiting, decided)
+        of.fill(url, waiting, decided)
         self.services.set(waiting=[0, waiting])
         return url
 
-    def app(self, database_url: str, **settings: str) -> servers.Server:
-        return servers.app(database_url, self.services.url, self.log, **APP_SETTINGS, **settings)
+    def app(self, database_url: str, of: Checkout = HERE, **settings: str) -> servers.Server:
+        return servers.app(database_url, self.services.url, self.log, of, **{**APP_SETTINGS, **settings})
 
     def fire(self, port: int, at_once: int, requests: Sequence[bytes]) -> load.LoadResult:
         """Send requests from the client's own process, `at_once` at a time."""
         return self.client.submit(load.fire, port, at_once, list(requests)).result()
 
-    def clicks(self, first: int, count: int, people: int = 1_000_000) -> list[bytes]:
+    def clicks(self, first: int, count: int, people: int = 1_000_000, of: Checkout = HERE) -> list[bytes]:
         """Return HTTP requests that approve `count` requests, beginning with number `first`.
 
         `people` different people click in turn; by default, every click is by somebody else.
         """
         address = self.services.url + "/respond"
         numbers = range(first, first + count)
-        return [made_up.click(number, f"U0N{number % people}", address) for number in numbers]
+        return of.clicks([(number, f"U0N{number % people}", address) for number in numbers])
 
     def ledger(self, query: str) -> int:
         """Run a query on the ledger while the app uses it, and return the number that it answers."""

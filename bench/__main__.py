@@ -15,14 +15,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
-from bench import acks, cards, commands, footprint, growth, look_alikes, questions
+from bench import acks, cards, commands, distance, footprint, growth, look_alikes, questions
 from bench.checkout import older
 from bench.report import Section, milliseconds, targets_table
 from bench.services import Services
 from bench.setting import Setting
 
 RESULTS = Path(__file__).parent / "results.md"
-SECTIONS = (acks, cards, commands, questions, look_alikes, growth, footprint)  # each has `measure(setting)`
+# Each has `measure(setting)`.
+SECTIONS = (acks, cards, distance, commands, questions, look_alikes, growth, footprint)
 SYNCS = 200
 
 

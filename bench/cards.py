@@ -54,7 +54,7 @@ def _ask(setting: Setting, number: int) -> float:
     setting.services.set(forget=True)
     asked_at = time.time()
     setting.services.set(ask=number)
-    return _until(setting, "chat.postMessage", State.PENDING)[0] - asked_at
+    return float(until(setting, "chat.postMessage", State.PENDING)[-1][2]) - asked_at
 
 
 def _decide(setting: Setting, port: int, number: int) -> tuple[float, list[str]]:
@@ -63,21 +63,22 @@ def _decide(setting: Setting, port: int, number: int) -> tuple[float, list[str]]
     setting.services.set(forget=True)
     clicked_at = time.time()
     setting.fire(port, 1, click)
-    decided_at, calls = _until(setting, "chat.update", State.APPROVED)
-    return decided_at - clicked_at, [call for call in calls if call in WHY]
+    calls = until(setting, "chat.update", State.APPROVED)
+    return calls[-1][2] - clicked_at, [name for name, *_ in calls if name in WHY]
 
 
-def _until(setting: Setting, call: str, state: str) -> tuple[float, list[str]]:
-    """Wait until this call has drawn a card in this state. Return when it came, and all calls until now."""
+def until(setting: Setting, call: str, state: str) -> list[list[Any]]:
+    """Wait until this call has drawn a card in this state. Return the calls before it, and it as the last."""
     found: list[list[Any]] = []
 
     def is_there() -> bool:
-        found[:] = setting.services.set()["calls"]
-        return any((name, shown) == (call, state) for name, shown, *_ in found)
+        calls = setting.services.set()["calls"]
+        drawn = [number for number, each in enumerate(calls, 1) if each[:2] == [call, state]]
+        found[:] = calls[: drawn[0]] if drawn else []
+        return bool(found)
 
     servers.wait_until(is_there)
-    at = next(at for name, shown, at, _ in found if (name, shown) == (call, state))
-    return at, [name for name, *_ in found]
+    return found
 
 
 def _section(to_card: list[list[float]], to_decided: list[list[float]], calls: list[str]) -> Section:

@@ -8,12 +8,14 @@ their own and prints their port.
 import asyncio
 import json
 import math
+import ssl
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -198,12 +200,19 @@ def _fields(body: bytes) -> dict[str, Any]:
 
 
 class Services:
-    """The process of both services, which runs for as long as the `with` block lasts."""
+    """The process of both services, which runs for as long as the `with` block lasts.
+
+    With the files of a certificate and its key, the services also answer over TLS, at `tls_port`.
+    """
+
+    def __init__(self, *certificate: Path) -> None:
+        self._command = [sys.executable, "-m", "bench.services", *map(str, certificate)]
 
     def __enter__(self) -> "Services":
-        self._process = subprocess.Popen([sys.executable, "-m", "bench.services"], stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE)
         assert self._process.stdout  # noqa: S101 - for the type checker
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        plain, self.tls_port = map(int, self._process.stdout.readline().split())
+        self.url = f"http://127.0.0.1:{plain}"
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
@@ -225,11 +234,21 @@ class Services:
             return seen
 
 
-async def _main() -> None:
-    server = await asyncio.start_server(FakeServices().serve, "127.0.0.1", 0, backlog=1000)
-    print(server.sockets[0].getsockname()[1], flush=True)
+async def _main(*certificate: str) -> None:
+    """Serve, and print the port and the one for TLS, which is 0 without a certificate."""
+    serve, ports = FakeServices().serve, [0, 0]
+    for each, context in enumerate([None, _tls(*certificate)] if certificate else [None]):
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context, backlog=1000)
+        ports[each] = server.sockets[0].getsockname()[1]
+    print(*ports, flush=True)
     await server.serve_forever()
 
 
+def _tls(certificate: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
 if __name__ == "__main__":
-    asyncio.run(_main())
+    asyncio.run(_main(*sys.argv[1:]))

@@ -1,6 +1,8 @@
-"""The bench's own parts: its services keep connections open, and an older checkout makes its own ledger."""
+"""The bench's own parts: services that keep connections, a distance to them, and older checkouts."""
 
 import http.client
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,9 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from bench.checkout import older
+from bench.delay import Delay
 from bench.services import Services
 from ledger.ledger import Ledger
+from tests.requirements import needs
+from tests.support.certificates import certify
 from tests.support.world import ROOT
+
+ROUND_TRIP = 0.2
 
 
 @pytest.fixture
@@ -31,6 +38,24 @@ def test_services_keep_a_connection_until_told_not_to(services: Services) -> Non
             will_close.append(answer.will_close)
     assert will_close == [False, True]
     assert [is_new for *_, is_new in services.set()["calls"]] == [True, False]
+
+
+@needs("openssl")
+def test_a_distance_takes_three_round_trips_for_the_first_call_and_one_for_the_next(tmp_path: Path) -> None:
+    certificate, key = certify(tmp_path, "localhost")
+    trust = ssl.create_default_context(cafile=certificate)
+    with Services(certificate, key) as services, Delay(services.tls_port, ROUND_TRIP) as distance:
+        seconds = []
+        with closing(http.client.HTTPSConnection("127.0.0.1", distance.port, context=trust)) as connection:
+            for _ in range(2):
+                started = time.monotonic()
+                connection.request("POST", "/api/auth.test")
+                connection.getresponse().read()
+                seconds.append(time.monotonic() - started)
+            distance.cut()
+            assert connection.sock.recv(1) == b""
+    assert seconds[0] >= 3 * ROUND_TRIP
+    assert ROUND_TRIP <= seconds[1] < seconds[0]
 
 
 def test_an_older_checkout_makes_its_own_ledger_and_clicks(tmp_path: Path) -> None:

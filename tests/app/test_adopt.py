@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import blocks
-from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
 from ledger.states import State
 from sandbox.slack import SlackStandIn
+from tests.support.ledgers import new_ledger
 from tests.support.world import eventually
 from worker.adopt import Adopt, kept_by_card
 from workspace.channel import Channel
@@ -39,9 +39,8 @@ def test_adopting_keeps_what_the_ledger_knows_already(channel: Channel, tmp_path
         Row("elsewhere", 1, State.GONE, "a@b.c", "", "room-1", "", 1.0),
     ):
         channel.post(blocks.card(row), kept_by_card(row))
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = new_ledger(f"sqlite:///{tmp_path}/ledger.db")
     with closing(ledger.database):
-        ledger.database.prepare()
         Adopt(channel, ledger.cards).run(now)
 
         def adopted(request_id: str) -> Row:

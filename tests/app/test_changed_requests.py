@@ -8,11 +8,11 @@ import pytest
 
 import blocks
 from conveyor_client import AuthorizationRequest
-from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE, OPEN, State
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, SAM, Message
+from tests.support.ledgers import new_ledger
 from tests.support.steps import answer_to, change, clickable, drawn, posted, request_of, writes
 from tests.support.world import World, eventually
 
@@ -309,9 +309,8 @@ def test_a_poll_between_the_read_of_a_row_and_its_claim_makes_the_claim_fail(
         assert found
         return found
 
-    ledger = Ledger(database_url)
+    ledger = new_ledger(database_url)
     with closing(ledger.database):
-        ledger.database.prepare()
         ledger.queue.record([asked()], 10.0)
         ledger.cards.posted(row(), "C0", "1.1")
         seen = row()

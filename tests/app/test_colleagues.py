@@ -11,13 +11,13 @@ from sqlalchemy.dialects import sqlite
 
 import blocks
 from conveyor_client import AccessGroup, Authorization, AuthorizationRequest
-from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
 from ledger.same import LAST_APPROVED, WAITING
 from ledger.states import APPROVE, State
 from ledger.tables import REQUESTS
 from ledger.trail import COLLEAGUES
 from sandbox.workspace import ANN, BOB, SAM, Message, Private, elements_in
+from tests.support.ledgers import new_ledger
 from tests.support.steps import (
     approved,
     asked_before,
@@ -253,9 +253,8 @@ def test_the_ledger_finds_colleagues_by_its_indexes(world: World, groups: list[s
 
 
 def test_every_database_finds_colleagues_and_who_waits(database_url: str) -> None:
-    ledger = Ledger(database_url)
+    ledger = new_ledger(database_url)
     with closing(ledger.database):
-        ledger.database.prepare()
         ledger.polls.replace_access_groups([SOC_2], [], 1.0)
         people = ("jane", "bob", "eve")
         requests = [

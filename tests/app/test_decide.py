@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from conveyor_client import AccessGroup, ConveyorClient
-from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE, REJECT, REVOKE, Decision
 from sandbox.conveyor import ConveyorStandIn
+from tests.support.ledgers import new_ledger
 from worker.decide import Decide
 
 BOB = Reviewer("U0BOB", "Bob", "bob@harbor.example")
@@ -27,8 +27,7 @@ class Scene:
         self.now = 1_000_000.0
         self.held = True
         self.conveyor = conveyor
-        self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
-        self.ledger.database.prepare()
+        self.ledger = new_ledger(f"sqlite:///{folder}/ledger.db")
         client = ConveyorClient(conveyor.api_url, conveyor.api_key)
         self.decide = Decide(client, self.ledger.decisions, lambda: self.held, lambda: self.now)
         self.group = conveyor.add_group("Group")

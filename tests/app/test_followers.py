@@ -20,6 +20,7 @@ from ledger.trail import DIRECT
 from listeners.rooms import MAX_WATCHED
 from sandbox.stand_in import Exchange
 from sandbox.workspace import ANN, BOB, SAM, Message, Private, elements_in
+from tests.support.ledgers import new_ledger
 from tests.support.steps import answer_to, approved, posted, request_of, revoke
 from tests.support.world import World, eventually
 
@@ -477,8 +478,7 @@ def test_who_left_the_channel_learns_nothing_and_refused_messages_come_privately
 
 
 def test_two_processes_tell_nobody_twice(database_url: str) -> None:
-    ledgers = [Ledger(database_url) for _ in range(2)]
-    ledgers[0].database.prepare()
+    ledgers = [new_ledger(database_url) for _ in range(2)]
     asked = AuthorizationRequest("r1", "requested", "jane@acme.com", "", "room-1", "", 5.0)
     ledgers[0].queue.record([asked], 10.0)
     ledgers[0].cards.posted(find(ledgers[0]), "C0", "1.1")

@@ -15,6 +15,7 @@ from ledger.database import Database, LedgerError
 from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE, REJECT, State
+from tests.support.ledgers import new_ledger
 from worker.back_off import pause
 from worker.lease import HELD_SECONDS, LEASE_SECONDS, Lease
 
@@ -24,8 +25,7 @@ BOB = Reviewer("U0BOB", "Bob", "bob@harbor.example")
 
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
-    made = Ledger(database_url)
-    made.database.prepare()
+    made = new_ledger(database_url)
     yield made
     made.database.close()
 
@@ -158,8 +158,7 @@ def test_no_insert_updates_a_line_of_the_trail(ledger: Ledger, key: str, values:
     ],
 )
 def test_nothing_replaces_a_line_of_the_trail(tmp_path: Path, insert: str, values: str) -> None:
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.database.prepare()
+    ledger = new_ledger(f"sqlite:///{tmp_path}/ledger.db")
     ledger.decisions.record_click("refused", "r1", "U0SAM", "t1", "not listed")
     refuses(ledger, f"{insert} INTO trail {LINE} VALUES ({values})")
     assert ledger.decisions.record_click("refused", "r1", "U0SAM", "t2", "not listed")

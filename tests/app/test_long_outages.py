@@ -11,11 +11,11 @@ import requests
 
 import blocks
 from conveyor_client import ConveyorClient
-from ledger.ledger import Ledger
 from ledger.rows import Row
 from sandbox.conveyor import ConveyorStandIn
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, Message
+from tests.support.ledgers import new_ledger
 from tests.support.steps import posted, request_of
 from tests.support.world import World, eventually, free_port, state_of
 from worker.colleagues import Questions
@@ -57,8 +57,7 @@ class Scene:
 
     def open(self) -> None:
         """Begin as the app does after a start."""
-        self.ledger = Ledger(f"sqlite:///{self.database}")
-        self.ledger.database.prepare()
+        self.ledger = new_ledger(f"sqlite:///{self.database}")
         self.ledger.database.clock.time_of_day = lambda: self.now
         client = SlackClient(self.slack.bot_token, self.slack.api_url)
         self.channel = Channel(client, self.slack.channel_id)

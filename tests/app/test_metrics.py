@@ -23,6 +23,7 @@ from tests.proofs.replicas import Replicas
 from tests.requirements import find, needs
 from tests.support.launcher import BRISK
 from tests.support.leaks import secrets_in
+from tests.support.ledgers import new_ledger
 from tests.support.steps import approved, posted, request_of, revoke
 from tests.support.world import ROOT, World, eventually
 
@@ -190,8 +191,7 @@ def test_the_totals_count_each_line_once_also_one_that_comes_late(
 ) -> None:
     monkeypatch.setattr("ledger.totals.RECENT", 3)
     monkeypatch.setattr("ledger.totals.AT_ONCE", 2)
-    ledger = Ledger(database_url)
-    ledger.database.prepare()
+    ledger = new_ledger(database_url)
     totals = ledger.totals
     assert totals.since_the_start()[State.GONE] == Total(0, 0, [0] * (len(BOUNDS) + 1))
     for number in range(10):

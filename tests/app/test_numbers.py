@@ -10,12 +10,12 @@ import pytest
 
 import blocks
 from conveyor_client import AuthorizationRequest
-from ledger.ledger import Ledger
 from ledger.numbers import DAY_SECONDS, Numbers, Waiting
 from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE, ELSEWHERE, REJECT, REVOKE, Decision
 from listeners.questions import days
 from sandbox.workspace import ANN, SAM
+from tests.support.ledgers import new_ledger
 from tests.support.steps import answer_to, approved, posted, request_of, revoke
 from tests.support.world import World
 from working_hours import WorkingHours, parse
@@ -30,8 +30,7 @@ class Book:
     def __init__(self, database_url: str) -> None:
         self.at = 1_800_000_000.0
         self.asked = 0
-        self.ledger = Ledger(database_url)
-        self.ledger.database.prepare()
+        self.ledger = new_ledger(database_url)
         self.ledger.database.clock.time_of_day = lambda: self.at
         self.ledger.upkeep.record_start("test")
         self.began = self.at

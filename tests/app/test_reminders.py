@@ -12,12 +12,12 @@ import pytest
 
 import blocks
 from conveyor_client import AuthorizationRequest
-from ledger.ledger import Ledger
 from ledger.trail import LAST
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, BOB, SAM, UNA, Message
 from tests.app.test_told import LOCKED, all_said, is_reply, notes, refuse, warnings
 from tests.proofs.replicas import Replicas
+from tests.support.ledgers import new_ledger
 from tests.support.steps import posted, run
 from tests.support.world import MODES, World, eventually
 from working_hours import WorkingHours, parse
@@ -174,8 +174,7 @@ class Scene:
     """The ledger of a card that waits. The test moves the ledger's own clock and the time of day."""
 
     def __init__(self, folder: Path, start: str, working: str = "", hours: float = 2.0) -> None:
-        self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
-        self.ledger.database.prepare()
+        self.ledger = new_ledger(f"sqlite:///{folder}/ledger.db")
         self.at = datetime.fromisoformat(start).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
         self.now = 1000.0
         self.hours = hours

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ledger.ledger import Ledger
 from ledger.user_groups import UserGroups
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, BOB, DAN, EVE, GIL, GUS, NOEL, ROBOT, SAM, UNA
+from tests.support.ledgers import new_ledger
 from workspace.people import FRESH_MOST
 from workspace.reviewers import MayNot, NoAddress, NotAMember, NotListed, Reviewers, Unknown, WhoDecides
 from workspace.slack_client import SlackClient
@@ -31,8 +31,7 @@ def slack(user_groups: UserGroups) -> Iterator[Slack]:
 
 @pytest.fixture(scope="module")
 def user_groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UserGroups]:
-    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db")
-    ledger.database.prepare()
+    ledger = new_ledger(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db")
     yield ledger.user_groups
     ledger.database.close()
 

@@ -8,11 +8,11 @@ import pytest
 
 import blocks
 from conveyor_client import AuthorizationRequest, ConveyorClient
-from ledger.ledger import Ledger
 from ledger.rows import Reviewer, Row
 from ledger.states import APPROVE
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import Channel as SlackChannel
+from tests.support.ledgers import new_ledger
 from tests.support.world import eventually, state_of
 from worker.colleagues import Questions
 from worker.companies import Companies
@@ -34,8 +34,7 @@ class Scene:
     def __init__(self, slack: SlackStandIn, folder: Path) -> None:
         self.now = 1_000_000.0
         self.slack = slack
-        self.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
-        self.ledger.database.prepare()
+        self.ledger = new_ledger(f"sqlite:///{folder}/ledger.db")
         self.ledger.cards.adopt([], self.now)
         self.show = self.start()
         self.request = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "", "", self.now)

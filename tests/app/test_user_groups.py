@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import literal
 
 import blocks
-from ledger.ledger import Ledger
 from ledger.user_groups import LIST_SECONDS
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, SAM, Person
 from tests.proofs.replicas import Replicas
 from tests.support.launcher import BRISK
+from tests.support.ledgers import new_ledger
 from tests.support.steps import posted
 from tests.support.world import World, eventually
 from worker.groups import CALL_SECONDS, READ_SECONDS, Groups
@@ -39,8 +39,7 @@ class Scene:
         self.slack = SlackStandIn(limit_rates=True)
         self.slack.now = lambda: self.now
         self.slack.serve()
-        self.ledger = Ledger(database_url)
-        self.ledger.database.prepare()
+        self.ledger = new_ledger(database_url)
         self.client = SlackClient(self.slack.bot_token, self.slack.api_url, seconds=2.5)
         self.allowed = allowed
         self.start()

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import blocks
-from ledger.ledger import Ledger
 from ledger.numbers import Numbers, Waiting
 from ledger.trail import log_event
 from sandbox.slack import SlackStandIn
 from sandbox.workspace import ANN, SAM, Message
 from settings import SettingsError, load
+from tests.support.ledgers import new_ledger
 from tests.support.steps import answer_to, posted, request_of, run, weekly_due
 from tests.support.world import GOOD, World, eventually
 from worker.weekly import Weekly
@@ -124,8 +124,7 @@ class Scene:
 
     def start(self, weekly: str = MONDAY) -> None:
         """Begin as the app does after a start."""
-        self.ledger = Ledger(f"sqlite:///{self.file}")
-        self.ledger.database.prepare()
+        self.ledger = new_ledger(f"sqlite:///{self.file}")
         self.weekly = self.process(weekly)
 
     def process(self, weekly: str) -> Weekly:

@@ -29,12 +29,12 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
 import app
+from connections import trusted_certificates
 
 # Imported and read once, and not at each start.
-TRUSTED = ssl.create_default_context()
-importlib.import_module("operations.command_line")
-importlib.import_module("gunicorn.app.wsgiapp")
-importlib.import_module("gunicorn.workers.gthread")
+TRUSTED = trusted_certificates()
+for name in ("operations.command_line", "operations.serving", "gunicorn.app.wsgiapp"):
+    importlib.import_module(name)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -229,6 +229,8 @@ def serve(start: Start) -> None:
     os.environ.clear()
     os.environ.update(start.environment)
     ssl.create_default_context = lambda *_, **__: TRUSTED
+    if "REQUESTS_CA_BUNDLE" in start.environment:
+        trusted_certificates.cache_clear()  # it may not be readable
     for name, value in start.waits.items():
         module, _, constant = name.rpartition(".")
         found = importlib.import_module(module)

@@ -1,18 +1,15 @@
 """Steps that many tests take: a customer asks, a reviewer decides, somebody uses the command."""
 
 from datetime import UTC, datetime, timedelta
-from threading import Lock
 from typing import Any
 
 import blocks
 from conveyor_client import AccessGroup
-from ledger.ledger import Ledger
 from ledger.states import State
 from sandbox.workspace import ANN, Answer, Message, Private
 from tests.support.launcher import Forked, Start
+from tests.support.ledgers import put_ledger
 from tests.support.world import World, eventually
-
-PREPARING = Lock()  # Alembic works in one thread at a time
 
 
 def posted(world: World, email: str = "jane@acme.com", message: str | None = "Hello", **more: Any) -> Message:
@@ -121,10 +118,7 @@ def weekly_due(world: World) -> str:
     """
     ago = datetime.now(UTC) - timedelta(minutes=5)
     weekly = f"{ago:%a} {ago:%H:%M} UTC"
-    ledger = Ledger(world.settings["DATABASE_URL"])
-    with PREPARING:
-        ledger.database.prepare()
-    ledger.database.close()
+    put_ledger(world.database)
     world.ledger(f"UPDATE lease SET weekly = '{weekly}', weekly_since = 0")
     return weekly
 

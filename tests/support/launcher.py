@@ -30,9 +30,11 @@ from sqlalchemy.engine.default import DefaultDialect
 
 import app
 from connections import trusted_certificates
+from look_alikes import look_alike
 
 # Imported and read once, and not at each start.
 TRUSTED = trusted_certificates()
+look_alike("acme.com", ["acme.org"])  # reads the list of public suffixes
 for name in ("operations.command_line", "operations.serving", "gunicorn.app.wsgiapp"):
     importlib.import_module(name)
 

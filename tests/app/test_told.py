@@ -66,7 +66,7 @@ def test_what_a_thread_does_not_take_is_said_privately(world: World, error: str)
     (said,) = privately(world, ANN)
     assert "jane@acme.com" in said
     (warning,) = warnings(world)
-    assert f"note='refused' user={ANN} told=privately" in warning
+    assert f'note="refused" user={ANN} told=privately' in warning
     assert "jane@" not in world.log()
     assert notes(world) == []
     assert world.slack.replies(card.ts) == []
@@ -80,7 +80,7 @@ def test_what_can_be_said_nowhere_is_in_the_log_and_in_readyz(world: World) -> N
     refused_decision(world, card)
     all_said(world)
     (warning,) = warnings(world)
-    assert f"request={request_of(card)} note='refused' user={ANN} told=no" in warning
+    assert f'request={request_of(card)} note="refused" user={ANN} told=no' in warning
     assert "jane@" not in world.log()
     assert len(eventually(lambda: notes(world))) == 1
     assert world.readiness()[0] == 200

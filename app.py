@@ -312,10 +312,9 @@ def main() -> None:
 
         raise SystemExit(run(sys.argv[1:]))
     os.chdir(Path(__file__).resolve().parent)
-    from gunicorn.app.wsgiapp import run as serve  # type: ignore[import-untyped]  # it has no types
-
-    sys.argv[1:] = ["-c", "gunicorn.conf.py", "app:create_app()"]
-    serve()
+    # gunicorn's main process needs nothing of what this file imports, and would keep it in memory.
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
+    os.execv(sys.executable, command)  # noqa: S606 - no shell, and no word from outside
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How gunicorn serves the app: one process with many threads, which also runs the background work.
 
-Settings and ledger are checked here, before any fork, so that a mistake stops the start at once.
+Settings and ledger are checked before anything is served, so that a mistake stops the start at once.
 """
 
 import gc
@@ -12,34 +12,10 @@ import tempfile
 from contextlib import suppress
 from typing import Any
 
-from ledger.database import LedgerError
-from ledger.ledger import Ledger
-from operations.logs import log_to_stderr
+from operations.preparing import Mistake, prepare
 from operations.serving import Logger, Worker
-from settings import Settings, SettingsError, load
 
 HAS_TERMINAL = sys.stderr.isatty()
-
-
-class Mistake(Exception):
-    """The text says what is wrong and how to fix it, and reads well after a colon."""
-
-
-def prepare() -> Settings:
-    """Return the settings, after preparing their ledger. Raises Mistake."""
-    try:
-        found = load()
-        log_to_stderr(found.log_level)
-        ledger = Ledger(found.database_url).database
-        ledger.prepare()
-        ledger.close()
-    except SettingsError as error:
-        problems = [f"- {problem}" for problem in error.problems]
-        raise Mistake("\n".join(["some settings need fixing.", *problems])) from None
-    except LedgerError as error:
-        raise Mistake(f"{error}. {error.fix}") from None
-    return found
-
 
 try:
     settings = prepare()
@@ -105,7 +81,7 @@ def on_starting(server: Any) -> None:
     server.reload = reload_if_right
 
 
-# Imported inside the hooks: a mistake in the settings is reported before these slow imports.
+# Imported inside the hooks: the main process needs none of it, and would keep its memory.
 
 
 def post_worker_init(worker: Any) -> None:

@@ -17,7 +17,6 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from ledger import preparing
 from ledger.clock import Clock
 from ledger.connecting import TURN_SECONDS, engine_for, url_of
 from ledger.errors import LedgerError, NotWritable, OddValue, failure
@@ -55,7 +54,10 @@ class Database:
 
         Raises LedgerError if the app cannot work with this database. Several processes may do so at once.
         """
-        preparing.prepare(self._database_url)
+        # Imported here, since Alembic takes memory, and whoever serves needs none of it.
+        from ledger.preparing import prepare
+
+        prepare(self._database_url)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -52,6 +52,11 @@ def database(world: World, file: Path) -> None:
     world.settings["DATABASE_URL"] = found[1]
 
 
+def children(process: int) -> list[str]:
+    """Return the processes that this one has started and not waited for."""
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
 @pytest.mark.long
 def test_sighup_reads_the_settings_again(world: World, file: Path) -> None:
     database(world, file)
@@ -62,6 +67,7 @@ def test_sighup_reads_the_settings_again(world: World, file: Path) -> None:
     os.kill(process.pid, signal.SIGHUP)
     eventually(lambda: worker_of(world) != before, 30)
     works(world)
+    eventually(lambda: len(children(process.pid)) == 1)
 
     # What the app logs stays as it is, and no line comes twice.
     lines = world.log().splitlines()
@@ -127,6 +133,24 @@ def test_what_gunicorn_cannot_do_here_is_said(world: World, argument: str) -> No
     assert start_fails(world, COMMAND).startswith(f"The app cannot start with {argument}: ")
 
 
+def test_the_main_process_stays_small(world: World) -> None:
+    """What prepares the ledger has ended, and its libraries take no memory in the main process."""
+    world.command = COMMAND
+    process = world.start().process
+    assert process
+    (worker,) = children(process.pid)
+    assert "sqlite" in Path(f"/proc/{worker}/maps").read_text()
+    assert "sqlite" not in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def test_a_start_that_cannot_check_anything_says_so(world: World) -> None:
+    world.waits["ledger.preparing.PREPARE_SECONDS"] = "no number"
+    process = world.launch()
+    assert process.wait(30) == 1
+    assert "TypeError" in world.log()
+    assert world.log().splitlines()[-1].startswith("The app cannot start: its settings and ledger")
+
+
 @needs("bwrap")
 def test_a_machine_without_a_place_for_small_files_is_named(world: World) -> None:
     folder, memory = str(world.folder), "/dev/shm"  # noqa: S108 - it is made read-only
@@ -140,13 +164,12 @@ def test_a_worker_that_begins_while_the_ledger_is_locked_serves_afterward(world:
     world.command = COMMAND
     process = world.start().process
     assert process
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    (worker,) = children.read_text().split()
+    (worker,) = children(process.pid)
     with closing(sqlite3.connect(world.database, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
         os.kill(int(worker), signal.SIGKILL)
         eventually(lambda: "start=not_recorded" in world.log())
-        assert eventually(lambda: children.read_text().split()) != [worker]
+        assert eventually(lambda: children(process.pid)) != [worker]
         db.execute("ROLLBACK")
     eventually(world.serves, 40)
     request_id = world.conveyor.ask("late@acme.com")

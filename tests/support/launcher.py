@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
@@ -35,8 +35,9 @@ from look_alikes import look_alike
 # Imported and read once, and not at each start.
 TRUSTED = trusted_certificates()
 look_alike("acme.com", ["acme.org"])  # reads the list of public suffixes
-for name in ("operations.command_line", "operations.serving", "gunicorn.app.wsgiapp"):
+for name in ("operations.command_line", "operations.serving", "gunicorn.workers.gthread"):
     importlib.import_module(name)
+GUNICORN: Any = importlib.import_module("gunicorn.app.wsgiapp")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -244,7 +245,15 @@ def serve(start: Start) -> None:
         look_up_slowly(start.slow)
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.argv = ["app.py", *start.arguments]
+    os.execv = become_gunicorn
     app.main()
+
+
+def become_gunicorn(_: object, command: Any) -> NoReturn:
+    """Run gunicorn in this process, in place of os.execv, which would undo all that was prepared here."""
+    sys.argv = command[2:]
+    GUNICORN.run()
+    sys.exit()
 
 
 def look_up_slowly(file: Path) -> None:

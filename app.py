@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from flask import Flask, Response, jsonify, request
@@ -35,7 +35,6 @@ from listeners.members import Members
 from listeners.rooms import Rooms
 from listeners.second_thoughts import SecondThoughts
 from listeners.shortcut import Shortcut
-from listeners.sockets import Sockets
 from listeners.unheard import Unheard
 from operations.health import EVERYBODY_MAY_DECIDE, Health
 from operations.starting import Announced, log_start
@@ -60,6 +59,9 @@ from workspace.channel import Channel
 from workspace.mentions import Mentions
 from workspace.reviewers import Reviewers, groups_in
 from workspace.slack_client import SlackClient
+
+if TYPE_CHECKING:
+    from listeners.sockets import Sockets
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +113,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     Shortcut(ledger, channel, members, customers, answers).register(bolt)
     unheard = Unheard(channel.clock.now)
     intake = Intake(bolt, channel, reviewers, answers, clicks, unheard)
-    sockets = Sockets(intake, settings.slack_app_token, patient) if settings.slack_app_token else None
+    sockets = None
+    if settings.slack_app_token:
+        from listeners.sockets import Sockets  # only here: its library takes memory
+
+        sockets = Sockets(intake, settings.slack_app_token, patient)
 
     # The background
     following = conveyor, lease.held, settings.poll_seconds, clock
@@ -267,7 +273,7 @@ class Parts:
     answers: Answers
     calls: Sequence[Calls]
     worker: Worker
-    sockets: Sockets | None
+    sockets: "Sockets | None"
 
     def start(self, address: str = "") -> None:
         """Begin the work, and say in the log and the trail that it begins. `address` is for the log."""

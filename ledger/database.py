@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -79,7 +78,10 @@ class Database:
 
     def insert_if_absent(self, table: Table) -> Any:
         """Return a statement that inserts the rows it is executed with, but for those that are there."""
-        insert = sqlite_insert if self._is_sqlite else postgresql_insert
+        if self._is_sqlite:
+            return sqlite_insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects.postgresql import insert  # only here, since it takes memory
+
         return insert(table).on_conflict_do_nothing()
 
     def update(self, statement: Any, *, wakes: bool = True) -> bool:

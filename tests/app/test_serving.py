@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -141,6 +142,15 @@ def test_the_main_process_stays_small(world: World) -> None:
     (worker,) = children(process.pid)
     assert "sqlite" in Path(f"/proc/{worker}/maps").read_text()
     assert "sqlite" not in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def test_what_only_some_installations_need_is_imported_by_them() -> None:
+    script = "import sys, app; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    unneeded = "alembic", "psycopg", "sqlalchemy.dialects.postgresql", "websockets", "prometheus_client"
+    assert [name for name in unneeded if name in done.stdout.split()] == []
 
 
 def test_a_start_that_cannot_check_anything_says_so(world: World) -> None:

@@ -63,6 +63,11 @@ class Server:
         """The resident memory of the process that answers, in megabytes."""
         return _resident(self._worker)
 
+    @property
+    def resident_together(self) -> float:
+        """The same for gunicorn's main process and the process that answers, added up."""
+        return _resident(self._process.pid) + self.resident
+
     def cpu(self) -> float:
         """Return the CPU seconds that the process that answers has used."""
         fields = Path(f"/proc/{self._worker}/stat").read_text().rpartition(")")[2].split()

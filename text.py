@@ -22,6 +22,8 @@ def clean(text: str) -> str:
 
     JSON can carry both, and neither HTTP nor the databases take them.
     """
+    if text.isascii() and "\0" not in text:
+        return text  # as nearly every text is
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
@@ -32,6 +34,8 @@ def counted(number: int, what: str) -> str:
 
 def printable(text: str) -> str:
     """Return the text with each character that cannot be seen spelled out, such as `\\u200b` or `\\n`."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

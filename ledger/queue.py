@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import and_, or_, select, true, update
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 BEFORE = "before the first start"  # what the trail says of a request that came then
 DETAILS = ("email", "status", "message", "dataroom_id", "link", "crm_link")
+_details: Callable[[Any], tuple[str, ...]] = attrgetter(*DETAILS)
 KNOWN = select(REQUESTS.c.id, REQUESTS.c.round, REQUESTS.c.state, *(REQUESTS.c[name] for name in DETAILS))
 
 Write = Callable[[Sequence[AuthorizationRequest]], None]
@@ -144,10 +146,6 @@ class Queue(Changes):
             "posting_at": None,
         }
         return self._change(row, values, now, "asked again", round=row.round + 1)
-
-
-def _details(source: Any) -> tuple[str, ...]:
-    return tuple(getattr(source, name) for name in DETAILS)
 
 
 def _is_shown(row: Row) -> bool:

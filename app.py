@@ -125,6 +125,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     when = settings.remind_after_hours, settings.retention_days, settings.remind_times, settings.working_hours
     weekly = Weekly(ledger.numbers, channel, settings.weekly, settings.working_hours, customers.permalink)
     upkeep = Upkeep(ledger.upkeep, gated, interest, weekly, *when)
+    recorded = ledger.queue, ledger.polls
+    watch = Watch(conveyor, *recorded, blocks.offer, settings.poll_seconds, clock, upkeep.remind, upkeep.run)
     reminders = Reminders(mentions.ids, settings.working_hours)
     socket_problem = (lambda: sockets.problem) if sockets else (lambda: "")
     noted = unheard, gated, interest
@@ -154,10 +156,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         Refresh(channel, ledger.cards, reviewers, mentions, unheard.tell),
         RefreshPeople(reviewers),
         Groups(patient, ledger.user_groups, groups_in(settings.reviewers)),
-        Watch(conveyor, ledger.queue, ledger.polls, blocks.offer, settings.poll_seconds, clock, upkeep.run),
+        watch,
         Decide(conveyor, ledger.decisions, lease.held, clock, clicks.let_pass, ledger.database.wake),
         Announced(show.round, health),
-        poll_wanted=ledger.polls.take_request if settings.conveyor_webhook_secret else None,
+        poll_wanted=watch.wanted if settings.conveyor_webhook_secret else None,
     )
 
     app = Flask(__name__)

@@ -35,6 +35,7 @@ MESSAGE_CHARS = 100_000
 LINK_CHARS = 2000
 OPTION_VALUE_CHARS = 150  # Slack: of the value of an option, which is a group's id here
 LATEST = 4_102_444_800.0  # the year 2100: a later time is a mistake, and not every calendar has it
+QUEUE = "/exchange/authorization_request_queue"
 OPEN_STATUSES = ("initial", "requested")
 CLOSED_STATUSES = ("approved", "ignored")
 NOTHING = "00000000-0000-0000-0000-000000000000"  # the id of nothing that exists
@@ -162,10 +163,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of the open queue; `malformed` counts entries that could not be read."""
+    """One page of the open queue.
+
+    `malformed` counts entries that could not be read, and `total` is how many pages there are.
+    """
 
     requests: tuple[AuthorizationRequest, ...]
     malformed: int
+    total: int
 
 
 class ConveyorClient:
@@ -196,10 +201,15 @@ class ConveyorClient:
 
     def queue(self) -> Iterator[Page]:
         """Yield the pages of the open requests. Raises Unavailable when one of them is not whole."""
-        for answer in self._pages("/exchange/authorization_request_queue"):
-            items = _objects_in(answer, "authorization_requests")
-            read = tuple(request for request in map(_read_request, items) if request)
-            yield Page(read, len(items) - len(read))
+        return map(_read_page, self._pages(QUEUE))
+
+    def queue_page(self, number: int) -> Page:
+        """Return one page of the open requests as it is now.
+
+        Conveyor documents no order of the queue, no filter by time, and no ETag: there is no way to ask only
+        for what is new.
+        """
+        return _read_page(self._call("GET", QUEUE, _page_params(number)))
 
     def access_groups(self) -> list[AccessGroup]:
         """Return every access group of the account, in Conveyor's order."""
@@ -360,8 +370,7 @@ class ConveyorClient:
         """Yield each page. Raises Unavailable when one repeats: then Conveyor does not honor `page`."""
         previous: object = None
         for number in range(1, MAX_PAGES + 1):
-            page = {"page": str(number), "per_page": str(PER_PAGE)}
-            answer = self._call("GET", path, {**(params or {}), **page})
+            answer = self._call("GET", path, {**(params or {}), **_page_params(number)})
             content = {key: value for key, value in answer.items() if key != "page"}
             if content == previous:
                 raise Unavailable(f"GET {path}: page {number} repeats the one before")
@@ -442,6 +451,10 @@ def _objects_in(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return [item if isinstance(item, dict) else {} for item in items]
 
 
+def _page_params(number: int) -> dict[str, str]:
+    return {"page": str(number), "per_page": str(PER_PAGE)}
+
+
 def _total_pages(answer: Mapping[str, Any]) -> int:
     total = answer.get("total_pages", 1)
     if isinstance(total, bool) or not isinstance(total, int):
@@ -466,6 +479,12 @@ def _last_day_of(item: Mapping[str, Any]) -> str | None:
         return date.fromisoformat(_text_of(item["expires_at"])[:10]).isoformat()
     except ValueError:
         return None
+
+
+def _read_page(answer: Mapping[str, Any]) -> Page:
+    items = _objects_in(answer, "authorization_requests")
+    read = tuple(filter(None, map(_read_request, items)))
+    return Page(read, len(items) - len(read), _total_pages(answer))
 
 
 def _read_request(item: object) -> AuthorizationRequest | None:

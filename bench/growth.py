@@ -1,4 +1,7 @@
-"""Measures what one poll of Conveyor costs, with many open requests and with many decided ones in the ledger.
+"""Measures what a poll of Conveyor costs, with many open requests and with many decided ones in the ledger.
+
+The first poll reads the whole queue, and so does the first after COMPLETE_SECONDS. Of a long queue, the polls
+in between read only the ends.
 
 Each case runs in a process of its own, `python -m bench.growth`, so that it has its own peak of memory.
 """
@@ -17,9 +20,10 @@ from bench.made_up import API_KEY, BOT_TOKEN, CHANNEL, SIGNING_SECRET
 from bench.report import Section, Target, milliseconds
 from bench.setting import Setting
 from conveyor_client import ConveyorClient
+from deadline import Calls
 from ledger.ledger import Ledger
 from settings import load
-from worker.watch import Watch
+from worker.watch import COMPLETE_SECONDS, Watch
 
 TITLE = "Growth: one poll of Conveyor"
 OPEN = (10, 1_000, 10_000)
@@ -28,11 +32,16 @@ ALLOWED_GROWTH = 1.5
 
 
 @dataclass(frozen=True)
-class Look:
-    """The cost of one poll of Conveyor: its calls, its CPU seconds, and the peak of memory in megabytes."""
+class Polls:
+    """The cost of polls: their calls and CPU seconds, and the peak of memory in megabytes.
+
+    `between` are those of a poll between two that have to read the whole queue.
+    """
 
     calls: int
     cpu: float
+    calls_between: int
+    cpu_between: float
     peak: float
 
 
@@ -40,34 +49,37 @@ def measure(setting: Setting) -> Section:
     """Measure a poll with each number of open requests, then with 1,000 and each number of decided ones."""
     cases = [(waiting, 0) for waiting in OPEN] + [(OPEN[1], decided) for decided in DECIDED[1:]]
     found = {case: _measure_case(setting, *case) for case in cases}
-    section = Section(
-        TITLE, ("open", "decided", "Conveyor calls", "CPU", "CPU per open request", "peak memory")
-    )
-    for (waiting, decided), look in found.items():
-        per_request = f"{look.cpu / waiting * 1e6:.0f} µs"
-        cells = (f"{decided:,}", str(look.calls), milliseconds(look.cpu), per_request, f"{look.peak:.0f} MB")
-        section.rows.append((f"{waiting:,}", *cells))
+    head = "open", "decided", "calls", "CPU", "CPU per open request", "calls between", "CPU between", "memory"
+    section = Section(TITLE, head)
+    for (waiting, decided), polls in found.items():
+        whole = str(polls.calls), milliseconds(polls.cpu), f"{polls.cpu / waiting * 1e6:.0f} µs"
+        between = str(polls.calls_between), milliseconds(polls.cpu_between)
+        section.rows.append((f"{waiting:,}", f"{decided:,}", *whole, *between, f"{polls.peak:.0f} MB"))
     few, some, many = (found[waiting, 0].cpu for waiting in OPEN)
     early, late = (some - few) / (OPEN[1] - OPEN[0]), (many - some) / (OPEN[2] - OPEN[1])
     section.remarks = [
         "The worker's own loop with the real ledger and client, in a separate process; "
         "medians after one poll "
         "that isn't counted. Every request is known and unchanged, as in nearly every real poll.",
-        f"A poll costs {milliseconds(few)} even if nearly nothing is open. Beyond that, an open request "
-        f"costs {early * 1e6:.0f} µs from {OPEN[0]} to {OPEN[1]:,}, and {late * 1e6:.0f} µs from there to "
-        f"{OPEN[2]:,}: the promise compares these two.",
+        f"A poll reads the whole queue. *Between* are the polls in the {COMPLETE_SECONDS / 60:.0f} minutes "
+        "after it: they read only the ends of a long queue. The memory is the peak.",
+        f"A poll of the whole queue costs {milliseconds(few)} even if nearly nothing is open. Beyond that, "
+        f"an open request costs {early * 1e6:.0f} µs from {OPEN[0]} to {OPEN[1]:,}, and {late * 1e6:.0f} µs "
+        f"from there to {OPEN[2]:,}: the promise compares these two.",
     ]
     decided_cost = found[OPEN[1], DECIDED[-1]].cpu / found[OPEN[1], 0].cpu
+    quick = found[OPEN[2], 0].cpu_between / many
     section.targets = [
         Target("CPU per additional open request, 10,000 vs. 1,000", late / early, ALLOWED_GROWTH, "×"),
+        Target("CPU of a poll between two of 10,000 open requests vs. one of these", quick, 0.1, "×"),
         Target("CPU of a poll with 100,000 decided requests vs. none", decided_cost, 1.2, "×"),
     ]
     return section
 
 
-def _measure_case(setting: Setting, waiting: int, decided: int) -> Look:
+def _measure_case(setting: Setting, waiting: int, decided: int) -> Polls:
     database = setting.new_ledger(waiting, decided)
-    setting.services.set(pauses={}, forget=True)
+    setting.services.set(pauses={})
     environment = {
         "ENV_FILE": os.devnull,
         "PATH": os.environ["PATH"],
@@ -82,23 +94,33 @@ def _measure_case(setting: Setting, waiting: int, decided: int) -> Look:
     command = [sys.executable, "-m", "bench.growth", str(setting.runs)]
     printed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
     told = json.loads(printed)
-    calls = sum(count for name, count in setting.services.set()["counts"].items() if " " in name)
-    return Look(calls // (setting.runs + 1), median(told["cpu"]), told["peak"])
+    (calls, cpu), (calls_between, cpu_between) = (
+        map(median, zip(*told[name], strict=True)) for name in ("whole", "between")
+    )
+    return Polls(int(calls), cpu, int(calls_between), cpu_between, told["peak"])
 
 
 def _look(times: int) -> None:
-    """Poll `times` times after one poll that does not count, and print what each poll took."""
+    """Poll after one poll that does not count, `times` times of each kind, and print what each poll took."""
     settings = load()
-    conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key)
+    http = Calls("Conveyor", 32)
+    conveyor = ConveyorClient(settings.conveyor_api_url, settings.conveyor_key, http)
     ledger = Ledger(settings.database_url)
-    watch = Watch(conveyor, ledger.queue, ledger.polls, blocks.offer, settings.poll_seconds, time.time)
-    watch.round()
-    cpu = []
-    for _ in range(times):
-        started = time.process_time()
+    now = time.time()
+    watch = Watch(conveyor, ledger.queue, ledger.polls, blocks.offer, settings.poll_seconds, lambda: now)
+
+    def measured() -> tuple[int, float]:
+        calls, started = sum(http.outcomes.values()), time.process_time()
         watch.round()
-        cpu.append(time.process_time() - started)
-    print(json.dumps({"cpu": cpu, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+        return sum(http.outcomes.values()) - calls, time.process_time() - started
+
+    measured()
+    found: dict[str, list[tuple[int, float]]] = {"whole": [], "between": []}
+    for _ in range(times):
+        now += COMPLETE_SECONDS
+        found["whole"].append(measured())
+        found["between"].append(measured())
+    print(json.dumps({**found, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
 if __name__ == "__main__":

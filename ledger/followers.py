@@ -50,7 +50,7 @@ class Follower:
 
 
 class Followers(Changes):
-    """Used by whoever asks to be told, and after complete polls. Every method may raise LedgerError."""
+    """Used by whoever asks to be told, and after polls of Conveyor. Every method may raise LedgerError."""
 
     def follow(self, request_id: str, person_id: str) -> None:
         """Let this person be told of the first document, for 30 days; if that was so before, it stays."""

@@ -15,7 +15,7 @@ IS_GATED = and_(REQUESTS.c.state == State.APPROVED, REQUESTS.c.access_status == 
 
 
 class Gated(Changes):
-    """Used after complete polls of Conveyor. Every method may raise LedgerError."""
+    """Used after polls of Conveyor. Every method may raise LedgerError."""
 
     def waiting(self) -> dict[str, str]:
         """Return the requests that are still followed: the id of each, and that of its access in Conveyor."""

@@ -14,7 +14,7 @@ REMIND_AT_ONCE = 100
 
 
 class Upkeep(Changes):
-    """Used after each complete poll of Conveyor, and by whoever asks whether the app is well."""
+    """Used after polls of Conveyor, and by whoever asks whether the app is well."""
 
     def remind(self, hours: float, most: int, now: float, working: WorkingHours | None = None) -> int:
         """Queue a reminder for each card that has waited so long since it came or since the last reminder.

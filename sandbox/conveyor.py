@@ -66,6 +66,8 @@ class ConveyorStandIn(StandIn):
         self.key_revoked = False
         self.key_forbids: set[str] = set()  # patterns for the names of calls that the key may not make
         self.refuse_reviewers = False  # as if no reviewer_email belonged to a user who may decide
+        # What the queue is sorted by; None: oldest first. No public page says how Conveyor sorts it.
+        self.queue_order: Callable[[Item], Any] | None = None
         self.honors_page = True  # False: every page of a list is the first one
         self.honors_status = True  # False: a list of authorizations has those of every status
         self.approve_returns_groups = True  # whether the answer to an approval names the access groups
@@ -251,6 +253,8 @@ class ConveyorStandIn(StandIn):
         match call:
             case "GET /exchange/authorization_request_queue":
                 waiting = [request for request in requests.values() if request["status"] not in CLOSED]
+                if self.queue_order:
+                    waiting.sort(key=self.queue_order)
                 return self._page("authorization_requests", waiting, arguments)
             case "GET /exchange/authorization_requests":
                 return self._list("authorization_requests", requests, arguments, "status", "email")

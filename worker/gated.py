@@ -21,7 +21,7 @@ LIST_POLLS = 6  # the same in polls, where these are more frequent
 
 @dataclass
 class Gated(Followed):
-    """Runs after complete polls."""
+    """Runs after polls of Conveyor."""
 
     WHAT = "nda"
     UNKNOWN = (

@@ -23,7 +23,7 @@ ASK_POLLS = 20  # the same in polls, where these are more frequent
 
 @dataclass
 class Interest(Followed):
-    """Runs after complete polls."""
+    """Runs after polls of Conveyor."""
 
     WHAT = "documents"
     UNKNOWN = (

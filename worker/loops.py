@@ -174,8 +174,10 @@ class Worker:
         """Wait so long, or until a webhook says that there is news; a second at least between two polls."""
         until = time.monotonic() + seconds
         self._stopping.wait(max(0.0, self._poll_began + POLL_AGAIN_SECONDS - time.monotonic()))
-        while time.monotonic() < until and not self._stopping.is_set():
+        while not self._stopping.is_set():
             with suppress(LedgerError):  # the database has logged it
                 if self._lease.held() and self._poll_wanted and self._poll_wanted():
                     return
+            if time.monotonic() >= until:
+                return
             self._stopping.wait(WAKE_UP_SECONDS)

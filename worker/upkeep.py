@@ -17,7 +17,7 @@ FORGET_SECONDS = 3600.0  # between two searches for what is old
 
 @dataclass
 class Upkeep:
-    """Runs after each complete poll of Conveyor, when it is known which requests are still open."""
+    """Runs after polls of Conveyor. `remind` needs one that says which requests are still open."""
 
     record: Record
     gated: Gated
@@ -30,9 +30,11 @@ class Upkeep:
     _forget_at: float = 0.0
     _was_gated: bool = False
 
-    def run(self, now: float) -> None:
+    def remind(self, now: float) -> None:
         if self.remind_after_hours:
             self.record.remind(self.remind_after_hours, self.remind_times, now, self.working_hours)
+
+    def run(self, now: float) -> None:
         if self.retention_days and now >= self._forget_at:
             forgotten = self.record.forget(self.retention_days * DAY_SECONDS, now)
             if forgotten:

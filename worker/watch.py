@@ -11,6 +11,7 @@ from conveyor_client import (
     ConveyorError,
     NotAllowed,
     NotFound,
+    Page,
     Unavailable,
 )
 from ledger.database import LedgerError
@@ -26,17 +27,35 @@ READS_A_ROUND = 10
 READ_AGAIN_SECONDS = 600.0
 STALE_SECONDS = 600.0  # how old a copy may be that Conveyor answers from
 STATUSES_MOST = 5  # that are named to the operator
+# A queue of more pages is read as a whole only now and then. Conveyor allows 2,000 requests in a time that it
+# doesn't name. If it is an hour, polls every 30 s keep to it: ten pages make 1,320 calls, and a hundred pages
+# 1,548, since every tenth poll is complete.
+MANY_PAGES = 10
+COMPLETE_SECONDS = 300.0  # between the beginnings of two complete polls of such a queue
 OUTAGE_SECONDS = 600.0  # after which the channel is told that requests are not arriving
 
 Offer = Callable[[Sequence[AccessGroup]], object]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The first and the last page of a long queue, from a complete poll that left nothing to look into."""
+
+    first: Page
+    last: Page
+    begun: float
 
 
 @dataclass
 class Watch:
     """Keeps the ledger true to Conveyor's queue and its access groups.
 
+    Only a complete poll draws conclusions. While a long queue does not change at its ends, polls in between
+    read nothing else of it (see `_is_unchanged`).
+
     `offer` says what a waiting card shows of a list of groups: it is drawn again only when that changes.
-    `upkeep` is called with the time after each poll that could read the queue.
+    `remind` is called with the time after each poll that could read the whole queue, and `upkeep` after each
+    poll that could read what it was to read.
     """
 
     conveyor: ConveyorClient
@@ -45,9 +64,11 @@ class Watch:
     offer: Offer
     poll_seconds: float
     clock: Callable[[], float]
+    remind: Callable[[float], None] = lambda now: None
     upkeep: Callable[[float], None] = lambda now: None
     _failures: int = 0
     _note: str = ""  # about the last complete poll, for the operator
+    _ends: Ends | None = None  # None: the next poll is a complete one
     # Settled requests that the last complete poll listed, and when each was read itself.
     _reappeared: dict[tuple[str, int], float] = field(default_factory=dict)
 
@@ -57,10 +78,15 @@ class Watch:
             return 0.1  # nothing is recorded before the channel was read
         error: Exception | None
         try:
-            error, arriving = self._poll(), True
+            is_unchanged = self._is_unchanged()
+            error, arriving = None if is_unchanged else self._poll(), True
         except Exception as failed:
             # Whatever it was, the channel has to hear of it if it lasts.
-            error, arriving = failed, False
+            is_unchanged, error, arriving = False, failed, False
+        if is_unchanged:
+            self.polls.going_on(self.clock())
+            self.upkeep(self.clock())
+            return self.poll_seconds
         # While requests arrive they arrive in time, whatever else cannot be read.
         self._failures = 0 if arriving else self._failures + 1
         problem = self._problem(error)
@@ -70,9 +96,40 @@ class Watch:
             problem, self.clock(), arriving=arriving, tell_after=OUTAGE_SECONDS, note=self._note
         )
         if arriving:
+            self.remind(self.clock())
             self.upkeep(self.clock())
         longest = max(LONGEST_PAUSE, self.poll_seconds)
         return float(min(self.poll_seconds * 2 ** min(self._failures, 20), longest))
+
+    def wanted(self) -> bool:
+        """Return whether a webhook came since this was last asked. If so, the next poll is a complete one."""
+        wanted = self.polls.take_request()
+        if wanted:
+            self._ends = None
+        return wanted
+
+    def _is_unchanged(self) -> bool:
+        """Return whether a long queue has the same first and last page as in the last complete poll.
+
+        Then the next complete poll can wait, for COMPLETE_SECONDS at most. In whatever order Conveyor lists
+        requests, one more or less moves those behind it, so the last page changes, or the number of pages. It
+        doesn't show if one comes and another goes, both between these two pages, or if one there changes:
+        that waits for the next complete poll.
+        """
+        ends, self._ends = self._ends, None
+        if ends is None or self.clock() + self.poll_seconds > ends.begun + COMPLETE_SECONDS:
+            return False
+        try:
+            for number, known in ((1, ends.first), (ends.first.total, ends.last)):
+                if (page := self.conveyor.queue_page(number)) != known:
+                    self._record(page)  # what is new does not wait for the other pages
+                    return False
+            self._read_groups()
+        except ConveyorError as error:
+            log.info("poll=complete_instead cause=%r", str(error))
+            return False
+        self._ends = ends
+        return True
 
     def _problem(self, error: Exception | None) -> str:
         """Return what kept a poll from being complete, in words for the operator; empty if nothing did."""
@@ -98,23 +155,32 @@ class Watch:
         seen: dict[str, AuthorizationRequest] = {}
         unknown: dict[str, str] = {}
         malformed = 0
+        first = last = None
         reappeared, self._reappeared = self._reappeared, {}
         for page in self.conveyor.queue():
-            still_open = [request for request in page.requests if request.is_open]
+            first, last = first or page, page
+            still_open = self._record(page)
             seen.update((request.id, request) for request in still_open)
             unknown |= {request.id: request.status for request in still_open if not request.is_known}
             malformed += page.malformed
-            new = self.queue.record(still_open, self.clock())
             self.polls.going_on(self.clock())
-            if new:
-                log.info("poll=new requests=%d", new)
-        self._read_missing(set(seen))
+        is_missing = self._read_missing(set(seen))
         if malformed:
             return Unavailable(f"entries in the queue that could not be read: {malformed}")
         # Only here is the poll complete.
         self._note_unknown(unknown)
         self._find_reappeared(seen, reappeared, begun)
+        is_clear = not (groups_error or is_missing or self._reappeared)
+        if is_clear and first and last and first.total > MANY_PAGES:
+            self._ends = Ends(first, last, begun)
         return groups_error
+
+    def _record(self, page: Page) -> list[AuthorizationRequest]:
+        """Record the open requests of a page, and return them."""
+        still_open = [request for request in page.requests if request.is_open]
+        if new := self.queue.record(still_open, self.clock()):
+            log.info("poll=new requests=%d", new)
+        return still_open
 
     def _note_unknown(self, statuses: Mapping[str, str]) -> None:
         """Tell the operator about open requests whose status is none that the app knows.
@@ -142,9 +208,13 @@ class Watch:
         log.info("groups=changed count=%d rooms_redrawn=%d", len(groups), len(changed))
         self.polls.replace_access_groups(groups, changed, self.clock())
 
-    def _read_missing(self, seen: set[str]) -> None:
-        """Read the waiting requests that the queue left out one by one: only their own status closes them."""
-        for row in self.queue.missing(seen, self.clock() - READ_AGAIN_SECONDS, READS_A_ROUND):
+    def _read_missing(self, seen: set[str]) -> bool:
+        """Read the waiting requests that the queue left out one by one: only their own status closes them.
+
+        Return whether there were any to read.
+        """
+        missing = self.queue.missing(seen, self.clock() - READ_AGAIN_SECONDS, READS_A_ROUND)
+        for row in missing:
             self.polls.going_on(self.clock())
             try:
                 request = self.conveyor.request(row.id)
@@ -160,6 +230,7 @@ class Watch:
                     log.info("request=%s elsewhere=%s", row.id, request.status)
                 else:
                     self.queue.still_open(row, request, self.clock())
+        return bool(missing)
 
     def _find_reappeared(
         self, seen: Mapping[str, AuthorizationRequest], before: Mapping[tuple[str, int], float], begun: float

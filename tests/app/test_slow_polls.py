@@ -39,6 +39,7 @@ def ended_itself_never(world: World) -> None:
 
 def test_a_poll_that_takes_longer_than_a_stuck_loop_may_is_well_while_it_goes_on(world: World) -> None:
     world.waits |= {"conveyor_client.PER_PAGE": 1, "operations.health.LATE_SECONDS": STUCK}
+    world.waits["worker.watch.MANY_PAGES"] = PAGES  # so that each poll reads all of them
     world.waits |= {"worker.loops.STUCK_SECONDS": STUCK, "worker.loops.HEARTBEAT_SECONDS": 0.5}
     requests = [world.conveyor.ask(f"{number}@acme.com") for number in range(PAGES)]
     world.conveyor.fail(QUEUE, times=None, delay=PAGE)

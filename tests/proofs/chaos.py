@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy.exc import OperationalError
 
@@ -157,13 +158,18 @@ class Step:
 class Chaos(MortalWorld):
     """A world that lives through a schedule."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, long_queue: bool = False) -> None:
+        """Make a world, perhaps one whose queue is long, so that not every poll reads all of it."""
         super().__init__(folder)
         self.waits |= {
             "worker.decide.TRYING_SECONDS": 4.0,
             "worker.show.SWEEP_SECONDS": 1.0,
             "workspace.channel.MEMBERS_SECONDS": 1,
         }
+        if long_queue:
+            self.waits |= {"conveyor_client.PER_PAGE": 2, "worker.watch.MANY_PAGES": 1}
+            self.waits["worker.watch.COMPLETE_SECONDS"] = 1.0
+            self.conveyor.queue_order = lambda item: crc32(item["id"].encode())
         self.settings["REMIND_AFTER_HOURS"] = str(1.5 / 3600)
         self.settings["WEEKLY"] = weekly_due(self)
         self.found: list[str] = []
@@ -567,7 +573,7 @@ def schedule(seed: int) -> list[Step]:
 
 def perform(seed: int, folder: Path) -> list[str]:
     """Live through a schedule; return what was broken."""
-    chaos = Chaos(folder)
+    chaos = Chaos(folder, long_queue=seed % 2 == 0)
     try:
         chaos.live(schedule(seed))
         found = chaos.found + broken(chaos) + promises_broken(chaos) + chaos.forbidden_changes()

@@ -105,6 +105,13 @@ def test_lists_are_paged(conveyor: ConveyorStandIn, per_page: int) -> None:
     assert seen == ids
 
 
+def test_the_queue_can_have_any_order(conveyor: ConveyorStandIn) -> None:
+    ids = [conveyor.ask(f"{number}@acme.com") for number in range(3)]
+    conveyor.queue_order = lambda item: -ids.index(item["id"])
+    pages = [get(conveyor, QUEUE, page=page, per_page=2) for page in (1, 2)]
+    assert [item["id"] for page in pages for item in page["authorization_requests"]] == ids[::-1]
+
+
 def test_page_numbers_are_checked_and_can_be_ignored(conveyor: ConveyorStandIn) -> None:
     conveyor.ask("jane@acme.com")
     conveyor.ask("john@acme.com")

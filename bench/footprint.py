@@ -8,7 +8,7 @@ from statistics import median
 
 from bench import servers
 from bench.acks import FLOORS
-from bench.checkout import Checkout
+from bench.checkout import ROOT, Checkout
 from bench.report import Section, Target, beside
 from bench.setting import Setting
 
@@ -136,9 +136,7 @@ def _remarks(decided: Decided, bolt: float, each: int) -> list[str]:
 def _layers(idle: float) -> str:
     """Return what the memory of the app, which takes so many megabytes when idle, is made of."""
     script = "\n".join(f"{layer}\n{RESIDENT}" for layer in LAYERS.values())
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=servers.ROOT, stdout=subprocess.PIPE, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     sizes = [int(size) / 1024 for size in done.stdout.split()]
     added = [size - before for before, size in zip([0.0, *sizes], sizes, strict=False)]
     layers = [f"{name} {size:.1f} MB" for name, size in zip(LAYERS, added, strict=True)]

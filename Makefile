@@ -8,7 +8,7 @@ DEVELOPING := $(VENV)/installed-for-developers
 PORT := 8800
 
 # Tests spend most of their time waiting, so several processes share a core. To change: make test PROCESSES=4
-PROCESSES ?= $(shell echo $$((5 * $$(getconf _NPROCESSORS_ONLN))))
+PROCESSES ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 # The core: the main job over HTTP, the ledger, the words and their layout, the client, the listeners, the settings.
 FAST := tests/app/test_main_job.py tests/app/test_ledger.py tests/proofs/test_blocks.py \
 	tests/app/test_conveyor_client.py tests/app/test_events_route.py tests/app/test_reviewers.py \

@@ -15,7 +15,7 @@ import blocks
 from ledger.ledger import Ledger
 from ledger.numbers import DAY_SECONDS
 from ledger.rows import Row
-from ledger.states import LET_IN, SETTLED, UNDECIDED
+from ledger.states import LET_IN, SETTLED, UNDECIDED, State
 from listeners.answers import Answers
 from listeners.customers import OFFERED_MOST, Customers
 from listeners.errors import Refusal
@@ -165,5 +165,9 @@ class Rooms:
 
 
 def _is_over(row: Row) -> bool:
-    """Return whether the customer was not let in, or is not anymore."""
-    return row.state in SETTLED and row.state not in LET_IN
+    """Return whether the customer was not let in, or is not anymore.
+
+    An approval after all may still let them in. If it fails, they stay rejected, and nobody is told of that.
+    """
+    was_rejected = row.state is State.APPROVING_AFTER_ALL
+    return was_rejected or (row.state in SETTLED and row.state not in LET_IN)

@@ -4,6 +4,7 @@ import fcntl
 import gc
 import os
 import pickle
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.support.container import Container, build_image
 from tests.support.image import Image
 from tests.support.postgres import Postgres
 from tests.support.world import World
+
+# Whoever starts the tests in the background may ignore Ctrl-C, and so would the commands that they interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -102,6 +102,24 @@ def let_in(world: World, email: str) -> Message:
     return world.shows(request_of(card), "approved", blocks.NDA_SIGNED)
 
 
+def test_nobody_is_promised_more_while_a_rejected_customer_is_approved_after_all(town: World) -> None:
+    email = "rae@rethought.example"
+    card = posted(town, email)
+    answer = pressed(town, answer_to(town, SAM, email), blocks.TELL_ME)
+    town.slack.click(BOB, card.ts, "reject")
+    town.slack.submit(BOB, values={"reason": "no"})
+    town.shows(request_of(card), "rejected")
+    town.conveyor.fail("POST /exchange/authorizations", None, status=503)
+    town.slack.click(ANN, card.ts, "more", value=blocks.AFTER_ALL)
+    town.slack.submit(ANN)
+    eventually(lambda: town.row(request_of(card)).state is State.APPROVING_AFTER_ALL)
+    said = town.slack.text_of(pressed(town, answer, blocks.TELL_MORE))
+    assert said == blocks.already_ended(town.row(request_of(card)))
+    assert followers(town, card) == 0
+    town.conveyor.clear_faults()
+    town.shows(request_of(card), "approved")
+
+
 def test_who_asks_before_the_decision_hears_of_it_the_signature_and_the_document(town: World) -> None:
     email = "jane@story.example"
     card = posted(town, email)

@@ -20,7 +20,7 @@ from sandbox.slack import SlackStandIn
 from sandbox.workspace import Message
 from settings import Settings
 from tests.support.leaks import secrets_in
-from tests.support.world import REVIEWERS, eventually
+from tests.support.world import REVIEWERS, eventually, free_port
 
 
 class Inside:
@@ -28,8 +28,8 @@ class Inside:
 
     def __init__(self, folder: Path) -> None:
         self.slack, self.conveyor = SlackStandIn(), ConveyorStandIn()
-        self.slack.serve()
-        self.conveyor.serve()
+        self.slack.serve(free_port())
+        self.conveyor.serve(free_port())
         for name, room in (("Mine", "room-1"), ("Also mine", "room-1"), ("Theirs", "room-2")):
             self.conveyor.add_group(name, room, group_id=name.lower().replace(" ", "-"))
         self.ids = [self.conveyor.ask("jane@acme.com", "Hello"), self.conveyor.ask("joe@rival.example", "Hi")]

@@ -67,13 +67,21 @@ def _decide(setting: Setting, port: int, number: int) -> tuple[float, list[str]]
     return calls[-1][2] - clicked_at, [name for name, *_ in calls if name in WHY]
 
 
-def until(setting: Setting, call: str, state: str) -> list[list[Any]]:
-    """Wait until this call has drawn a card in this state. Return the calls before it, and it as the last."""
+def until(setting: Setting, call: str, state: str, after: str = "") -> list[list[Any]]:
+    """Wait until this call has drawn a card in this state. Return the calls before it, and it as the last.
+
+    It counts only after the call `after`: a card that was decided before may be drawn once more.
+    """
     found: list[list[Any]] = []
 
     def is_there() -> bool:
         calls = setting.services.set()["calls"]
-        drawn = [number for number, each in enumerate(calls, 1) if each[:2] == [call, state]]
+        begun = next((number for number, each in enumerate(calls) if each[0] == after), len(calls))
+        drawn = [
+            number
+            for number, each in enumerate(calls, 1)
+            if each[:2] == [call, state] and (not after or number > begun)
+        ]
         found[:] = calls[: drawn[0]] if drawn else []
         return bool(found)
 

@@ -93,7 +93,7 @@ def _decide(setting: Setting, port: int, number: int) -> Decision:
     setting.services.set(forget=True)
     clicked_at = time.time()
     ack = load.fire(port, 1, click).latencies[0]
-    calls = until(setting, UPDATE, State.APPROVED)
+    calls = until(setting, UPDATE, State.APPROVED, after=WRITE)
     arrived = {name: at for name, _, at, _ in calls}
     half = ROUND_TRIP / 2
     # The app knows each answer, and goes on, half a round trip after the call arrived.

@@ -128,16 +128,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     recorded = ledger.queue, ledger.polls
     watch = Watch(conveyor, *recorded, blocks.offer, settings.poll_seconds, clock, upkeep.remind, upkeep.run)
     reminders = Reminders(mentions.ids, settings.working_hours)
-    socket_problem = (lambda: sockets.problem) if sockets else (lambda: "")
+    socket_problem = (lambda: sockets.problem) if sockets else None
     noted = unheard, gated, interest
     health = Health(settings, ledger, channel, reviewers, calls, socket_problem, noted)
     metrics = None
     if settings.metrics:
         from operations.metrics import Metrics  # only here: its library takes memory
 
-        metrics = Metrics(
-            ledger, calls, unheard.total, socket_problem if sockets else None, lease.held, health
-        )
+        metrics = Metrics(ledger, calls, unheard.total, socket_problem, lease.held, health)
     show = Show(
         channel,
         ledger,

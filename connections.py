@@ -33,7 +33,7 @@ class CallFailed(Exception):
 
 
 class Session(requests.Session):
-    """Calls of one after another to one host on one connection: to end a call closes no other's."""
+    """One connection, which one call at a time uses: ending a call never closes another call's connection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def get_redirect_target(self, *_: Any) -> None:
-        """Lead nowhere: even if a redirect is not followed, requests reads it to the end to see where to."""
+        """Return None: otherwise requests reads a redirect to its end, even one that it does not follow."""
 
 
 class Call:
@@ -66,9 +66,9 @@ class Call:
         return max(0.0, self._ends_at - time.monotonic())
 
     def connect(self, host: str, port: int, options: Any = ()) -> tuple[socket.socket, socket.socket]:
-        """Return a connection to the first address of the name that takes one, and its second handle.
+        """Return a connection to the first of the name's addresses that accepts one, and a second handle.
 
-        A second one is needed to end it, since TLS takes the first one over.
+        The second one can end the connection, since TLS takes the first one over.
         """
         failed: OSError | None = None
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):

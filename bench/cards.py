@@ -76,12 +76,8 @@ def until(setting: Setting, call: str, state: str, after: str = "") -> list[list
 
     def is_there() -> bool:
         calls = setting.services.set()["calls"]
-        begun = next((number for number, each in enumerate(calls) if each[0] == after), len(calls))
-        drawn = [
-            number
-            for number, each in enumerate(calls, 1)
-            if each[:2] == [call, state] and (not after or number > begun)
-        ]
+        first = next((place for place, each in enumerate(calls) if after in ("", each[0])), len(calls))
+        drawn = [number for number, each in enumerate(calls[first:], first + 1) if each[:2] == [call, state]]
         found[:] = calls[: drawn[0]] if drawn else []
         return bool(found)
 

@@ -1,4 +1,4 @@
-"""What /metrics says about the whole service: what waits now, and all outcomes since the records began."""
+"""Totals for /metrics: how many requests are waiting now, and how often each outcome has come so far."""
 
 import threading
 from collections.abc import Mapping, Sequence

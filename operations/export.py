@@ -28,8 +28,8 @@ COLUMNS = (
 AT_A_TIME = 500
 FOLLOW_SECONDS = 1.0  # between two looks for new lines
 GAP_SECONDS = 10.0  # longer than a transaction of the app can take
-# The decision that an event is about: the click first, then the end. An end may be that of another decision,
-# which its click says; that click is missing if the ledger was lost in between.
+# Which decision an event belongs to: CLICKS begin one, and ENDS end it. "approved" also ends an approval
+# after all. Its click tells the two apart, unless the ledger was lost in between.
 CLICKS = {
     APPROVE.runs_as: "approve",
     REJECT.runs_as: "reject",
@@ -95,7 +95,7 @@ def follow(ledger: Database, after: int | None, out: TextIO, say: Callable[[str]
 
 
 class Gaps:
-    """Numbers without a line: PostgreSQL gives them out before a commit, which may still come or never."""
+    """Numbers that no line has. PostgreSQL gives one out before the commit, which may still come or never."""
 
     def __init__(self, ledger: Database) -> None:
         self._ledger = ledger

@@ -42,7 +42,7 @@ class Noting(Protocol):
 class Health:
     """Why the app is not ready, now.
 
-    `socket_problem` returns "" while clicks can arrive, and without Socket Mode.
+    `socket_problem` returns "" while clicks can arrive; it is None without Socket Mode.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Health:
         channel: Channel,
         reviewers: Reviewers,
         calls: Sequence[Calls],
-        socket_problem: Callable[[], str],
+        socket_problem: Callable[[], str] | None,
         noting: Sequence[Noting],
     ) -> None:
         self._settings = settings
@@ -64,7 +64,7 @@ class Health:
         self._noting = noting
 
     def response(self) -> Response:
-        """For alarms and people: what is wrong, in sentences?"""
+        """Return what /readyz says to alarms and people: 200, or 503 and the reasons in sentences."""
         found = self.found()
         ready = not found.reasons
         for each in self._noting:
@@ -84,7 +84,7 @@ class Health:
         )
         if channel.problem:
             found.reasons.append(f"Slack: {channel.problem}.")
-        if problem := self._socket_problem():
+        if self._socket_problem and (problem := self._socket_problem()):
             found.reasons.append(f"Slack: {problem}.")
         if problem := self._reviewers.problem:
             found.reasons.append(f"Slack: {problem}.")

@@ -29,7 +29,7 @@ CHATTY = {
 
 
 class Value(str):
-    """What a field holds: as it is with `%s` if it is one plain word, and else in quotes, as with `%r`."""
+    """The value of a field. `%s` puts it in quotes unless it is one plain word, and `%r` always does."""
 
     def __str__(self) -> str:
         is_word = self and self.isprintable() and not set(self) & set(' "=\\')

@@ -6,11 +6,13 @@ them, says what it found, and ends.
 """
 
 import json
+import logging
 import os
-import traceback
 from typing import NamedTuple, NoReturn
 
 from operations.logs import log_to_stderr
+
+log = logging.getLogger(__name__)
 
 
 class Mistake(Exception):
@@ -36,7 +38,7 @@ def prepare() -> Prepared:
         answer = pipe.read()
     os.waitpid(child, 0)
     if not answer:
-        raise Mistake("its settings and ledger could not be checked. The cause may be printed above.")
+        raise Mistake("its settings and ledger could not be checked. The line above may say why.")
     found = json.loads(answer)
     if isinstance(found, str):
         raise Mistake(found)
@@ -51,9 +53,10 @@ def _answer(pipe: int) -> NoReturn:
         # A fork has gunicorn's sockets too. If it outlived the main process, it would keep the port taken.
         os.dup2(pipe, 3)
         os.closerange(4, 1024)
+        log_to_stderr("INFO")  # until the settings say at which level
         os.write(3, json.dumps(_found()).encode("ascii"))
-    except Exception:
-        traceback.print_exc()
+    except Exception:  # a bug: nobody else could say more about it than the log
+        log.exception("start=not_checked")
     finally:
         os._exit(0)
 

@@ -36,7 +36,7 @@ def _place(database_url: str) -> str:
 
 
 class Announced:
-    """The loop that posts cards, which logs once that it can: when /readyz has no reason left.
+    """The loop that posts cards. It logs once that the app is ready, as soon as /readyz has no reasons.
 
     Only the process that does the background work runs it.
     """

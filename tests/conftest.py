@@ -22,18 +22,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A world of its own for one test. Its app is not started yet."""
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A world of its own for one test, with the WAITS of its module, if any. Its app is not started yet."""
     made = World(tmp_path)
+    made.waits = dict(getattr(request.module, "WAITS", made.waits))
     yield made
     made.close()
     assert made.leaks() == []
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A running world that the tests of a module share; each test leaves it as it found it."""
     with closing(World(tmp_path_factory.mktemp("town"))) as made:
+        made.waits = dict(getattr(request.module, "WAITS", made.waits))
         yield made.start()
     assert made.leaks() == []
 

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 class Followed:
     """Takes one step, with one call at most, whenever it is run. `held` says whether this process may work.
 
-    A subclass says in `begin` which steps there are, by the name WHAT of them in the log, and in UNKNOWN what
-    /readyz says while Conveyor does not answer.
+    A subclass says in `begin` which steps there are. WHAT is its name in the log, and UNKNOWN is what /readyz
+    says while Conveyor does not answer.
     """
 
     WHAT: ClassVar[str]

@@ -17,7 +17,7 @@ FORGET_SECONDS = 3600.0  # between two searches for what is old
 
 @dataclass
 class Upkeep:
-    """Runs after polls of Conveyor. `remind` needs one that says which requests are still open."""
+    """Runs after polls of Conveyor; `remind` only after complete ones, which say what is still open."""
 
     record: Record
     gated: Gated

@@ -58,8 +58,10 @@ class People:
         self._refreshed_at[user_id] = now  # also if there is no answer: it must not hold up the others
         try:
             self._ask(user_id)
-        except (SlackDown, SlackSilent) as error:
-            return getattr(error, "retry_after", 0.0) or FAILED_SECONDS
+        except SlackDown as error:
+            return error.retry_after or FAILED_SECONDS
+        except SlackSilent:
+            return FAILED_SECONDS
         except ChannelError as error:  # about this person; a click asks again, and then the log says it
             log.debug("users_info=failed user=%s cause=%r", user_id, str(error))
         return PAUSE_SECONDS

@@ -181,7 +181,9 @@ class Reviewers:
     def _listed(self) -> Iterator[str]:
         """Yield the ids of the people whom REVIEWERS names, and then of those in its user groups."""
         for part in self._allowed:
-            if found := self._user_id_of(part) if "@" in part else part if part in self._user_ids else "":
+            if part in self._user_ids:
+                yield part
+            elif found := self._user_id_of(part):
                 yield found
         groups = self._groups.members() if self._group_ids else {}
         for group_id in sorted(self._group_ids & groups.keys()):

@@ -9,6 +9,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -38,12 +39,13 @@ def fails(world: World, file: Path) -> str:
     return said
 
 
-def started(world: World, *before: str, file: str, **more: object) -> subprocess.Popen[bytes]:
+def started(
+    world: World, *before: str, file: str, stdout: int | BinaryIO = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
     """Start the command in the world's folder, behind another command."""
     command = [*before, *COMMAND, "backup", file]
-    kept = {"cwd": world.folder, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
     environment = world.environment(PYTHONDONTWRITEBYTECODE="1")  # which a limit on files would cut short
-    return subprocess.Popen(command, env=environment, **kept)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, env=environment, cwd=world.folder, stdout=stdout, stderr=subprocess.PIPE)
 
 
 def test_each_backup_is_whole_while_clicks_come_in(world: World) -> None:

@@ -36,8 +36,8 @@ from tests.support.steps import clickable, posted, request_of, writes
 from tests.support.world import World, eventually, free_port
 
 # Short calls on new connections, with a lease that is long enough for a busy machine.
-WAITS = SHORT | {name: seconds for name, seconds in BRISK.items() if name.startswith("worker.")}
-WAITS["deadline.IDLE_SECONDS"] = 0.0
+CONNECTING = SHORT | {name: seconds for name, seconds in BRISK.items() if name.startswith("worker.")}
+CONNECTING["deadline.IDLE_SECONDS"] = 0.0
 ASKED = AuthorizationRequest("r1", "requested", "jane@acme.com", "hi", "room-1", "", 0.0)
 ANSWER_SECONDS = 2.9  # Slack waits for three
 CROWD = 70
@@ -94,7 +94,7 @@ def delays(lookups: Lookups, dead_end: DeadEnd) -> list[tuple[Callable[[int], No
 
 @pytest.mark.long
 def test_an_approval_that_was_given_up_is_not_sent_later(world: World, dead_end: DeadEnd) -> None:
-    world.waits = dict(WAITS)
+    world.waits = dict(CONNECTING)
     lookups = Lookups(world)
     *late, last = (world.conveyor.ask(f"{name}@acme.com") for name in ("dead", "hanging", "last"))
     world.start(POLL_SECONDS="60")  # so that no other call looks up a name in between
@@ -113,7 +113,7 @@ def test_an_approval_that_was_given_up_is_not_sent_later(world: World, dead_end:
 
 @pytest.mark.long
 def test_a_card_that_was_given_up_is_not_posted_later(world: World, dead_end: DeadEnd) -> None:
-    world.waits = dict(WAITS)
+    world.waits = dict(CONNECTING)
     lookups = Lookups(world)
     world.start()
     late = []

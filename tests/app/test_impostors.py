@@ -41,13 +41,6 @@ NO_ANSWERS: dict[str, Any] = {
 NUMBERS = count(1)
 
 
-@pytest.fixture
-def world(world: World) -> World:
-    """A world of its own for one test, with these waits."""
-    world.waits = dict(WAITS)
-    return world
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A running world that the tests share, in which every member of the company may decide."""

@@ -1,8 +1,6 @@
 """Whoever decides is told, once, when the card does not show the decision two seconds later."""
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -25,22 +23,6 @@ CAUSES: dict[str, dict[str, Any]] = {
         for error in ("invalid_blocks", "restricted_action", "msg_blocks_too_long", "an_error_of_tomorrow")
     },
 }
-
-
-@pytest.fixture
-def world(world: World) -> World:
-    """A world of its own for one test, with these waits."""
-    world.waits = dict(WAITS)
-    return world
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A running world that the tests share, with these waits."""
-    with closing(World(tmp_path_factory.mktemp("town"))) as made:
-        made.waits = dict(WAITS)
-        yield made.start()
-    assert made.leaks() == []
 
 
 def told(world: World, user_id: str, card: Message) -> int:

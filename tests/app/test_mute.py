@@ -12,7 +12,7 @@ from tests.support.launcher import BRISK
 from tests.support.steps import clickable, posted, request_of, revoke
 from tests.support.world import World, eventually, state_of
 
-WAITS = BRISK | {"worker.refresh.REFRESH_SECONDS": 0.5, "worker.show.LONGEST_OUTAGE_PAUSE": 1.0}
+OFTEN = BRISK | {"worker.refresh.REFRESH_SECONDS": 0.5, "worker.show.LONGEST_OUTAGE_PAUSE": 1.0}
 HISTORY = "conversations.history"
 # Slack's errors to chat.postMessage that are no fault of the card, and what /readyz says.
 FOR_ALL = {
@@ -34,7 +34,7 @@ FOR_ALL = {
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with closing(World(tmp_path_factory.mktemp("town"))) as made:
-        made.waits = dict(WAITS)
+        made.waits = dict(OFTEN)
         yield made.start()
     assert made.leaks() == []
 

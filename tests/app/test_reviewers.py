@@ -127,7 +127,8 @@ def test_whoever_may_decide_is_known_before_they_click(slack: Slack) -> None:
     slack.groups.keep("S0SEC", [BOB], 0.0)
     client = SlackClient(slack.bot_token, slack.api_url)
     named = ["@harbor.example", SAM, "ann@harbor.example", "S0SEC"]
-    who = Reviewers(client, slack.groups, named, clock, {"ann@harbor.example": ANN}.get)  # type: ignore[arg-type]
+    found = {"ann@harbor.example": ANN}
+    who = Reviewers(client, slack.groups, named, clock, lambda address: found.get(address, ""))
     refresh_for(who, clock, 600)
     assert set(asked(slack)) == {SAM, ANN, BOB}
     assert len(asked(slack)) <= 3 * 600 / 40
